@@ -1,0 +1,45 @@
+# Everything runs from .venv, which `make install` builds from the hashed lock file.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(shell command -v uv 2>/dev/null || echo .venv/uv/bin/uv)
+ARGS ?=
+export TF_USE_LEGACY_KERAS := 1
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: .venv/installed ## build .venv (uv is bootstrapped when it is missing)
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(None if ok else "OfferRank needs Python 3.11, 3.12 or 3.13; %s is %s. Try make PYTHON=python3.11" % (sys.executable, sys.version.split()[0]))'
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@command -v uv >/dev/null 2>&1 || test -x .venv/uv/bin/uv || { $(PYTHON) -m venv .venv/uv && .venv/uv/bin/pip install -q uv; }
+	$(UV) pip sync --python $(BIN)/python requirements.lock
+	$(UV) pip install --python $(BIN)/python --no-deps -q -e .
+	@touch $@
+
+demo: install ## the closed loop on a simulated market; ARGS="--minutes 5 --json FILE"
+	@$(BIN)/offerrank demo $(ARGS)
+
+check: install ## ruff, mypy, import-linter, unit tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest tests/unit $(ARGS)
+
+test: check ## all tests
+	$(BIN)/pytest tests/integration $(ARGS)
+
+bench: install ## decisions per second, latency, stages, memory; ARGS="--json FILE"
+	@$(BIN)/python -m benchmarks.gateway $(ARGS)
+
+lock: install ## resolve requirements.lock anew
+	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q --extra dev pyproject.toml -o requirements.lock
+
+clean: ## remove .venv and everything the demo wrote
+	rm -rf .venv .offerrank
+
+.PHONY: help install demo check test bench lock clean

@@ -1,0 +1,80 @@
+"""What is written to the event log. Decisions carry all features as used, so training sees what serving saw."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from domain.campaign import Value
+
+
+class EventType(StrEnum):
+    """What a page reports back."""
+
+    IMPRESSION = "impression"
+    CLICK = "click"
+    CONVERSION = "conversion"
+    DISMISS = "dismiss"  # the shopper left: the holds of offers not clicked are released
+
+
+class EventStatus(StrEnum):
+    """What became of an event's charge."""
+
+    LOGGED = "logged"  # this event is not billed for this bid kind
+    SETTLED = "settled"  # the hold was turned into spend
+    LATE_SETTLED = "late_settled"  # the hold had expired, the budget still had room
+    LATE_FREE = "late_free"  # the hold had expired and the budget had no room: the advertiser pays nothing
+    RELEASED = "released"  # a dismissal gave the hold back
+    DUPLICATE = "duplicate"  # seen before: nothing changed
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One shown offer, as priced, with its features as used."""
+
+    position: int
+    placement: str
+    impression_id: str
+    offer_id: str
+    campaign_id: str
+    advertiser: str
+    bid_kind: str
+    bid_micros: int
+    price_micros: int
+    hold_micros: int
+    pacing_multiplier: float
+    probability: dict[str, float]
+    """Task -> calibrated probability."""
+    ecpm_micros: float
+    propensity: float
+    features: dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateLog:
+    """All candidates of one decision as parallel lists: what they were worth and why they lost."""
+
+    offer_id: list[str]
+    source: list[str]
+    probability: dict[str, list[float]]
+    ecpm_micros: list[float]
+    reason: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One answered request: the unit of the decision log."""
+
+    decision_id: str
+    time_ms: int
+    day: int
+    policy_id: str
+    release: str
+    """Version of the release that ranked, or `cold-start`."""
+    shopper_key: str
+    features: dict[str, Value]
+    """Shopper, context and history features as used."""
+    slots: list[Slot]
+    candidates: CandidateLog
+    explored: bool
+    degraded: list[str]
+    stage_us: dict[str, int]
+    total_us: int

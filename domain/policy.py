@@ -1,0 +1,52 @@
+"""What changes revenue is policy: versioned data whose id is logged with each decision."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from domain.money import MAX_MICROS
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Deadlines(_Record):
+    """Each stage's share of a decision's time, in milliseconds; what misses it falls back to something named."""
+
+    shopper: int = Field(default=20, ge=1, le=1000)
+    retrieval: int = Field(default=30, ge=1, le=1000)
+    ranking: int = Field(default=60, ge=1, le=1000)
+    hold: int = Field(default=30, ge=1, le=1000)
+
+
+class Policy(_Record):
+    """How offers are chosen and priced."""
+
+    id: str = Field(min_length=1, max_length=64)
+    """Logged with each decision; change it whenever anything below changes."""
+    auction: Literal["gsp"] = "gsp"
+    reserve_ecpm_micros: int = Field(default=0, ge=0, le=MAX_MICROS)
+    """Least a slot sells for, per thousand impressions."""
+    max_candidates: int = Field(default=100, ge=1, le=1000)
+    """Most offers that are ranked per decision."""
+    epsilon: float = Field(default=0.05, ge=0, le=1)
+    """Share of decisions whose slate is drawn uniformly, once a release serves."""
+    cold_start_epsilon: float = Field(default=1.0, ge=0, le=1)
+    """The same before the first release."""
+    priors: dict[str, float]
+    """Task -> probability assumed where no model answers."""
+    hold_ttl_s: int = Field(default=60, ge=1, le=86_400)
+    """How long a shown offer's price stays reserved, waiting for its click (or billed impression)."""
+    clicked_hold_ttl_s: int = Field(default=600, ge=1, le=30 * 86_400)
+    """The same from click to conversion, for CPA."""
+    day_length_s: int = Field(default=86_400, ge=10, le=86_400)
+    """Length of a budget day; shorter only in simulations."""
+    deadlines_ms: Deadlines = Deadlines()
+
+    @model_validator(mode="after")
+    def _priors_are_probabilities(self) -> "Policy":
+        for task, prior in self.priors.items():
+            if not 0 < prior < 1:
+                raise ValueError(f"prior of {task!r} must lie in (0, 1), got {prior}")
+        return self

@@ -1,0 +1,33 @@
+"""A decision request after validation: typed, with every feature present."""
+
+from dataclasses import dataclass
+
+from domain.campaign import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A place on the page with room for `count` offers."""
+
+    name: str
+    count: int
+    floor_ecpm_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRequest:
+    """One confirmation page asking for offers."""
+
+    decision_id: str
+    shopper_key: str
+    features: dict[str, Value]
+    """Shopper and context features by name; absent ones already hold their default."""
+    placements: tuple[Placement, ...]
+    test: bool
+    """Never billed, never logged."""
+    explain: bool
+
+    @property
+    def n_slots(self) -> int:
+        """Slots over all placements, in page order."""
+        return sum(p.count for p in self.placements)

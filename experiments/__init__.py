@@ -1,0 +1,1 @@
+"""Exploration, assignment and the statistics behind them. Pure."""

@@ -1,0 +1,164 @@
+"""Reads market.toml, the one file that describes a market. docs/market.md lists every key."""
+
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from domain.campaign import Campaign, Offer, Value
+from domain.errors import InvalidMarket
+from domain.policy import Policy
+from features.spec import FeatureSpec, ModelSpec, TaskSpec, TrainingSpec
+
+
+class Placement(BaseModel):
+    """A named place on the page."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")
+    count: int = Field(ge=1, le=20)
+
+
+class Market(BaseModel):
+    """A whole market: what is sold, to whom, how it is described, predicted and priced."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    placements: tuple[Placement, ...] = Field(min_length=1)
+    """Placements a page has; a request may ask for some of them."""
+    features: tuple[FeatureSpec, ...] = Field(min_length=1)
+    tasks: tuple[TaskSpec, ...] = Field(min_length=1)
+    """The first is P(click | shown), the second, if any, P(conversion | click)."""
+    policy: Policy
+    model: ModelSpec = ModelSpec()
+    training: TrainingSpec = TrainingSpec()
+    campaigns: tuple[Campaign, ...] = Field(min_length=1)
+    offers: tuple[Offer, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check_references(self) -> Self:
+        for kind, ids in (
+            ("placement", [p.name for p in self.placements]),
+            ("feature", [f.name for f in self.features]),
+            ("task", [t.name for t in self.tasks]),
+            ("campaign", [c.id for c in self.campaigns]),
+            ("offer", [o.id for o in self.offers]),
+            ("label or feature", [t.label for t in self.tasks] + [f.name for f in self.features]),
+        ):
+            seen: set[str] = set()
+            for one in ids:
+                if one in seen:
+                    raise ValueError(f"{kind} {one!r} is defined twice")
+                seen.add(one)
+        labels = {t.label for t in self.tasks}
+        for task in self.tasks:
+            if task.given is not None and task.given not in labels - {task.label}:
+                raise ValueError(f"tasks.{task.name}.given: expected the label of another task, got {task.given!r}")
+            if task.name not in self.policy.priors:
+                raise ValueError(f"policy.priors: expected a prior for task {task.name!r}, got {self.policy.priors}")
+        if self.tasks[0].given is not None:
+            raise ValueError("tasks: the first task must not have `given`")
+        for name in self.training.gates:
+            if name not in {t.name for t in self.tasks}:
+                raise ValueError(f"training.gates: {name!r} is not a task")
+        feature_by_name = {f.name: f for f in self.features}
+        for name in self.training.slices:
+            if name not in feature_by_name:
+                raise ValueError(f"training.slices: {name!r} is not a feature")
+        campaigns = {c.id for c in self.campaigns}
+        for c in self.campaigns:
+            if c.bid_kind == "cpa" and len(self.tasks) < 2:
+                raise ValueError(f"campaigns.{c.id}.bid_kind: cpa needs a second task that predicts conversions")
+            for name, accepted in c.targeting.items():
+                spec = feature_by_name.get(name)
+                if spec is None or spec.source not in ("shopper", "context"):
+                    raise ValueError(f"campaigns.{c.id}.targeting: {name!r} is not a shopper or context feature")
+                for value in accepted:
+                    _coerced(spec, value, f"campaigns.{c.id}.targeting.{name}")
+        for o in self.offers:
+            if o.campaign not in campaigns:
+                raise ValueError(f"offers.{o.id}.campaign: expected one of the campaigns, got {o.campaign!r}")
+            for name, value in o.features.items():
+                spec = feature_by_name.get(name)
+                if spec is None or spec.source != "offer":
+                    raise ValueError(f"offers.{o.id}.features: {name!r} is not a feature with source offer")
+                _coerced(spec, value, f"offers.{o.id}.features.{name}")
+        return self
+
+    @cached_property
+    def campaign_by_id(self) -> dict[str, Campaign]:
+        """Campaigns by id."""
+        return {c.id: c for c in self.campaigns}
+
+    @cached_property
+    def request_features(self) -> tuple[FeatureSpec, ...]:
+        """Features one value of which holds for a whole request, in file order."""
+        return tuple(f for f in self.features if f.source != "offer")
+
+    @cached_property
+    def offer_features(self) -> tuple[FeatureSpec, ...]:
+        """Features with one value per offer, in file order."""
+        return tuple(f for f in self.features if f.source == "offer")
+
+    def offer_value(self, offer: Offer, feature: FeatureSpec) -> Value:
+        """An offer's value of an offer feature; a feature named `offer_id` is the offer's id unless given."""
+        if feature.name == "offer_id" and "offer_id" not in offer.features:
+            return offer.id
+        return feature.coerce(offer.features.get(feature.name, feature.default))
+
+
+def _coerced(spec: FeatureSpec, value: Value, key: str) -> Value:
+    try:
+        return spec.coerce(value)
+    except ValueError as e:
+        raise ValueError(f"{key}: {e}") from None
+
+
+def load_market(path: Path) -> Market:
+    """Reads and checks a market file.
+
+    Raises:
+      InvalidMarket: the first thing wrong, by dotted key, with the value and what was expected.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InvalidMarket(str(path), "a market.toml file", "no such file") from None
+    except (OSError, UnicodeDecodeError) as e:
+        raise InvalidMarket(str(path), "a readable UTF-8 file", str(e)) from None
+    except tomllib.TOMLDecodeError as e:
+        raise InvalidMarket(str(path), "valid TOML", str(e)) from None
+    return parse_market(raw)
+
+
+def parse_market(raw: dict[str, object]) -> Market:
+    """Checks a market already read from TOML; errors as in `load_market`."""
+    try:
+        return Market.model_validate(raw)
+    except ValidationError as e:
+        first = e.errors()[0]
+        key = _dotted(raw, first["loc"])
+        got: object = "nothing" if first["type"] == "missing" else first["input"]
+        if isinstance(got, dict):
+            got = first.get("ctx", {}).get("error", "a table")
+        raise InvalidMarket(key or "market.toml", first["msg"].removeprefix("Value error, "), got) from None
+
+
+def _dotted(raw: object, location: tuple[int | str, ...]) -> str:
+    """`("features", 3, "dtype")` -> `features[3 "country"].dtype`, so that a list entry is found by its name."""
+    parts: list[str] = []
+    at: object = raw
+    for step in location:
+        if isinstance(step, int):
+            at = at[step] if isinstance(at, list) and step < len(at) else None
+            label = (at.get("id") or at.get("name")) if isinstance(at, dict) else None
+            parts[-1] += f'[{step} "{label}"]' if label else f"[{step}]"
+        else:
+            at = at.get(step) if isinstance(at, dict) else None
+            parts.append(step)
+    return ".".join(parts)

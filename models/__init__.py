@@ -1,0 +1,1 @@
+"""The networks, their losses and metrics, calibration, and the release that carries them to serving."""

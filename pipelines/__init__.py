@@ -1,0 +1,1 @@
+"""From logs to a blessed release, as a TFX pipeline."""

@@ -1,0 +1,1 @@
+"""Steps of ours between TFX's own."""

@@ -1,0 +1,1 @@
+"""The running processes: gateway, model server, pacer, archiver."""

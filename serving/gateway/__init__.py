@@ -1,0 +1,1 @@
+"""The request path: an HTTP request becomes a decision."""

@@ -1,0 +1,1 @@
+"""Implementations of the ports: Redis, the model server, releases on disk."""

@@ -1,0 +1,1 @@
+"""A simulated market whose truth is known: shoppers, advertisers, clicks and conversions."""

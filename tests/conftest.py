@@ -1,0 +1,37 @@
+"""Fixtures shared by all tests: a real Redis, and small markets."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.embedded_redis import EmbeddedRedis
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """One Redis for all tests; take `redis_url`, which empties it first."""
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedRedis) -> str:
+    """URL of an empty Redis."""
+    import redis
+
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """A Redis of the test's own, to stop, kill and start again."""
+    server = EmbeddedRedis(tmp_path / "redis").start()
+    yield server
+    server.stop()

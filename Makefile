@@ -13,7 +13,7 @@ help: ## list the targets
 install: .venv/installed ## build .venv (uv is bootstrapped when it is missing)
 
 .venv/installed: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(None if ok else "OfferRank needs Python 3.11, 3.12 or 3.13; %s is %s. Try make PYTHON=python3.11" % (sys.executable, sys.version.split()[0]))'
+	@$(PYTHON) offerrank/check_python.py
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@command -v uv >/dev/null 2>&1 || test -x .venv/uv/bin/uv || { $(PYTHON) -m venv .venv/uv && .venv/uv/bin/pip install -q uv; }
 	$(UV) pip sync --python $(BIN)/python requirements.lock

@@ -31,7 +31,9 @@ def to_tensor(feature: FeatureSpec, values: list[Value]) -> Tensor:
         out = np.empty(len(values), dtype=object)
         out[:] = [str(v).encode() for v in values]
         return out
-    return np.asarray(values, dtype=np.int64 if feature.dtype == "int" else np.float32)
+    if feature.dtype == "int":
+        return np.asarray(values, dtype=np.int64)
+    return np.asarray(values, dtype=np.float32)
 
 
 def request_tensors(market: Market, values: Mapping[str, Value]) -> dict[str, Tensor]:

@@ -1,9 +1,11 @@
 """Nearest offers to a query embedding: an exact scan while the catalogue is small, an HNSW graph beyond that.
 
 A release holds both forms, `offers.npz` (ids, embeddings) and `offers.usearch` (the graph over the same rows), so that
-either can be checked against the other.
+either can be checked against the other. The former holds the latter's SHA-256: usearch trusts what it loads, and a damaged
+graph ends the process.
 """
 
+import hashlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,8 +71,10 @@ class OfferIndex:
 
     def save(self, directory: Path) -> None:
         """Writes both files into an existing directory."""
-        np.savez(directory / OFFERS_FILE, ids=np.asarray(self.ids, dtype=np.str_), embeddings=self.embeddings)
-        self.graph.save(str(directory / GRAPH_FILE))
+        graph = directory / GRAPH_FILE
+        self.graph.save(str(graph))
+        ids = np.asarray(self.ids, dtype=np.str_)
+        np.savez(directory / OFFERS_FILE, ids=ids, embeddings=self.embeddings, graph_sha256=np.asarray(_sha256(graph)))
 
 
 def build_index(ids: list[str], embeddings: NDArray[np.float32]) -> OfferIndex:
@@ -101,18 +105,25 @@ def load_index(directory: Path) -> OfferIndex:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             ids = [str(i) for i in file["ids"]]
             vectors = np.ascontiguousarray(file["embeddings"], dtype=np.float32)
+            graph_sha256 = str(file["graph_sha256"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
         raise ContractError(f"{path}: not an offer index: {e}") from None
     _check(ids, vectors)
     graph = _empty_graph(vectors.shape[1])
     path = directory / GRAPH_FILE
     try:
-        graph.load(str(path))
-    except (OSError, RuntimeError, ValueError) as e:
-        raise ContractError(f"{path}: not a usearch graph: {e}") from None
-    if (len(graph), graph.ndim) != vectors.shape:
-        raise ContractError(f"{path}: holds {len(graph)} x {graph.ndim}, {OFFERS_FILE} holds {vectors.shape}")
+        found = _sha256(path)
+    except OSError as e:
+        raise ContractError(f"{path}: {e}") from None
+    if found != graph_sha256:
+        raise ContractError(f"{path}: damaged, or of another release: {OFFERS_FILE} expects SHA-256 {graph_sha256}, got {found}")
+    graph.load(str(path))
     return OfferIndex(tuple(ids), vectors, graph)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _empty_graph(ndim: int) -> Index:

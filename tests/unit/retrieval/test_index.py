@@ -69,7 +69,7 @@ def test_a_saved_index_answers_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [OFFERS_FILE, GRAPH_FILE])
-@pytest.mark.parametrize("damage", ["missing", "empty", "garbage", "truncated"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "garbage", "truncated", "one bit"])
 def test_a_damaged_file_is_refused_by_name(tmp_path: Path, name: str, damage: str) -> None:
     index_of(50).save(tmp_path)
     path = tmp_path / name
@@ -77,7 +77,10 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, name: str, damage: st
     if damage == "missing":
         path.unlink()
     else:
-        path.write_bytes({"empty": b"", "garbage": b"\x07" * len(content), "truncated": content[: len(content) // 2]}[damage])
+        flipped = bytearray(content)
+        flipped[len(content) // 2] ^= 1
+        damaged = {"empty": b"", "garbage": b"\7" * len(content), "truncated": content[:-100], "one bit": bytes(flipped)}
+        path.write_bytes(damaged[damage])
     with pytest.raises(ContractError, match=name):
         load_index(tmp_path)
 
@@ -87,7 +90,7 @@ def test_files_of_different_releases_are_refused(tmp_path: Path) -> None:
     graph = (tmp_path / GRAPH_FILE).read_bytes()
     index_of(49).save(tmp_path)
     (tmp_path / GRAPH_FILE).write_bytes(graph)
-    with pytest.raises(ContractError, match=r"50 x 16.*\(49, 16\)"):
+    with pytest.raises(ContractError, match="of another release"):
         load_index(tmp_path)
 
 

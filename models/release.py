@@ -1,0 +1,235 @@
+"""A release: everything one model version brings to serving, in one folder named by its version, never changed.
+
+    <base>/<version>/
+      saved_model.pb, variables/, assets/   for the model server
+      assets.extra/                         for everyone else; the file names are below
+
+TensorFlow-free, because the gateway reads releases. The nearest-neighbour index in `offers.usearch` is read by retrieval.
+"""
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from domain.errors import ContractError
+from features.market import Market
+from features.spec import DType, FeatureSpec, Source, TaskSpec
+from models.calibration import Calibrator
+
+EXTRA = "assets.extra"
+MANIFEST = f"{EXTRA}/release.json"
+CALIBRATOR = f"{EXTRA}/calibrator.json"
+FEATURE_SPEC = f"{EXTRA}/feature_spec.json"
+EVALUATION = f"{EXTRA}/evaluation.json"
+EVAL_PREDICTIONS = f"{EXTRA}/eval_predictions.parquet"
+OFFERS = f"{EXTRA}/offers.npz"
+INDEX = f"{EXTRA}/offers.usearch"
+STATISTICS = f"{EXTRA}/statistics/FeatureStats.pb"
+MARKET = f"{EXTRA}/market.toml"
+WARMUP = f"{EXTRA}/tf_serving_warmup_requests"
+SAVED_MODEL = "saved_model.pb"
+REQUIRED = (
+    *(SAVED_MODEL, CALIBRATOR, FEATURE_SPEC, EVALUATION, EVAL_PREDICTIONS),
+    *(OFFERS, INDEX, STATISTICS, MARKET, WARMUP),
+)
+
+
+def raw_column(task: str) -> str:
+    """Column of eval_predictions.parquet with the model's own probability; the dot keeps it apart from features."""
+    return f"raw.{task}"
+
+
+def calibrated_column(task: str) -> str:
+    """Column of eval_predictions.parquet with the calibrated probability."""
+    return f"calibrated.{task}"
+
+
+class _Artifact(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileRecord(_Artifact):
+    """A file as it was when the release was sealed."""
+
+    bytes: int
+    sha256: str
+
+
+class Input(_Artifact):
+    """One input tensor of the model."""
+
+    name: str
+    source: Source
+    dtype: DType
+
+
+class Manifest(_Artifact):
+    """release.json: what the release is for, and a digest of every other file."""
+
+    format: Literal[1] = 1
+    version: int = Field(gt=0)
+    market: str
+    created_ms: int
+    inputs: tuple[Input, ...]
+    tasks: tuple[str, ...]
+    """Outputs, in the market's order."""
+    embedding_dim: int
+    rows: dict[str, int]
+    """Rows per split."""
+    packages: dict[str, str]
+    """Versions of what built it."""
+    files: dict[str, FileRecord] = {}
+    """Relative path -> digest; all files but this one."""
+
+
+class FeatureSpecs(_Artifact):
+    """feature_spec.json: features and tasks as they were at training time."""
+
+    features: tuple[FeatureSpec, ...]
+    tasks: tuple[TaskSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A checked release. The index is loaded apart, by `retrieval.index.load_index(release.path / EXTRA)`."""
+
+    version: int
+    path: Path
+    manifest: Manifest
+    calibrator: Calibrator
+    specs: FeatureSpecs
+    offer_ids: tuple[str, ...]
+    """Offers of the index, in its order."""
+
+    def compatible_with(self, market: Market) -> Self:
+        """This release, if it can serve that market: the same inputs and tasks. Offers, bids and policy may differ.
+
+        Raises:
+          ContractError: names the first feature or task that differs.
+        """
+        where = f"release {self.version}"
+        if self.manifest.market != market.name:
+            raise ContractError(f"{where} was trained for market {self.manifest.market!r}, not {market.name!r}")
+        trained = {i.name: i for i in self.manifest.inputs}
+        wanted = {i.name: i for i in inputs_of(market)}
+        for name in sorted(trained.keys() | wanted.keys()):
+            if name not in wanted:
+                raise ContractError(f"{where} takes feature {name!r}, which the market no longer has: train again")
+            if name not in trained:
+                raise ContractError(f"{where} does not know feature {name!r} of the market: train again")
+            if trained[name] != wanted[name]:
+                was, now = trained[name], wanted[name]
+                raise ContractError(
+                    f"{where} takes feature {name!r} as {was.source} {was.dtype}, "
+                    f"the market says {now.source} {now.dtype}: train again"
+                )
+        tasks = tuple(t.name for t in market.tasks)
+        if self.manifest.tasks != tasks:
+            raise ContractError(f"{where} predicts {list(self.manifest.tasks)}, the market asks for {list(tasks)}: train again")
+        return self
+
+
+def inputs_of(market: Market) -> tuple[Input, ...]:
+    """The model inputs a market calls for."""
+    return tuple(Input(name=f.name, source=f.source, dtype=f.dtype) for f in market.features)
+
+
+def versions(base: Path) -> list[int]:
+    """Versions under a releases folder, oldest first; what is not a number is not a release."""
+    if not base.is_dir():
+        return []
+    return sorted(int(p.name) for p in base.iterdir() if p.name.isascii() and p.name.isdecimal() and p.is_dir())
+
+
+def seal(folder: Path, manifest: Manifest) -> Manifest:
+    """Writes release.json with a digest of every file in `folder`: the last step of assembling a release.
+
+    Raises:
+      ContractError: a required file is missing.
+    """
+    for name in REQUIRED:
+        if not (folder / name).is_file():
+            raise ContractError(f"{folder / name}: missing from the release")
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
+    files = {p.relative_to(folder).as_posix(): FileRecord(bytes=p.stat().st_size, sha256=_digest(p)) for p in paths}
+    sealed = manifest.model_copy(update={"files": files})
+    (folder / MANIFEST).write_text(sealed.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return sealed
+
+
+def load_release(path: Path) -> Release:
+    """Reads `<base>/<version>` and checks every file against its digest.
+
+    Raises:
+      ContractError: names the file that is missing, changed or malformed, and how.
+    """
+    if not path.is_dir():
+        raise ContractError(f"{path}: no such release folder")
+    manifest = _read(path / MANIFEST, Manifest)
+    if not path.name.isdecimal() or int(path.name) != manifest.version:
+        raise ContractError(f"{path / MANIFEST}: is of version {manifest.version}, the folder is {path.name!r}")
+    for name in REQUIRED:
+        if name not in manifest.files:
+            raise ContractError(f"{path / MANIFEST}: does not list {name}")
+    for name, record in manifest.files.items():
+        _verify(path / name, record)
+    calibrator = _read(path / CALIBRATOR, Calibrator)
+    for task in manifest.tasks:
+        if task not in calibrator.tasks:
+            raise ContractError(f"{path / CALIBRATOR}: no calibration for task {task!r}")
+    return Release(
+        version=manifest.version,
+        path=path,
+        manifest=manifest,
+        calibrator=calibrator,
+        specs=_read(path / FEATURE_SPEC, FeatureSpecs),
+        offer_ids=_offer_ids(path / OFFERS),
+    )
+
+
+Artifact = TypeVar("Artifact", bound=BaseModel)
+
+
+def _read(path: Path, model: type[Artifact]) -> Artifact:
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ContractError(f"{path}: no such file") from None
+    except OSError as e:
+        raise ContractError(f"{path}: cannot be read: {e.strerror}") from None
+    except ValidationError as e:
+        first = e.errors()[0]
+        key = ".".join(str(step) for step in first["loc"]) or "content"
+        raise ContractError(f"{path}: {key}: {first['msg']}") from None
+
+
+def _verify(path: Path, record: FileRecord) -> None:
+    try:
+        size = path.stat().st_size
+        if size != record.bytes:
+            raise ContractError(f"{path}: has {size} bytes, the release was sealed with {record.bytes}")
+        if _digest(path) != record.sha256:
+            raise ContractError(f"{path}: content differs from what the release was sealed with")
+    except FileNotFoundError:
+        raise ContractError(f"{path}: no such file") from None
+    except OSError as e:
+        raise ContractError(f"{path}: cannot be read: {e.strerror}") from None
+
+
+def _offer_ids(path: Path) -> tuple[str, ...]:
+    try:
+        with np.load(path, allow_pickle=False) as offers:
+            ids = offers["ids"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as e:
+        raise ContractError(f"{path}: cannot be read: {e}") from None
+    return tuple(str(i) for i in ids)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()

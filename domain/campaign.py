@@ -32,8 +32,11 @@ class Campaign(_Record):
     """An advertiser's order: how much to pay for what, until when, for whom."""
 
     id: str = Identifier
+    """Names the campaign in Redis keys, logs and answers; never reuse one."""
     advertiser: str = Identifier
+    """At most one offer of an advertiser is shown on a page."""
     bid_kind: BidKind
+    """What the bid pays for: a thousand impressions, a click, a conversion."""
     bid_micros: int = Field(gt=0, le=MAX_MICROS)
     """Most paid per billed event; for cpm, per thousand impressions."""
     daily_budget_micros: int | None = Field(default=None, gt=0, le=MAX_MICROS)
@@ -43,16 +46,23 @@ class Campaign(_Record):
     targeting: dict[str, tuple[Value, ...]] = {}
     """Shopper or context feature -> accepted values; all must match."""
     starts: datetime | None = None
+    """First instant it is shown; none means at once."""
     ends: datetime | None = None
+    """First instant it is no longer shown; none means never."""
 
 
 class Offer(_Record):
     """Something a confirmation page can show."""
 
     id: str = Identifier
+    """Names the offer in logs and answers; never reuse one."""
     campaign: str = Identifier
+    """Campaign that pays for it."""
     title: str = Field(min_length=1, max_length=200)
+    """Headline on the page."""
     body: str = Field(default="", max_length=2000)
+    """Text below it."""
     landing_url: str = Field(pattern=r"^https?://", max_length=2000)
+    """Where a click leads."""
     features: dict[str, Value] = {}
     """Values of the features whose source is `offer`; absent ones take the feature's default."""

@@ -15,9 +15,13 @@ class Deadlines(_Record):
     """Each stage's share of a decision's time, in milliseconds; what misses it falls back to something named."""
 
     shopper: int = Field(default=20, ge=1, le=1000)
+    """Reading the shopper's state; else: an empty history."""
     retrieval: int = Field(default=30, ge=1, le=1000)
+    """Embedding the request; else: rule sources only."""
     ranking: int = Field(default=60, ge=1, le=1000)
+    """Scoring the candidates; else: the priors."""
     hold: int = Field(default=30, ge=1, le=1000)
+    """Holding the prices; else: no budgeted offer is shown."""
 
 
 class Policy(_Record):
@@ -26,6 +30,7 @@ class Policy(_Record):
     id: str = Field(min_length=1, max_length=64)
     """Logged with each decision; change it whenever anything below changes."""
     auction: Literal["gsp"] = "gsp"
+    """Generalised second price."""
     reserve_ecpm_micros: int = Field(default=0, ge=0, le=MAX_MICROS)
     """Least a slot sells for, per thousand impressions."""
     max_candidates: int = Field(default=100, ge=1, le=1000)
@@ -43,6 +48,7 @@ class Policy(_Record):
     day_length_s: int = Field(default=86_400, ge=10, le=86_400)
     """Length of a budget day; shorter only in simulations."""
     deadlines_ms: Deadlines = Deadlines()
+    """Milliseconds per stage."""
 
     @model_validator(mode="after")
     def _priors_are_probabilities(self) -> "Policy":

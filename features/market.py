@@ -16,10 +16,12 @@ from features.spec import FeatureSpec, ModelSpec, TaskSpec, TrainingSpec
 class Placement(BaseModel):
     """A named place on the page."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")
+    """Name by which a request asks for it."""
     count: int = Field(ge=1, le=20)
+    """Offers shown there unless a request asks for fewer."""
 
 
 class Market(BaseModel):
@@ -28,17 +30,25 @@ class Market(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")
+    """Names the market in Redis keys and logs."""
     currency: str = Field(pattern=r"^[A-Z]{3}$")
+    """ISO 4217 code that every amount is in."""
     placements: tuple[Placement, ...] = Field(min_length=1)
     """Placements a page has; a request may ask for some of them."""
     features: tuple[FeatureSpec, ...] = Field(min_length=1)
+    """What shoppers, purchases and offers are described by."""
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
     """The first is P(click | shown), the second, if any, P(conversion | click)."""
     policy: Policy
+    """How offers are chosen and priced."""
     model: ModelSpec = ModelSpec()
+    """The network and how it is trained."""
     training: TrainingSpec = TrainingSpec()
+    """Split, gates, attribution windows."""
     campaigns: tuple[Campaign, ...] = Field(min_length=1)
+    """Who pays how much for what."""
     offers: tuple[Offer, ...] = Field(min_length=1)
+    """What can be shown."""
 
     @model_validator(mode="after")
     def _check_references(self) -> Self:

@@ -30,17 +30,23 @@ class FeatureSpec(_Record):
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    """Name in requests, logs and the model's input; an offer feature named `offer_id` holds the offer's id."""
     source: Source
     """shopper and context come with the request, history from Redis, offer from the catalogue."""
     dtype: DType = "string"
+    """What a value is; a whole float passes as an int."""
     default: Value
     """Stands in for a missing value, in training and in serving alike."""
     column: str | None = None
     """Name in an external training file, where it differs."""
     vocabulary: int | tuple[str | int, ...] | None = None
+    """How many of the most frequent values to learn, or the values themselves; others share one bucket."""
     hash_buckets: int | None = Field(default=None, ge=2, le=10_000_000)
+    """Hash values into this many buckets, without a vocabulary."""
     quantiles: int | None = Field(default=None, ge=2, le=1000)
+    """Cut a number at this many quantiles and embed the bucket."""
     normalize: bool = False
+    """Feed a number to the network with mean 0 and standard deviation 1."""
     counter: Literal["impression", "click", "conversion"] | None = None
     """For source history: which of the shopper's counters."""
     examples: tuple[Value, ...] = ()
@@ -114,6 +120,7 @@ class TaskSpec(_Record):
     """A probability to predict: P(label | shown), or P(label | given) where `given` is another label."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")
+    """Name of the model's output, such as `ctr`."""
     label: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
     """Name of the 0/1 column in training rows; from the event log: `click` or `conversion`."""
     column: str | None = None
@@ -131,34 +138,48 @@ class ModelSpec(_Record):
     """The network and how it is trained."""
 
     cross_layers: int = Field(default=2, ge=0, le=8)
+    """Depth of DCN-V2's cross network."""
     projection_dim: int | None = Field(default=None, ge=1)
     """Rank of the cross layers; none is full rank."""
     hidden_units: tuple[int, ...] = (64, 32)
+    """Widths of the deep network."""
     experts: int = Field(default=4, ge=1, le=64)
     """MMoE experts, where there are two tasks or more."""
     expert_units: int = Field(default=32, ge=1, le=4096)
+    """Width of an expert."""
     embedding_dim: int = Field(default=8, ge=1, le=512)
+    """Length of a feature's embedding in the ranker."""
     tower_dim: int = Field(default=16, ge=2, le=512)
     """Length of the two-tower embeddings."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of deep units left out while training."""
     l2: float = Field(default=1e-6, ge=0)
+    """Weight of the squared norm of embeddings and layers in the loss."""
     learning_rate: float = Field(default=2e-3, gt=0)
+    """Adam's."""
     batch_size: int = Field(default=512, ge=1)
+    """Rows per step."""
     epochs: int = Field(default=8, ge=1, le=1000)
     """At most; training stops earlier once the validation loss of the first task no longer falls."""
     patience: int = Field(default=2, ge=1)
+    """Epochs without a better validation loss before training stops."""
     tower_epochs: int = Field(default=3, ge=1, le=1000)
+    """Epochs of the two towers."""
     seed: int = 1
+    """Of the initial weights, the shuffling and the split."""
 
 
 class SplitSpec(_Record):
     """How rows are divided: `train` fits the weights, `valid` stops training and fits the calibrator, `eval` reports."""
 
     kind: Literal["random", "hash", "time"] = "random"
+    """random by the seed, hash by a column's value, time by a column's order."""
     by: str | None = None
     """Column: hashed for `hash`; ordered for `time`, latest rows to eval."""
     valid_fraction: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the rows in `valid`."""
     eval_fraction: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the rows in `eval`."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -173,16 +194,20 @@ class Gate(_Record):
     """Least a task's eval metrics must reach for a release to be pushed."""
 
     min_auc: float = Field(default=0.5, ge=0, le=1)
+    """Area under the ROC curve."""
     max_log_loss: float | None = Field(default=None, gt=0)
+    """Mean log loss of the calibrated probabilities, in nats."""
     min_pcoc: float = Field(default=0.8, ge=0)
-    max_pcoc: float = Field(default=1.25, ge=0)
     """PCOC is sum p / sum y of the calibrated probabilities."""
+    max_pcoc: float = Field(default=1.25, ge=0)
+    """Upper bound of the same."""
 
 
 class TrainingSpec(_Record):
     """Everything about a training run that is not the network."""
 
     split: SplitSpec = SplitSpec()
+    """Which rows train, which calibrate, which report."""
     gates: dict[str, Gate] = {}
     """Task -> gate; a task without one takes the defaults."""
     slices: tuple[str, ...] = ()

@@ -14,7 +14,12 @@ class Keys:
 
     def budget(self, campaign: str, day: int) -> str:
         """Hash `spent`, `held`: int micros of one campaign and budget day."""
-        return f"or:{{{self.market}}}:budget:{campaign}:{day}"
+        return f"{self.budget_prefix}{campaign}:{day}"
+
+    @property
+    def budget_prefix(self) -> str:
+        """What the name of every budget hash starts with; scripts that sweep holds build the rest."""
+        return f"or:{{{self.market}}}:budget:"
 
     @property
     def holds(self) -> str:
@@ -29,6 +34,14 @@ class Keys:
     def decisions(self) -> str:
         """Stream, field `d`: a JSON `domain.events.Decision`."""
         return f"or:{{{self.market}}}:decisions"
+
+    def batch(self, batch_id: str) -> str:
+        """Mark of a batch of decisions already appended to `decisions`: a batch sent twice is logged once."""
+        return f"or:{{{self.market}}}:batch:{batch_id}"
+
+    def answer(self, decision_id: str) -> str:
+        """The answer to a request that brought its own id, replayed to retries."""
+        return f"or:{{{self.market}}}:answer:{decision_id}"
 
     @property
     def events(self) -> str:

@@ -1,0 +1,21 @@
+-- Counts an accepted event for its shopper; an impression also towards the campaign's frequency cap of the budget day.
+--
+-- KEYS[1] shopper hash
+-- ARGV[1] counter: impression, click or conversion
+-- ARGV[2] field `cap:<campaign>:<day>`, or empty
+-- ARGV[3] day
+-- ARGV[4] ttl_ms, how long a shopper who does nothing more is remembered
+--
+-- Caps of earlier days are dropped when a new one begins, so the hash stays as small as one day's campaigns.
+
+redis.call('HINCRBY', KEYS[1], ARGV[1], 1)
+if ARGV[2] ~= '' and redis.call('HINCRBY', KEYS[1], ARGV[2], 1) == 1 then
+  for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+    local day = string.match(field, '^cap:.*:(%d+)$')
+    if day and tonumber(day) < tonumber(ARGV[3]) then
+      redis.call('HDEL', KEYS[1], field)
+    end
+  end
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return 1

@@ -1,0 +1,115 @@
+"""The ranker behind gRPC: TF Serving's API, whichever process speaks it."""
+
+from collections.abc import Awaitable, Mapping
+from typing import Any
+
+import grpc
+from numpy.typing import NDArray
+
+from domain.errors import ContractError, DependencyTimeout, Unavailable
+from serving.gateway.adapters import predict_messages as messages
+
+DEPENDENCY = "ranker"
+
+# A server that is away is a refused call, at once: the request falls back, and the next one tries anew. Channels would
+# otherwise wait up to two minutes between attempts, and retry calls on their own.
+_CHANNEL_OPTIONS = [
+    ("grpc.enable_retries", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.max_send_message_length", 64 << 20),
+]
+# The server understood the call and refused it: sending it again cannot help.
+_OUR_FAULT = (
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.OUT_OF_RANGE,
+    grpc.StatusCode.UNIMPLEMENTED,
+)
+
+
+class _NotServed(Unavailable):
+    """The server is there, the model or that version of it is not."""
+
+
+class ModelClient:
+    """One connection to a model server, made on the first call inside a running event loop."""
+
+    def __init__(self, target: str, model: str = "ranker") -> None:
+        """`target` is host:port of the gRPC API."""
+        self.target = target
+        self.model = model
+        self._channel: Any = None
+        self._predict: Any = None
+        self._status: Any = None
+
+    def _connect(self) -> None:
+        self._channel = grpc.aio.insecure_channel(self.target, options=_CHANNEL_OPTIONS)
+        self._predict = self._channel.unary_unary(
+            messages.PREDICT,
+            request_serializer=messages.PredictRequest.SerializeToString,
+            response_deserializer=messages.PredictResponse.FromString,
+        )
+        self._status = self._channel.unary_unary(
+            messages.GET_MODEL_STATUS,
+            request_serializer=messages.GetModelStatusRequest.SerializeToString,
+            response_deserializer=messages.GetModelStatusResponse.FromString,
+        )
+
+    async def _answer(self, call: Awaitable[Any], timeout_s: float) -> Any:
+        try:
+            return await call
+        except grpc.aio.AioRpcError as error:
+            code, detail = error.code(), error.details() or error.code().name
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise DependencyTimeout(DEPENDENCY, f"no answer from {self.target} within {timeout_s * 1000:.0f} ms")
+        if code in _OUR_FAULT:
+            raise ContractError(f"the model server at {self.target} refused the call: {detail}")
+        kind = _NotServed if code is grpc.StatusCode.NOT_FOUND else Unavailable
+        raise kind(DEPENDENCY, f"{self.target}: {detail}")
+
+    async def predict(
+        self, signature: str, version: int | None, inputs: Mapping[str, NDArray[Any]], timeout_s: float
+    ) -> dict[str, NDArray[Any]]:
+        """Runs one signature of one version, the newest when `version` is None.
+
+        Args:
+          inputs: name -> array, of exactly the signature's dtypes: nothing is cast on the way.
+          timeout_s: for the whole call, connecting included.
+        Raises:
+          DependencyTimeout: no answer in time.
+          Unavailable: no connection, or that version is not served.
+          ContractError: the server refused the inputs or the signature, or answered for another version.
+        """
+        request = messages.predict_request(self.model, version, signature, inputs)
+        if self._channel is None:
+            self._connect()
+        response = await self._answer(self._predict(request, timeout=timeout_s), timeout_s)
+        served = response.model_spec.version.value
+        if version is not None and served != version:
+            raise ContractError(f"asked {self.target} for version {version}, version {served} answered")
+        return {name: messages.decode_tensor(tensor) for name, tensor in response.outputs.items()}
+
+    async def available_versions(self, timeout_s: float) -> list[int]:
+        """Versions that answer now, oldest first; empty while the server waits for the first.
+
+        Raises:
+          DependencyTimeout, Unavailable: as `predict`.
+        """
+        request = messages.GetModelStatusRequest()
+        request.model_spec.name = self.model
+        if self._channel is None:
+            self._connect()
+        try:
+            response = await self._answer(self._status(request, timeout=timeout_s), timeout_s)
+        except _NotServed:
+            return []
+        return sorted(s.version for s in response.model_version_status if s.state == messages.AVAILABLE)
+
+    async def close(self) -> None:
+        """Ends the connection; calls under way are cancelled."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()

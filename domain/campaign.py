@@ -23,6 +23,11 @@ class BidKind(StrEnum):
         """The event that charges: `impression`, `click` or `conversion`."""
         return {"cpm": "impression", "cpc": "click", "cpa": "conversion"}[self.value]
 
+    @property
+    def code(self) -> int:
+        """How arrays hold it: 0 cpm, 1 cpc, 2 cpa."""
+        return list(BidKind).index(self)
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

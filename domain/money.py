@@ -5,6 +5,9 @@ eCPM may be a float, because it only ranks. A float becomes money here and nowhe
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 MICROS = 1_000_000
 MAX_MICROS = 2**53  # Redis scripts compute in doubles: beyond this they are no longer exact.
 
@@ -22,6 +25,19 @@ def to_price_micros(exact: float, bid_micros: int) -> int:
       int micros in [0, bid_micros].
     """
     return min(max(math.ceil(exact - 1e-6), 0), bid_micros)
+
+
+def pace_bid_micros(bid_micros: NDArray[np.int64], multiplier: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Bids scaled by a multiplier in [0, 1], rounded down: pacing never offers more than it was told to.
+
+    Args:
+      bid_micros: [N], >= 0.
+      multiplier: [N].
+    Returns:
+      int64 [N], in [0, bid_micros].
+    """
+    exact: NDArray[np.float64] = np.floor(bid_micros * multiplier)
+    return exact.astype(np.int64)
 
 
 def format_micros(micros: int, currency: str) -> str:

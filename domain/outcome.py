@@ -23,13 +23,28 @@ class Reason(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Sale:
-    """Outcome of an auction over N bidders for at most S slots.
+class Slate:
+    """Which of N bidders takes which of S slots, before prices. W <= S slots are filled; the others stay empty.
 
-    winner [S'] indices into the bidders by slot, S' <= S; price_micros [S'] int64, per billed event;
-    propensity [S'] probability that the policy put this bidder in this slot; reason [N] `Reason` codes.
+    slot [W] page-wide slot numbers, ascending; winner [W] indices into the bidders, of W different advertisers;
+    propensity [W] probability, given the bidders, that the policy puts this bidder in this slot.
     """
 
+    slot: NDArray[np.int64]
+    winner: NDArray[np.int64]
+    propensity: NDArray[np.float64]
+    explored: bool
+    """Drawn at random, rather than by eCPM."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """A priced slate. slot, winner, propensity and explored as in `Slate`; a slot that is absent from `slot` stays empty.
+
+    price_micros [W] int64, per billed event; reason [N] int16 `Reason` codes, one for every bidder.
+    """
+
+    slot: NDArray[np.int64]
     winner: NDArray[np.int64]
     price_micros: NDArray[np.int64]
     propensity: NDArray[np.float64]

@@ -1,0 +1,40 @@
+"""From a slate to a sale: prices for the winners, a reason for everyone else."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auction.bids import Bids
+from auction.gsp import price_gsp
+from auction.reserve import price_at_reserve
+from domain.outcome import Reason, Sale, Slate
+
+
+def sell(slate: Slate, bids: Bids, reserve_ecpm_micros: NDArray[np.int64]) -> Sale:
+    """Prices a slate: second prices where it was won by eCPM, the reserve where it was drawn at random.
+
+    A drawn winner did not earn its rank, so no price may depend on that rank.
+
+    Args:
+      reserve_ecpm_micros: [S], by slot in page order.
+    """
+    price = price_at_reserve if slate.explored else price_gsp
+    return Sale(
+        slot=slate.slot,
+        winner=slate.winner,
+        price_micros=price(slate, bids, reserve_ecpm_micros),
+        propensity=slate.propensity,
+        reason=_reasons(slate, bids, reserve_ecpm_micros),
+        explored=slate.explored,
+    )
+
+
+def _reasons(slate: Slate, bids: Bids, reserve_ecpm_micros: NDArray[np.int64]) -> NDArray[np.int16]:
+    """`Reason` of each bidder, [N]; the first that applies of WON, BELOW_FLOOR (of every slot), ADVERTISER_EXCLUSION, and
+    OUTBID or NOT_EXPLORED.
+    """
+    reason = np.full(len(bids), Reason.NOT_EXPLORED if slate.explored else Reason.OUTBID, dtype=np.int16)
+    reason[np.isin(bids.advertiser, bids.advertiser[slate.winner])] = Reason.ADVERTISER_EXCLUSION
+    lowest = reserve_ecpm_micros.min() if len(reserve_ecpm_micros) else 0
+    reason[(bids.ecpm_micros < lowest) | (bids.ecpm_micros <= 0.0)] = Reason.BELOW_FLOOR
+    reason[slate.winner] = Reason.WON
+    return reason

@@ -1,1 +1,1 @@
-"""A simulated market whose truth is known: shoppers, advertisers, clicks and conversions."""
+"""A market that reacts: shoppers with tastes of their own, whose true click and conversion probabilities are known."""

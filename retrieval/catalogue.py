@@ -1,0 +1,107 @@
+"""The market's offers and campaigns as arrays: what retrieval, eligibility and the auction look up per candidate."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.campaign import Campaign, Value
+from features.market import Market
+
+INT64 = np.iinfo(np.int64)
+UNLIMITED = INT64.max
+"""Budget or frequency cap of a campaign that has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetedFeature:
+    """A feature some campaigns target, inverted: value -> mask [C] of the campaigns that accept it or do not care."""
+
+    name: str
+    accepts: dict[Value, NDArray[np.bool_]]
+    otherwise: NDArray[np.bool_]
+    """[C], for values no campaign names: the campaigns that do not care."""
+
+    def mask(self, value: Value) -> NDArray[np.bool_]:
+        """[C] campaigns that may be shown to this value."""
+        return self.accepts.get(value, self.otherwise)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """N offers of C campaigns of A advertisers, in the order of market.toml; advertisers in order of appearance."""
+
+    offer_ids: tuple[str, ...]
+    campaign_ids: tuple[str, ...]
+    advertiser_ids: tuple[str, ...]
+    position_of: Mapping[str, int]
+    """Offer id -> catalogue position."""
+
+    campaign: NDArray[np.int32]
+    """[N] index into `campaign_ids`."""
+    advertiser: NDArray[np.int32]
+    """[N] index into `advertiser_ids`."""
+    bid_kind: NDArray[np.uint8]
+    """[N] `BidKind.code`."""
+    bid_micros: NDArray[np.int64]
+    """[N], as in the campaign: for cpm, per thousand impressions."""
+
+    budget_micros: NDArray[np.int64]
+    """[C] per budget day; `UNLIMITED` without a budget."""
+    frequency_cap: NDArray[np.int64]
+    """[C] impressions per shopper and budget day; `UNLIMITED` without a cap."""
+    starts_ms: NDArray[np.int64]
+    """[C] first instant it may be shown."""
+    ends_ms: NDArray[np.int64]
+    """[C] first instant it may no longer."""
+    targeted: tuple[TargetedFeature, ...]
+
+    def __len__(self) -> int:
+        return len(self.offer_ids)
+
+    @classmethod
+    def of(cls, market: Market) -> "Catalogue":
+        """The catalogue of a market."""
+        campaigns = market.campaigns
+        index_of = {c.id: i for i, c in enumerate(campaigns)}
+        advertisers = tuple(dict.fromkeys(c.advertiser for c in campaigns))
+        campaign = np.array([index_of[o.campaign] for o in market.offers], dtype=np.int32)
+        advertiser = np.array([advertisers.index(c.advertiser) for c in campaigns], dtype=np.int32)
+        bid_kind = np.array([c.bid_kind.code for c in campaigns], dtype=np.uint8)
+        bid_micros = np.array([c.bid_micros for c in campaigns], dtype=np.int64)
+        return cls(
+            offer_ids=tuple(o.id for o in market.offers),
+            campaign_ids=tuple(index_of),
+            advertiser_ids=advertisers,
+            position_of={o.id: i for i, o in enumerate(market.offers)},
+            campaign=campaign,
+            advertiser=advertiser[campaign],
+            bid_kind=bid_kind[campaign],
+            bid_micros=bid_micros[campaign],
+            budget_micros=np.array([c.daily_budget_micros or UNLIMITED for c in campaigns], dtype=np.int64),
+            frequency_cap=np.array([c.frequency_cap or UNLIMITED for c in campaigns], dtype=np.int64),
+            starts_ms=np.array([_ms(c.starts, INT64.min) for c in campaigns], dtype=np.int64),
+            ends_ms=np.array([_ms(c.ends, INT64.max) for c in campaigns], dtype=np.int64),
+            targeted=tuple(_invert(market, name) for name in dict.fromkeys(n for c in campaigns for n in c.targeting)),
+        )
+
+
+def _ms(at: datetime | None, otherwise: int) -> int:
+    if at is None:
+        return int(otherwise)
+    # A time without an offset is UTC, as all times are.
+    return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _invert(market: Market, name: str) -> TargetedFeature:
+    spec = next(f for f in market.request_features if f.name == name)
+
+    def accepted(campaign: Campaign) -> set[Value]:
+        return {spec.coerce(v) for v in campaign.targeting.get(name, ())}
+
+    careless = np.array([name not in c.targeting for c in market.campaigns])
+    values = set().union(*(accepted(c) for c in market.campaigns))
+    accepts = {v: careless | np.array([v in accepted(c) for c in market.campaigns]) for v in values}
+    return TargetedFeature(name, accepts, careless)

@@ -1,0 +1,75 @@
+"""Which campaigns may be shown to this shopper, now; every removal has a reason."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.campaign import Value
+from domain.candidates import Candidates
+from domain.outcome import Reason
+from retrieval.catalogue import UNLIMITED, Catalogue
+
+ELIGIBLE = Reason.WON
+"""Nothing speaks against the campaign: code 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Eligible:
+    """Candidates split in two, each in their old order; reason [R] `Reason` codes of the removed."""
+
+    kept: Candidates
+    removed: Candidates
+    reason: NDArray[np.int16]
+
+
+def campaign_verdicts(
+    catalogue: Catalogue,
+    features: Mapping[str, Value],
+    shown_today: NDArray[np.int64],
+    committed_micros: NDArray[np.int64] | None,
+    now_ms: int,
+) -> NDArray[np.int16]:
+    """What stands against each campaign, [C]: `ELIGIBLE`, or the first that applies of
+
+        SCHEDULE        now is outside [starts, ends)
+        TARGETING       a targeted feature has another value
+        FREQUENCY_CAP   shown today >= cap
+        BUDGET          spent + held >= daily budget; what is left may still be too little for a price, as the hold will tell
+        BUDGET_UNKNOWN  budgets cannot be read, and the campaign has one
+
+    Args:
+      features: shopper and context features by name; all that are targeted must be there.
+      shown_today: [C] impressions of this shopper in this budget day, see `shown_today`.
+      committed_micros: [C] spent + held in this budget day; None where it cannot be read.
+    """
+    fits = np.ones(len(catalogue.campaign_ids), dtype=bool)
+    for feature in catalogue.targeted:
+        fits &= feature.mask(features[feature.name])
+    if committed_micros is None:
+        no_money, why = catalogue.budget_micros != UNLIMITED, Reason.BUDGET_UNKNOWN
+    else:
+        no_money, why = committed_micros >= catalogue.budget_micros, Reason.BUDGET
+    verdict = np.full(len(fits), ELIGIBLE, dtype=np.int16)
+    # The last assignment wins, so the first reason comes last.
+    verdict[no_money] = why
+    verdict[shown_today >= catalogue.frequency_cap] = Reason.FREQUENCY_CAP
+    verdict[~fits] = Reason.TARGETING
+    verdict[(now_ms < catalogue.starts_ms) | (now_ms >= catalogue.ends_ms)] = Reason.SCHEDULE
+    return verdict
+
+
+def shown_today(catalogue: Catalogue, counters: Mapping[str, int], day: int) -> NDArray[np.int64]:
+    """[C] impressions per campaign from a shopper's counters `cap:<campaign>:<day>`; 0 where there is none."""
+    shown = np.zeros(len(catalogue.campaign_ids), dtype=np.int64)
+    for c in np.flatnonzero(catalogue.frequency_cap != UNLIMITED):
+        shown[c] = counters.get(f"cap:{catalogue.campaign_ids[c]}:{day}", 0)
+    return shown
+
+
+def split(candidates: Candidates, catalogue: Catalogue, verdicts: NDArray[np.int16]) -> Eligible:
+    """Candidates of eligible campaigns, and the others with their reason."""
+    reason = verdicts[catalogue.campaign[candidates.offer]]
+    keep = reason == ELIGIBLE
+    return Eligible(candidates.take(keep), candidates.take(~keep), reason[~keep])

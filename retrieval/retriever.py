@@ -1,0 +1,71 @@
+"""Candidates for one request, from all sources."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.candidates import Candidates, Source
+from retrieval.blend import blend, whole
+from retrieval.catalogue import Catalogue
+from retrieval.eligibility import ELIGIBLE
+from retrieval.index import OfferIndex
+from retrieval.sources.ann import AnnSource
+from retrieval.sources.new import draw, new_offers
+from retrieval.sources.popular import popular_order
+
+
+@dataclass(frozen=True, slots=True)
+class Retriever:
+    """The sources of one release over one catalogue; built when a release is loaded, then only read."""
+
+    catalogue: Catalogue
+    max_candidates: int
+    ann: AnnSource | None
+    """None before the first release."""
+    popular: NDArray[np.int32]
+    new: NDArray[np.int32]
+
+    @classmethod
+    def of(
+        cls, catalogue: Catalogue, index: OfferIndex | None, prior_value: NDArray[np.float64], max_candidates: int
+    ) -> "Retriever":
+        """Sources for a release's index, or for none.
+
+        Args:
+          prior_value: [N] worth of an impression of each offer before anything is known of the shopper.
+        """
+        return cls(
+            catalogue=catalogue,
+            max_candidates=max_candidates,
+            ann=None if index is None else AnnSource.of(index, catalogue),
+            popular=popular_order(prior_value, catalogue.advertiser),
+            new=new_offers(catalogue, () if index is None else index.ids),
+        )
+
+    @property
+    def needs_query(self) -> bool:
+        """Whether a query embedding is of use: not without an index, nor where all offers are ranked anyway."""
+        return self.ann is not None and len(self.catalogue) > self.max_candidates
+
+    def candidates(self, query: NDArray[np.float32] | None, verdicts: NDArray[np.int16], rng: np.random.Generator) -> Candidates:
+        """At most `max_candidates` offers, each once.
+
+        The nearest offers are looked up blindly and may turn out ineligible; the other sources offer eligible campaigns only,
+        so that narrow targeting does not leave a page empty.
+
+        Args:
+          query: [D] of length 1; None where it could not be had, and the other sources fill the pool.
+          verdicts: [C] from `retrieval.eligibility.campaign_verdicts`.
+        """
+        if len(self.catalogue) <= self.max_candidates:
+            return whole(len(self.catalogue))
+        open_offer = (verdicts == ELIGIBLE)[self.catalogue.campaign]
+        k = self.max_candidates
+        found = {
+            Source.POPULAR: self.popular[open_offer[self.popular]][:k],
+            Source.NEW: draw(self.new[open_offer[self.new]], k, rng),
+        }
+        if query is not None and self.ann is not None:
+            found[Source.ANN] = self.ann.nearest(query, k)
+        return blend(found, k)

@@ -1,0 +1,139 @@
+"""Start-up and end of the model server process."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import uvicorn
+
+from domain.errors import Unavailable
+from serving.model_server.settings import ModelServerSettings
+
+if TYPE_CHECKING:
+    from serving.model_server.core import Core
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: ModelServerSettings) -> None:
+    """Serves until SIGTERM or SIGINT, then lets calls under way end, at most `drain_s`.
+
+    Prints one line once it listens: `model-server ready: gRPC HOST:PORT, REST HOST:PORT, ...`. Versions may come later.
+
+    Raises:
+      Unavailable: a port is taken.
+    """
+    with _until_signal() as stop:
+        if not logging.getLogger().handlers:
+            logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+        core = _core(settings)
+        with _rest(core, settings) as rest_port, _grpc(core, settings) as port:
+            core.start()
+            try:
+                where = f"gRPC {settings.host}:{port}, REST {settings.host}:{rest_port}"
+                print(f"model-server ready: {where}, {settings.model_name} from {settings.model_base_path}", flush=True)
+                stop.wait()
+                log.info("ending: waiting up to %g s for calls under way", settings.drain_s)
+            finally:
+                core.stop()
+        core.close()
+    log.info("ended")
+
+
+@contextmanager
+def _until_signal() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set, from before TensorFlow's import on; the old handlers come back afterwards."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _core(settings: ModelServerSettings) -> "Core":
+    """Imports TensorFlow, which takes seconds: only here, so that settings and errors of the command line do not wait."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    log.info("importing TensorFlow")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Google's client libraries, about the Python version
+        from serving.model_server.core import Core, ModelConfig
+        from serving.model_server.version_policy import Latest
+
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    path = settings.model_base_path.absolute()
+    if not path.is_dir():
+        log.warning("%s does not exist yet", path)
+    config = ModelConfig(settings.model_name, path, Latest(settings.versions_kept))
+    return Core([config], settings.poll_interval_s, settings.tf_threads)
+
+
+@contextmanager
+def _grpc(core: "Core", settings: ModelServerSettings) -> Iterator[int]:
+    """The gRPC server; on leaving, new calls are refused and those under way end."""
+    from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+
+    from serving.model_server.grpc_api import ModelService, PredictionService
+
+    # Without so_reuseport=0 a second server on the same port would start silently and take half of the calls.
+    options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    server = grpc.server(ThreadPoolExecutor(settings.workers, "grpc"), options=options)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(core), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core), server)
+    try:
+        port = server.add_insecure_port(f"{settings.host}:{settings.port}")
+    except RuntimeError as error:
+        raise Unavailable("model-server", f"cannot listen on {settings.host}:{settings.port}: {error}") from error
+    if port == 0:
+        raise Unavailable("model-server", f"cannot listen on {settings.host}:{settings.port}")
+    server.start()
+    try:
+        yield port
+    finally:
+        server.stop(settings.drain_s).wait()
+
+
+@contextmanager
+def _rest(core: "Core", settings: ModelServerSettings) -> Iterator[int]:
+    """The REST server in a thread of its own."""
+    from serving.model_server.rest_api import rest_app
+
+    listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.rest_port))
+    except OSError as error:
+        listener.close()
+        raise Unavailable("model-server", f"cannot listen on {settings.host}:{settings.rest_port}: {error}") from error
+    app: Any = rest_app(core)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        )
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="rest")
+    thread.start()
+    try:
+        yield int(listener.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()

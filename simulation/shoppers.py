@@ -107,7 +107,7 @@ class Shoppers:
             click_draw=rng.random(n),
             conversion_draw=rng.random(n),
             think_ms=rng.uniform(400, 2500, n),
-            convert_ms=1000 + rng.exponential(6000, n),
+            convert_ms=np.minimum(1000 + rng.exponential(6000, n), 25_000),
             leaves_ms=3000.0 if rng.random() < 0.8 else None,
         )
 

@@ -47,6 +47,8 @@ class Policy(_Record):
     """The same from click to conversion, for CPA."""
     day_length_s: int = Field(default=86_400, ge=10, le=86_400)
     """Length of a budget day; shorter only in simulations."""
+    traffic_shape: tuple[float, ...] = (1.0,)
+    """Traffic expected in equal parts of the budget day, such as 24 hours, in any unit: budgets are spread over it."""
     deadlines_ms: Deadlines = Deadlines()
     """Milliseconds per stage."""
 
@@ -55,4 +57,10 @@ class Policy(_Record):
         for task, prior in self.priors.items():
             if not 0 < prior < 1:
                 raise ValueError(f"prior of {task!r} must lie in (0, 1), got {prior}")
+        return self
+
+    @model_validator(mode="after")
+    def _traffic_is_weights(self) -> "Policy":
+        if not all(0 <= w < float("inf") for w in self.traffic_shape) or not sum(self.traffic_shape) > 0:
+            raise ValueError(f"traffic_shape must be weights >= 0, not all 0, got {list(self.traffic_shape)}")
         return self

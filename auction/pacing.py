@@ -1,0 +1,82 @@
+"""Spreads daily budgets over the day's traffic by scaling bids: dual descent on each campaign's budget.
+
+A plan, not a guard: that spend never passes the budget is the business of the hold (serving/lua/hold.lua). docs/pacing.md has
+the reasoning, and what the controller does in odd situations.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+MIN_MULTIPLIER = 0.01
+GAIN = 10.0
+"""Spending 1 % of the daily budget more than planned lowers the bid by 10 %. More would settle sooner, but swing where spend
+follows the bid late, as conversions do, or comes in few large pieces; docs/pacing.md has the measurements."""
+MAX_STEP = 0.7
+"""One update at most halves or doubles a bid, whatever burst or gap it saw."""
+SHORTEST_HORIZON = 0.03
+"""Money left over late is spread over at least this share of the day's traffic, so that the last minute brings no burst."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """What the controller remembers of C campaigns between two updates."""
+
+    day: int
+    """Budget day of the last reading."""
+    traffic_passed: float
+    """Share of that day's traffic that had passed, in [0, 1]."""
+    spent_micros: NDArray[np.int64]
+    """[C] spend of that day so far."""
+    multiplier: NDArray[np.float64]
+    """[C] in [MIN_MULTIPLIER, 1]."""
+
+
+def update(
+    before: Pacing,
+    day: int,
+    traffic_passed: float,
+    spent_micros: NDArray[np.int64],
+    budget_micros: NDArray[np.int64],
+) -> Pacing:
+    """One step towards spending what is left evenly over the traffic that is left.
+
+        rho        = (budget - spent before) * (traffic since) / (traffic left before)
+        multiplier <- multiplier * exp(-GAIN * (spent since - rho) / budget), within [MIN_MULTIPLIER, 1]
+
+    Being ahead of or behind the plan changes rho, and so works itself off over the rest of the day. As the multiplier is
+    projected onto its range at every step, a campaign nobody wants winds nothing up. Campaigns keep their multiplier over
+    midnight; where the budget is gone, rho and spend are 0 and it rests.
+
+    Args:
+      before: from the last update.
+      day: budget day of this reading.
+      traffic_passed: share of that day's traffic that has passed, from `traffic_passed`.
+      spent_micros: [C] spend of that day so far.
+      budget_micros: [C] daily budgets, > 0; one too large to matter leaves the multiplier at 1.
+    Source: Balseiro, Lu and Mirrokni (2020), Dual Mirror Descent for Online Allocation Problems, with the target rate
+      re-planned from what is left.
+    """
+    # A new day starts from nothing spent; whatever the old one still owed is not paced.
+    same_day = day == before.day
+    spent_before = before.spent_micros if same_day else np.zeros_like(spent_micros)
+    passed_before = before.traffic_passed if same_day else 0.0
+    traffic = max(traffic_passed - passed_before, 0.0)
+    horizon = max(1.0 - passed_before, SHORTEST_HORIZON)
+    rho = np.maximum(budget_micros - spent_before, 0) * (traffic / horizon)
+    step = -GAIN * ((spent_micros - spent_before) - rho) / budget_micros
+    multiplier = before.multiplier * np.exp(np.clip(step, -MAX_STEP, MAX_STEP))
+    return Pacing(day, traffic_passed, spent_micros, np.clip(multiplier, MIN_MULTIPLIER, 1.0))
+
+
+def traffic_passed(day_fraction: float, shape: Sequence[float] = (1.0,)) -> float:
+    """Share of a day's traffic that comes before a point of the day, in [0, 1].
+
+    Args:
+      day_fraction: in [0, 1].
+      shape: K weights >= 0 of K equal parts of the day, such as 24 hours; traffic is even within a part.
+    """
+    cumulative = np.concatenate(([0.0], np.cumsum(shape)))
+    return float(np.interp(day_fraction * len(shape), np.arange(len(shape) + 1), cumulative / cumulative[-1]))

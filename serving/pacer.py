@@ -1,0 +1,187 @@
+"""The pacer process: moves every campaign's pacing multiplier towards its plan, and gives expired holds back.
+
+Any number may run; one leads, under a lock that expires. Two that believe they lead for a moment, say after one was
+suspended, do no harm: sweeping is atomic per hold, and a multiplier written twice is set right a few seconds later.
+"""
+
+import logging
+import signal
+import threading
+import uuid
+from pathlib import Path
+
+import numpy as np
+import redis
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from auction.pacing import MIN_MULTIPLIER, Pacing, traffic_passed, update
+from domain.clock import budget_day, day_fraction, now_ms
+from domain.keys import Keys
+from features.market import Market, load_market
+from retrieval.catalogue import UNLIMITED, Catalogue
+
+log = logging.getLogger("offerrank.pacer")
+LUA = Path(__file__).parent / "lua"
+SWEEP_BATCH = 500
+"""Holds a script gives back at once, some 2 ms during which Redis serves nobody else."""
+SWEEPS_PER_TURN = 20
+LOCK_INTERVALS = 3
+"""A leader that missed this many turns is taken for dead."""
+MIN_LOCK_S = 1.0
+
+
+class PacerSettings(BaseSettings):
+    """Read from `OFFERRANK_*`; docs/pacing.md says how to choose them."""
+
+    model_config = SettingsConfigDict(frozen=True, env_prefix="OFFERRANK_", use_attribute_docstrings=True)
+
+    market: Path
+    """The market.toml whose campaigns are paced."""
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    pacer_interval_s: float = Field(default=2.0, ge=0.05, le=600)
+    """Time between two updates."""
+
+
+def run(settings: PacerSettings) -> None:
+    """Paces until SIGTERM or SIGINT.
+
+    Raises:
+      InvalidMarket: the market file is wrong.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    stop = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+    pace(settings, stop)
+
+
+def pace(settings: PacerSettings, stop: threading.Event) -> None:
+    """`run` without signals: paces until `stop` is set, then resigns."""
+    market = load_market(settings.market)
+    # Every command here may be repeated safely. Short, so that a stop is not held up for long by a Redis that hangs.
+    retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2)
+    retried: list[type[Exception]] = [redis.ConnectionError, redis.TimeoutError]
+    with redis.Redis.from_url(
+        settings.redis_url, decode_responses=True, socket_timeout=1, socket_connect_timeout=1, retry=retry, retry_on_error=retried
+    ) as client:
+        pacer = Pacer(client, market, lock_s=max(LOCK_INTERVALS * settings.pacer_interval_s, MIN_LOCK_S))
+        log.info("pacing %d campaigns of %s every %g s", len(market.campaigns), market.name, settings.pacer_interval_s)
+        away = False
+        while not stop.is_set():
+            try:
+                pacer.turn(now_ms())
+            except redis.RedisError as e:
+                if not away:
+                    log.warning("Redis is away, multipliers stay as they are; will try again: %s", e)
+                away = True
+                pacer.forget()
+            else:
+                if away:
+                    log.info("Redis is back")
+                away = False
+            stop.wait(settings.pacer_interval_s)
+        try:
+            pacer.resign()
+        except redis.RedisError as e:
+            log.info("could not resign, the lock will expire: %s", e)
+        log.info("stopped")
+
+
+class Pacer:
+    """One candidate for the lead of one market.
+
+    Args:
+      client: decodes responses.
+      lock_s: how long a leader that no longer takes turns keeps others waiting.
+    """
+
+    def __init__(self, client: "redis.Redis", market: Market, lock_s: float) -> None:
+        self._redis = client
+        self._keys = Keys(market.name)
+        self._policy = market.policy
+        self._campaign_ids = [c.id for c in market.campaigns]
+        self._budget_micros = Catalogue.of(market).budget_micros
+        self._name = uuid.uuid4().hex
+        self._lock_ms = int(lock_s * 1000)
+        self._pacing: Pacing | None = None
+        self._lead, self._resign, self._sweep = (
+            client.register_script((LUA / f"{name}.lua").read_text("utf-8")) for name in ("lead", "resign", "sweep_holds")
+        )
+
+    @property
+    def leads(self) -> bool:
+        """Whether the last turn found this one leading."""
+        return self._pacing is not None
+
+    def turn(self, now_ms: int) -> None:
+        """Updates and sweeps, if this one leads or can take the lead.
+
+        Raises:
+          redis.RedisError: Redis is away.
+        """
+        if not self._lead(keys=[self._keys.pacer_lock], args=[self._name, self._lock_ms]):
+            self._pacing = None
+            return
+        if self._pacing is None:
+            self._pacing = self._take_over(now_ms)
+            log.info("leading")
+        else:
+            self._pacing = update(self._pacing, *self._reading(now_ms), self._budget_micros)
+        self._publish(self._pacing)
+        self.sweep(now_ms)
+
+    def forget(self) -> None:
+        """After a fault: what was spent meanwhile says nothing about the bids, so the next turn starts from what Redis has."""
+        self._pacing = None
+
+    def resign(self) -> None:
+        """Lets another lead at once."""
+        self._pacing = None
+        self._resign(keys=[self._keys.pacer_lock], args=[self._name])
+
+    def sweep(self, now_ms: int) -> int:
+        """Gives expired holds back; how many. Bounded: the rest waits for the next turn."""
+        swept = 0
+        for _ in range(SWEEPS_PER_TURN):
+            batch = int(self._sweep(keys=[self._keys.holds], args=[now_ms, SWEEP_BATCH, self._keys.budget_prefix]))
+            swept += batch
+            if batch < SWEEP_BATCH:
+                break
+        return swept
+
+    def _reading(self, now_ms: int) -> tuple[int, float, NDArray[np.int64]]:
+        """Budget day, share of its traffic passed, [C] spent micros: one round trip."""
+        day = budget_day(now_ms, self._policy.day_length_s)
+        pipe = self._redis.pipeline(transaction=False)
+        for campaign in self._campaign_ids:
+            pipe.hget(self._keys.budget(campaign, day), "spent")
+        spent = np.array([int(s or 0) for s in pipe.execute()], dtype=np.int64)
+        return day, traffic_passed(day_fraction(now_ms, self._policy.day_length_s), self._policy.traffic_shape), spent
+
+    def _take_over(self, now_ms: int) -> Pacing:
+        """Starts where the last leader left off; campaigns it did not know start at 1, and those that are gone are removed."""
+        stored: dict[str, str] = self._redis.hgetall(self._keys.pacing)
+        gone = stored.keys() - set(self._campaign_ids)
+        if gone:
+            self._redis.hdel(self._keys.pacing, *gone)
+        multiplier = np.array([_multiplier(stored.get(c)) for c in self._campaign_ids])
+        multiplier[self._budget_micros == UNLIMITED] = 1.0
+        return Pacing(*self._reading(now_ms), multiplier)
+
+    def _publish(self, pacing: Pacing) -> None:
+        values = zip(self._campaign_ids, pacing.multiplier.tolist(), strict=True)
+        self._redis.hset(self._keys.pacing, mapping={c: f"{m:.6f}" for c, m in values})
+
+
+def _multiplier(stored: str | None) -> float:
+    try:
+        # NaN compares false with everything, so that min and max would let it pass; it is no multiplier.
+        value = float(stored) if stored is not None else 1.0
+        return min(max(value, MIN_MULTIPLIER), 1.0) if value == value else 1.0
+    except ValueError:
+        return 1.0

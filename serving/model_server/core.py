@@ -54,7 +54,7 @@ class Core:
             model = SavedModel(path, self._tf_threads)
             try:
                 warm_up(model, path, config.name, version)
-            except StatusError:
+            except BaseException:
                 model.close()
                 raise
             return model

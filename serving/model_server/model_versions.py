@@ -88,11 +88,15 @@ def fingerprint(folder: Path) -> Fingerprint:
     return tuple(files)
 
 
+def _shown(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
 class ModelVersions(Generic[S]):
     """The versions of one model under one base path. `reconcile` and `close` belong to one thread at a time, the rest to any."""
 
     def __init__(self, name: str, base_path: Path, policy: Policy, load: Callable[[Path, int], S]) -> None:
-        """`load` opens and warms up a version; what it raises is the version's status."""
+        """`load` opens and warms up a version; what it raises is why the version does not answer."""
         self.name = name
         self.base_path = base_path
         self.policy = policy
@@ -139,10 +143,11 @@ class ModelVersions(Generic[S]):
         seen = fingerprint(path)
         try:
             servable = self._load_servable(path, version)
-        except StatusError as error:
-            log.error("%s %d: not served: %s", self.name, version, error.message)
+        except Exception as error:  # a broken artifact fails in ways nobody thought of: it must not be tried again and again
+            status = error if isinstance(error, StatusError) else StatusError(grpc.StatusCode.INTERNAL, _shown(error))
+            log.error("%s %d: not served: %s", self.name, version, status.message)
             with self._changed:
-                entry.state, entry.error, entry.broken = State.END, error, seen
+                entry.state, entry.error, entry.broken = State.END, status, seen
             return
         with self._changed:
             entry.servable, entry.state = servable, State.AVAILABLE

@@ -1,0 +1,48 @@
+import numpy as np
+from hypothesis import given
+
+from auction.bids import Bids
+from auction.reserve import slot_reserves
+from auction.slate import sell
+from domain.outcome import Reason, Slate
+from domain.request import Placement
+from experiments.exploration import explore
+from tests.unit.auction.bidders import any_bidders, any_reserves, bidders, reserves
+
+
+def drawn(slot: list[int], winner: list[int]) -> Slate:
+    return Slate(np.array(slot), np.array(winner), np.full(len(slot), 0.25), explored=True)
+
+
+def test_a_drawn_winner_pays_the_reserve_whatever_others_bid() -> None:
+    bids = bidders((0, 0.05, 1_000_000), (1, 0.10, 400_000), (2, 0.02, 1_500_000))
+    sale = sell(drawn([0, 1], [2, 1]), bids, reserves(12_000_000, 6_000_000))
+    # 12.00 / (1000 x 0.02) = 0.60; 6.00 / (1000 x 0.10) = 0.06.
+    assert sale.price_micros.tolist() == [600_000, 60_000]
+    assert sale.reason.tolist() == [Reason.NOT_EXPLORED, Reason.WON, Reason.WON]
+    assert sale.propensity.tolist() == [0.25, 0.25]
+    assert sale.explored
+
+
+def test_offers_of_a_drawn_advertiser_are_excluded_and_those_below_the_floor_say_so() -> None:
+    bids = bidders((0, 0.05, 1_000_000), (0, 0.05, 900_000), (0, 0.05, 1), (1, 0.05, 1_000_000))
+    sale = sell(drawn([0], [1]), bids, reserves(12_000_000))
+    assert sale.reason.tolist() == [Reason.ADVERTISER_EXCLUSION, Reason.WON, Reason.BELOW_FLOOR, Reason.NOT_EXPLORED]
+
+
+@given(any_bidders, any_reserves)
+def test_a_drawn_winner_pays_least_that_passes_the_floor(bids: Bids, floors: np.ndarray) -> None:
+    nobody = Slate(np.zeros(0, int), np.zeros(0, int), np.zeros(0), explored=False)
+    slate = explore(nobody, bids.ecpm_micros, bids.advertiser, floors, 1.0, np.random.default_rng(0))
+    sale = sell(slate, bids, floors)
+    paid_ecpm = 1000 * bids.quality[sale.winner] * sale.price_micros
+    assert (sale.price_micros <= bids.bid_micros[sale.winner]).all()
+    assert (paid_ecpm >= floors[sale.slot] * (1 - 1e-12) - 1e-3).all()
+    cheaper = paid_ecpm - 1000 * bids.quality[sale.winner]
+    assert ((cheaper < floors[sale.slot] * (1 + 1e-12)) | (sale.price_micros == 0)).all()
+
+
+def test_the_higher_of_market_reserve_and_placement_floor_holds_for_each_slot_of_a_placement() -> None:
+    placements = (Placement("main", 2, 0), Placement("side", 1, 30_000_000))
+    assert slot_reserves(placements, 12_000_000).tolist() == [12_000_000, 12_000_000, 30_000_000]
+    assert slot_reserves(placements, 40_000_000).tolist() == [40_000_000] * 3

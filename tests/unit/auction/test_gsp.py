@@ -1,4 +1,5 @@
 import numpy as np
+from bidders import any_bidders, any_reserves, bidders, reserves
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -6,7 +7,6 @@ from auction.bids import Bids
 from auction.gsp import best_slate
 from auction.slate import sell
 from domain.outcome import Reason, Sale
-from tests.unit.auction.bidders import any_bidders, any_reserves, bidders, reserves
 
 WON, FLOOR, OUTBID, SAME = Reason.WON, Reason.BELOW_FLOOR, Reason.OUTBID, Reason.ADVERTISER_EXCLUSION
 

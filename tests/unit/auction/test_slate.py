@@ -1,4 +1,5 @@
 import numpy as np
+from bidders import any_bidders, any_reserves, bidders, reserves
 from hypothesis import given
 
 from auction.bids import Bids
@@ -7,7 +8,6 @@ from auction.slate import sell
 from domain.outcome import Reason, Slate
 from domain.request import Placement
 from experiments.exploration import explore
-from tests.unit.auction.bidders import any_bidders, any_reserves, bidders, reserves
 
 
 def drawn(slot: list[int], winner: list[int]) -> Slate:

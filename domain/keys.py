@@ -59,6 +59,11 @@ class Keys:
         return f"or:{{{self.market}}}:pacer"
 
     @property
+    def archiver(self) -> str:
+        """Hash the archiver writes when it has flushed: `beat_ms`, `rejected`, and the last archived id of each log."""
+        return f"or:{{{self.market}}}:archiver"
+
+    @property
     def releases(self) -> str:
         """Hash release version -> ms when a gateway first served it."""
         return f"or:{{{self.market}}}:releases"

@@ -1,0 +1,111 @@
+"""Writes parts so that after a crash at any moment each stream entry is in the archive once or not at all."""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from domain.errors import ContractError
+from features.log_archive import StreamId, archived_to, part_path
+from serving.archiver.rows import Rejected
+
+
+def write_part(log_dir: Path, log: str, table: pa.Table, rejected: list[Rejected], first: StreamId, last: StreamId) -> Path:
+    """Commits the entries first..last, all logged within one hour.
+
+    The rename is the commit: before it a restarted archiver reads the same entries again, after it none of them. The
+    rejected ones are on disk before that, in a file of the same range, which `discard_uncommitted` removes if the
+    rename never came.
+
+    Raises:
+      OSError: disk full, no permission; nothing was committed.
+    """
+    if rejected:
+        lines = b"".join(orjson.dumps(_as_json(r), option=orjson.OPT_APPEND_NEWLINE) for r in rejected)
+        _write_durably(rejected_path(log_dir, log, first, last), lambda path: path.write_bytes(lines))
+    path = part_path(log_dir, log, first, last)
+    _write_durably(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+    return path
+
+
+def rejected_path(log_dir: Path, log: str, first: StreamId, last: StreamId) -> Path:
+    """JSON lines of a range's rejected entries: `id`, `reason`, `fields`."""
+    return log_dir / "rejected" / log / f"part-{first}-{last}.jsonl"
+
+
+def rejected_count(log_dir: Path, log: str) -> int:
+    """How many entries of a log have been rejected so far."""
+    return sum(path.read_bytes().count(b"\n") for path in (log_dir / "rejected" / log).glob("part-*.jsonl"))
+
+
+def discard_uncommitted(log_dir: Path, log: str) -> None:
+    """Removes what an archiver that died left behind: temporary files, and rejected entries that will be read again."""
+    for path in log_dir.glob(f"**/{log}/**/*.tmp"):
+        path.unlink()
+    done = archived_to(log_dir, log)
+    for path in (log_dir / "rejected" / log).glob("part-*.jsonl"):
+        if StreamId.parse("-".join(path.stem.split("-")[3:])) > done:
+            path.unlink()
+
+
+@contextmanager
+def sole_archiver(log_dir: Path, market: str) -> Iterator[None]:
+    """Holds the archive for one process and one market; the kernel lets go of it however the process ends.
+
+    Raises:
+      ContractError: another archiver holds it, or it belongs to another market.
+    """
+    log_dir.mkdir(parents=True, exist_ok=True)
+    with (log_dir / "archiver.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ContractError(f"{log_dir}: another archiver is writing here ({_owner(file.name)})") from None
+        file.seek(0)
+        text = file.read()
+        before = json.loads(text) if text.strip() else {"market": market}
+        if before["market"] != market:
+            raise ContractError(f"{log_dir}: holds the log of market {before['market']!r}, not of {market!r}")
+        file.seek(0)
+        file.truncate()
+        json.dump({"market": market, "pid": os.getpid()}, file)
+        file.flush()
+        yield
+
+
+def _owner(lock: str) -> str:
+    return Path(lock).read_text().strip() or "just starting"
+
+
+def _as_json(r: Rejected) -> dict[str, object]:
+    # Whatever the bytes are, latin-1 gives them back exactly.
+    fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in r.entry.fields.items()}
+    return {"id": str(r.entry.id), "reason": r.reason, "fields": fields}
+
+
+def _write_durably(path: Path, write: Callable[[Path], object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        write(temporary)
+        _fsync(temporary)
+        temporary.rename(path)
+        # The names of new folders must survive a power cut as well.
+        for folder in (path.parent, path.parent.parent):
+            _fsync(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,99 @@
+"""The money ledger: what the event log says was charged must be what Redis says was spent, to the micro."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import redis
+
+from domain.keys import Keys
+from features.log_archive import EVENTS, archived_to, read_log
+from features.log_schema import event_schema
+from features.market import Market
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One campaign and budget day: charged according to the log, spent according to Redis."""
+
+    campaign: str
+    day: int
+    charged_micros: int
+    spent_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """All accounts with a charge or a budget hash, by day and campaign."""
+
+    accounts: tuple[Account, ...]
+
+    @property
+    def charged_micros(self) -> int:
+        """Sum over all accounts, according to the log."""
+        return sum(a.charged_micros for a in self.accounts)
+
+    @property
+    def differences(self) -> tuple[Account, ...]:
+        """Accounts on which log and Redis disagree; empty when every micro is accounted for."""
+        return tuple(a for a in self.accounts if a.charged_micros != a.spent_micros)
+
+
+def reconcile(client: "redis.Redis", market: Market, log_dir: Path) -> Reconciliation:
+    """Compares the archive plus the part of the stream not yet archived with the budgets, exactly, also while events arrive.
+
+    The stream's tail and all budgets are read in one transaction, and settling writes both in one script, so the two
+    sides are of the same instant. Budget hashes that have expired count as nothing spent.
+
+    Raises:
+      redis.RedisError: Redis cannot be read.
+      KeyError, ValueError: the stream's tail holds a malformed entry.
+    """
+    keys = Keys(market.name)
+    budgets = {key.decode() for key in client.scan_iter(match=f"{keys.budget_prefix}*", count=1000)}
+    while True:
+        archived = archived_to(log_dir, EVENTS)
+        names = sorted(budgets)
+        with client.pipeline(transaction=True) as snapshot:
+            snapshot.xrange(keys.events, min=f"({archived}")
+            for name in names:
+                snapshot.hget(name, "spent")
+            tail, *spent = snapshot.execute()
+        charged = _archived_charges(log_dir) + _charges_of(tail)
+        if archived_to(log_dir, EVENTS) != archived:
+            continue  # the archiver moved on meanwhile: entries could be on both sides, or on neither
+        unread = {keys.budget(campaign, day) for campaign, day in charged} - budgets
+        if not unread:
+            break
+        budgets |= unread
+    spent_of = {_account(name): int(value or 0) for name, value in zip(names, spent, strict=True)}
+    return Reconciliation(
+        tuple(
+            Account(campaign, day, charged[campaign, day], spent_of.get((campaign, day), 0))
+            for campaign, day in sorted(charged.keys() | spent_of.keys(), key=lambda account: (account[1], account[0]))
+        )
+    )
+
+
+def _archived_charges(log_dir: Path) -> Counter[tuple[str, int]]:
+    columns = [f for f in event_schema() if f.name in ("campaign_id", "day", "charged_micros")]
+    events = read_log(log_dir, EVENTS, pa.schema(columns))
+    events = events.filter(pc.greater(events["charged_micros"], 0))
+    sums = events.group_by(["campaign_id", "day"]).aggregate([("charged_micros", "sum")]).to_pylist()
+    return Counter({(row["campaign_id"], row["day"]): row["charged_micros_sum"] for row in sums})
+
+
+def _charges_of(tail: list[tuple[bytes, dict[bytes, bytes]]]) -> Counter[tuple[str, int]]:
+    charges: Counter[tuple[str, int]] = Counter()
+    for _, fields in tail:
+        charged = int(fields[b"charged_micros"])
+        if charged:
+            charges[fields[b"campaign_id"].decode(), int(fields[b"day"])] += charged
+    return charges
+
+
+def _account(key: str) -> tuple[str, int]:
+    campaign, day = key.rsplit(":", 2)[1:]
+    return campaign, int(day)

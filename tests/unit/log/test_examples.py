@@ -1,0 +1,150 @@
+"""The join of the logs: one row per rendered impression, labels within their windows."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from log_entries import decision, event_fields, slot
+
+from domain.errors import InvalidTrainingData
+from domain.events import Decision
+from features.market import Market, parse_market
+from pipelines.examples import join_log, training_rows, write_training_rows
+
+Archive = Callable[[Iterable[Decision], Iterable[dict[bytes, bytes]]], Path]
+LATER_MS = 10_000_000
+CLICK_WINDOW_MS, CONVERSION_WINDOW_MS = 100_000, 1_000_000  # of the corner market
+
+
+def labels(rows: pa.Table) -> dict[str, tuple[int, int]]:
+    return {r["impression_id"]: (r["click"], r["conversion"]) for r in rows.to_pylist()}
+
+
+def test_a_row_holds_the_features_as_used_and_how_the_offer_was_chosen(market: Market, archive: Archive) -> None:
+    made = decision("d1", 5_000, slot("i1"), slot("i2", "card", 1, propensity=0.25))
+    log_dir = archive([made], [event_fields("impression", i, "d1", 5_100) for i in ("i1", "i2")])
+    rows = training_rows(market, log_dir, LATER_MS)
+    assert rows.schema.equals(
+        pa.schema(
+            {
+                "country": pa.string(),
+                "amount": pa.float32(),
+                "past_clicks": pa.int64(),
+                "brand": pa.string(),
+                "decision_id": pa.string(),
+                "impression_id": pa.string(),
+                "time_ms": pa.int64(),
+                "position": pa.int32(),
+                "propensity": pa.float64(),
+                "click": pa.int64(),
+                "conversion": pa.int64(),
+            }
+        )
+    )
+    first, second = rows.to_pylist()
+    assert first | {"amount": 59.9} == {
+        **{"country": "DE", "amount": 59.9, "past_clicks": 2, "brand": "leaf", "decision_id": "d1", "impression_id": "i1"},
+        **{"time_ms": 5_000, "position": 0, "propensity": 0.9, "click": 0, "conversion": 0},
+    }
+    assert (second["brand"], second["position"], second["propensity"]) == ("shop", 1, 0.25)
+
+
+def test_only_rendered_slots_count_and_a_click_implies_an_impression(market: Market, archive: Archive) -> None:
+    log_dir = archive(
+        [
+            decision("d1", 5_000, slot("seen"), slot("unseen", "card", 1)),
+            decision("d2", 6_000, slot("clicked")),
+            decision("d3", 7_000),
+        ],
+        [event_fields("impression", "seen", "d1", 5_100), event_fields("click", "clicked", "d2", 6_500)],
+    )
+    rows, report = join_log(market, log_dir, LATER_MS)
+    assert labels(rows) == {"seen": (0, 0), "clicked": (1, 0)}
+    assert (report.rows, report.clicks, report.not_rendered, report.orphan_events) == (2, 1, 1, 0)
+
+
+def test_labels_hold_within_their_windows_to_the_millisecond(market: Market, archive: Archive) -> None:
+    shown = 10_000
+    in_time, late = shown + CLICK_WINDOW_MS, shown + CLICK_WINDOW_MS + 1
+    events = [event_fields("impression", i, "d1", shown) for i in "abcd"]
+    events += [event_fields("click", "a", "d1", in_time), event_fields("click", "b", "d1", late)]
+    events += [event_fields("conversion", "a", "d1", in_time + CONVERSION_WINDOW_MS)]
+    # b converts, but its click came too late to count; c converts too late after its click; d converts without a click.
+    events += [event_fields("conversion", "b", "d1", late + 1)]
+    events += [event_fields("click", "c", "d1", shown), event_fields("conversion", "c", "d1", shown + CONVERSION_WINDOW_MS + 1)]
+    events += [event_fields("conversion", "d", "d1", shown + 5)]
+    log_dir = archive([decision("d1", shown, *(slot(i, position=p) for p, i in enumerate("abcd")))], events)
+    rows, report = join_log(market, log_dir, LATER_MS)
+    assert labels(rows) == {"a": (1, 1), "b": (0, 0), "c": (1, 0), "d": (0, 0)}
+    assert (report.clicks, report.conversions) == (2, 1)
+
+
+def test_repeated_events_and_decisions_make_no_second_row(market: Market, archive: Archive) -> None:
+    twice = decision("d1", 5_000, slot("i1"), slot("i2", position=1))
+    events = [event_fields("impression", "i1", "d1", 5_100), event_fields("impression", "i2", "d1", 5_100)]
+    clicks = [event_fields("click", "i1", "d1", t) for t in (5_300, 5_200, 5_300)]
+    rows, report = join_log(market, archive([twice, twice], events + events + clicks + clicks), LATER_MS)
+    assert rows["impression_id"].to_pylist() == ["i1", "i2"]
+    assert labels(rows) == {"i1": (1, 0), "i2": (0, 0)}
+    assert (report.rows, report.clicks) == (2, 1)
+
+
+def test_the_join_is_as_of_now(market: Market, archive: Archive) -> None:
+    log_dir = archive(
+        [decision("d1", 5_000, slot("i1")), decision("d2", 9_000, slot("i2"))],
+        [
+            *(event_fields("impression", "i1", "d1", 5_000), event_fields("click", "i1", "d1", 8_001)),
+            event_fields("impression", "i2", "d2", 9_000),
+        ],
+    )
+    rows, report = join_log(market, log_dir, now_ms=8_000)
+    assert labels(rows) == {"i1": (0, 0)}
+    assert report.open_windows == 1
+    # A click window of 100 s after 5.000 s ends at 105.000 s.
+    assert join_log(market, log_dir, now_ms=105_000)[1].open_windows == 1  # i2's
+    assert labels(join_log(market, log_dir, now_ms=8_001)[0]) == {"i1": (1, 0)}
+    assert labels(join_log(market, log_dir, LATER_MS, since_ms=5_001)[0]) == {"i2": (0, 0)}
+
+
+def test_events_without_a_decision_are_counted_as_orphans(market: Market, archive: Archive) -> None:
+    log_dir = archive(
+        [decision("d1", 5_000, slot("i1"))],
+        [event_fields(kind, i, "d", 5_100) for i in ("i1", "lost") for kind in ("impression", "click", "dismiss")],
+    )
+    assert join_log(market, log_dir, LATER_MS)[1].orphan_events == 2
+
+
+def test_a_feature_the_log_lacks_takes_its_default(market: Market, archive: Archive) -> None:
+    made = decision("d1", 5_000, slot("i1", features={}), features={"country": "FR"})
+    (row,) = training_rows(market, archive([made], [event_fields("impression", "i1", "d1", 5_000)]), LATER_MS).to_pylist()
+    assert (row["country"], row["amount"], row["past_clicks"], row["brand"]) == ("FR", 1.5, 0, "house")
+
+
+def test_labels_may_have_names_of_their_own(market: Market, archive: Archive) -> None:
+    raw = market.model_dump(exclude_none=True)
+    raw["tasks"] = [{"name": "ctr", "label": "accepted"}, {"name": "cvr", "label": "bought", "given": "accepted"}]
+    events = [event_fields("click", "i1", "d1", 5_000), event_fields("conversion", "i1", "d1", 5_000)]
+    log_dir = archive([decision("d1", 5_000, slot("i1"))], events)
+    (row,) = training_rows(parse_market(raw), log_dir, LATER_MS).to_pylist()
+    assert (row["accepted"], row["bought"]) == (1, 1)
+
+
+def test_nothing_to_learn_from_is_said_and_nothing_is_written(market: Market, archive: Archive, tmp_path: Path) -> None:
+    out = tmp_path / "rows" / "rows.parquet"
+    with pytest.raises(InvalidTrainingData, match="expected a log with at least one decision, got 'no decisions'"):
+        write_training_rows(market, tmp_path / "nowhere", LATER_MS, out)
+    with pytest.raises(
+        InvalidTrainingData, match="expected a log with at least one rendered impression, got '1 slots, none rendered'"
+    ):
+        write_training_rows(market, archive([decision("d1", 5_000, slot("i1"))], []), LATER_MS, out)
+    assert not out.exists()
+
+
+def test_rows_are_written_whole(market: Market, archive: Archive, tmp_path: Path) -> None:
+    log_dir = archive([decision("d1", 5_000, slot("i1"))], [event_fields("impression", "i1", "d1", 5_000)])
+    out = tmp_path / "rows" / "rows.parquet"
+    report = write_training_rows(market, log_dir, LATER_MS, out)
+    assert (report.rows, pq.read_table(out).num_rows) == (1, 1)
+    assert [p.name for p in out.parent.iterdir()] == ["rows.parquet"]

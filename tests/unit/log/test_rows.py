@@ -1,0 +1,144 @@
+"""Stream entries become typed rows; a malformed one is rejected alone, with a reason."""
+
+from dataclasses import asdict, fields, replace
+
+import orjson
+import pyarrow as pa
+import pytest
+from log_entries import decision, decision_fields, event_fields, slot
+
+from domain.events import CandidateLog, Decision, Slot
+from features.log_archive import StreamId
+from features.log_schema import decision_schema, event_schema
+from features.market import Market
+from serving.archiver.rows import Entry, log_formats
+
+
+def entry(fields: dict[bytes, bytes], seq: int = 0) -> Entry:
+    return Entry(StreamId(7, seq), fields)
+
+
+def test_every_field_of_a_decision_has_a_column(market: Market) -> None:
+    schema = decision_schema(market)
+    assert schema.names == ["stream_id", *(f.name for f in fields(Decision))]
+    shown = schema.field("slots").type.value_type
+    assert [shown[i].name for i in range(shown.num_fields)] == [f.name for f in fields(Slot)]
+    candidates = schema.field("candidates").type
+    assert [candidates[i].name for i in range(candidates.num_fields)] == [f.name for f in fields(CandidateLog)]
+
+
+def test_a_decision_comes_back_as_it_was_logged(market: Market) -> None:
+    made = decision("d1", 5_000, slot("i1"), slot("i2", "card", 1), degraded=["ranking"])
+    _, decisions = log_formats(market)
+    table, rejected = decisions.table([entry(decision_fields(made), 3)])
+    (row,) = table.to_pylist()
+    assert not rejected
+    assert row.pop("stream_id") == "7-3"
+    row["stage_us"] = dict(row["stage_us"])
+    # amount is a float32 feature: 59.9 is stored as the nearest one, which is what the model was given.
+    assert row["features"].pop("amount") == pytest.approx(59.9, rel=1e-7)
+    expected = asdict(made)
+    del expected["features"]["amount"]
+    assert row == expected
+
+
+def test_numbers_of_an_event_are_typed_and_empty_ones_null(market: Market) -> None:
+    events, _ = log_formats(market)
+    made = event_fields(
+        "conversion", "i1", "d1", 9_000, "red", charged_micros=2_000_000, value_micros=12_500_000, status="settled"
+    )
+    table, rejected = events.table([entry(made), entry(event_fields("dismiss", "i2", "d1", 9_001, position=""), 1)])
+    assert not rejected
+    assert table.schema.equals(event_schema())
+    first, second = table.to_pylist()
+    assert (first["charged_micros"], first["value_micros"], first["position"]) == (2_000_000, 12_500_000, 0)
+    assert (second["charged_micros"], second["value_micros"], second["position"]) == (0, None, None)
+
+
+GOOD = decision("d1", 5_000, slot("i1"))
+
+
+def without(key: str) -> dict[str, object]:
+    made = asdict(GOOD)
+    del made[key]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        (without("release"), "decision: missing ['release'], unknown []"),
+        (asdict(GOOD) | {"mood": "good"}, "decision: missing [], unknown ['mood']"),
+        (asdict(replace(GOOD, features={"amount": "much"})), "features.amount: must be a number, got 'much'"),
+        (asdict(replace(GOOD, features={"colour": "red"})), "features: unknown ['colour']"),
+        (asdict(replace(GOOD, slots=[slot("i1", probability={"ctr": 0.1})])), "slots.probability: missing ['cvr']"),
+        (asdict(replace(GOOD, slots=[slot("i1", price_micros="dear")])), "slots: "),
+        (asdict(replace(GOOD, slots=[slot("i1", ecpm_micros=None)])), "slots.item.ecpm_micros: expected a value, got null"),
+        (asdict(replace(GOOD, time_ms=2**63)), "time_ms: "),
+        (asdict(replace(GOOD, total_us=None)), "total_us: expected a value, got null"),
+        (asdict(replace(GOOD, stage_us={"ranking": None})), "stage_us.value: expected a value, got null"),
+        (
+            asdict(replace(GOOD, candidates=replace(GOOD.candidates, reason=[0]))),
+            "candidates: expected lists of one length, got [3, 3, 3, 1, 3, 3]",
+        ),
+        ("a string", "decision: expected a table, got 'a string'"),
+    ],
+)
+def test_a_malformed_decision_is_rejected_and_its_neighbours_are_not(market: Market, made: object, reason: str) -> None:
+    _, decisions = log_formats(market)
+    good = decision_fields(GOOD)
+    table, rejected = decisions.table([entry(good, 1), entry({b"d": orjson.dumps(made)}, 2), entry(good, 3)])
+    assert table["stream_id"].to_pylist() == ["7-1", "7-3"]
+    assert table.schema.equals(decisions.schema)
+    (only,) = rejected
+    assert only.entry.id == StreamId(7, 2)
+    assert reason in only.reason
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({b"d": b"{"}, "unexpected end of data"),
+        ({b"d": b"\xff\xfe"}, ""),
+        ({b"x": b"1"}, "entry: missing"),
+        ({}, "entry: missing"),
+    ],
+)
+def test_what_is_not_a_decision_at_all_is_rejected(market: Market, fields: dict[bytes, bytes], reason: str) -> None:
+    _, decisions = log_formats(market)
+    table, rejected = decisions.table([entry(fields)])
+    assert len(table) == 0
+    assert reason in rejected[0].reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"type": "stare"}, "'stare' is not a valid EventType"),
+        ({"status": "odd"}, "'odd' is not a valid EventStatus"),
+        ({"charged_micros": "1.5"}, "charged_micros: expected a whole number, got '1.5'"),
+        ({"charged_micros": 5, "day": ""}, "day: expected the budget day of a charge, got nothing"),
+        ({"time_ms": ""}, "time_ms: expected a whole number, got ''"),
+        ({"time_ms": 2**64}, "time_ms: "),
+        ({"tip": 3}, "unknown [\"b'tip'\"]"),
+    ],
+)
+def test_a_malformed_event_is_rejected(market: Market, changes: dict[str, object], reason: str) -> None:
+    events, _ = log_formats(market)
+    table, rejected = events.table([entry(event_fields("click", "i1", "d1", 9_000, **changes))])
+    assert len(table) == 0
+    assert reason in rejected[0].reason
+
+
+def test_a_feature_the_log_does_not_know_yet_is_null(market: Market) -> None:
+    _, decisions = log_formats(market)
+    table, rejected = decisions.table([entry(decision_fields(replace(GOOD, features={"country": "NL"})))])
+    assert not rejected
+    assert table["features"].to_pylist() == [{"country": "NL", "amount": None, "past_clicks": None}]
+
+
+def test_no_entries_make_an_empty_table(market: Market) -> None:
+    for log in log_formats(market):
+        table, rejected = log.table([])
+        assert (len(table), rejected) == (0, [])
+        assert isinstance(table, pa.Table)

@@ -31,3 +31,7 @@ class DecisionRequest:
     def n_slots(self) -> int:
         """Slots over all placements, in page order."""
         return sum(p.count for p in self.placements)
+
+    def impression_id(self, slot: int) -> str:
+        """Names what is shown in a slot of this page; billed once, even if the page is asked for twice."""
+        return f"{self.decision_id}-{slot}"

@@ -13,6 +13,7 @@ def explore(
     reserve_ecpm_micros: NDArray[np.int64],
     epsilon: float,
     rng: np.random.Generator,
+    coin: bool | None = None,
 ) -> Slate:
     """With probability epsilon replaces the page by a random one; either way says how likely each offer was in its slot.
 
@@ -27,11 +28,12 @@ def explore(
       advertiser: [N] codes; equal codes never share a page.
       reserve_ecpm_micros: [S], by slot in page order.
       epsilon: share of random pages, in [0, 1].
+      coin: whether to draw at random, where an earlier call for the same page has decided that; None throws it.
     Returns:
       The page to sell. `explored` says that it was drawn, even where it happens to equal the greedy one.
     """
     chance = slot_chances(ecpm_micros, advertiser, reserve_ecpm_micros)
-    explored = bool(rng.random() < epsilon)
+    explored = bool(rng.random() < epsilon) if coin is None else coin
     slot, winner = greedy.slot, greedy.winner
     if explored:
         slot, winner = _draw(ecpm_micros, advertiser, reserve_ecpm_micros, rng)

@@ -1,0 +1,29 @@
+"""Every Prometheus metric OfferRank exports. docs/metrics.md describes each; a test holds the two together.
+
+A replica counts for itself and is scraped by itself: sums and quantiles over replicas are the query's business. No label takes
+its values from a request.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.035, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0)
+
+DECISIONS = Counter("offerrank_decisions", "Answered decision requests, by outcome: filled, partial, empty.", ["outcome"])
+DECISION_SECONDS = Histogram("offerrank_decision_seconds", "Time to decide, without HTTP.", buckets=SECONDS)
+STAGE_SECONDS = Histogram("offerrank_stage_seconds", "Time of one stage of a decision.", ["stage"], buckets=SECONDS)
+DEGRADED = Counter("offerrank_degraded", "Decisions in which a fallback answered, by what failed.", ["what"])
+CANDIDATES = Counter("offerrank_candidates", "Candidates by their fate.", ["reason"])
+EXPLORED = Counter("offerrank_explored", "Decisions whose page was drawn at random.")
+RESPONSES = Counter("offerrank_http_responses", "Answers by route and status.", ["route", "status"])
+
+EVENTS = Counter("offerrank_events", "Events that reached the ledger, by type and what became of them.", ["type", "status"])
+EVENTS_REFUSED = Counter("offerrank_events_refused", "Events that were not accepted, by field.", ["field"])
+CHARGED_MICROS = Counter("offerrank_charged_micros", "Money charged by accepted events, in micros.")
+
+OUTBOX_WAITING = Gauge("offerrank_outbox_waiting", "Records not yet written to Redis, by what they are.", ["what"])
+DROPPED = Counter("offerrank_dropped", "Records lost because Redis was away for too long, by what they are.", ["what"])
+
+REDIS_UP = Gauge("offerrank_redis_up", "1 while budgets can be read, else 0.")
+RELEASE_VERSION = Gauge("offerrank_release_version", "Version of the release that ranks; 0 before the first.")
+RELEASES_REJECTED = Counter("offerrank_releases_rejected", "Releases refused as corrupt or incompatible.")
+CONTRACT_ERRORS = Counter("offerrank_contract_errors", "Answers of the model server that made no sense.")

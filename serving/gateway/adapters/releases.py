@@ -1,0 +1,126 @@
+"""Follows the releases folder: the newest release that is whole, fits the market, and is served by the model server, ranks."""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Protocol
+
+from domain.clock import now_ms
+from domain.errors import ContractError, DependencyError
+from domain.keys import Keys
+from models.release import EXTRA, load_release, versions
+from monitoring import metrics
+from retrieval.index import OfferIndex, load_index
+from retrieval.retriever import Retriever
+from serving.gateway.adapters.redis_link import RedisLink
+from serving.gateway.market_view import MarketView
+from serving.gateway.ports import ActiveRelease
+
+POLL_S = 1.0
+TIMEOUT_S = 0.5
+
+log = logging.getLogger(__name__)
+
+
+class ModelStatus(Protocol):
+    """Says what the model server serves."""
+
+    async def available_versions(self, timeout_s: float) -> list[int]:
+        """Versions that answer now; raises DependencyError."""
+        ...
+
+
+class FolderReleases:
+    """Swaps whole releases: calibrator, index and pinned model version change in one assignment."""
+
+    def __init__(self, base: Path | None, view: MarketView, model: ModelStatus, link: RedisLink, keys: Keys) -> None:
+        self._base = base
+        self._view = view
+        self._model = model
+        self._link = link
+        self._keys = keys
+        self._cold = ActiveRelease(None, None, self._retriever(None))
+        self._active = self._cold
+        self._loaded: dict[int, ActiveRelease] = {}
+        self._rejected: dict[int, str] = {}
+        self._unrecorded: dict[int, int] = {}
+
+    def active(self) -> ActiveRelease:
+        """What ranks now."""
+        return self._active
+
+    @property
+    def rejected(self) -> dict[int, str]:
+        """Versions that will never rank, with the reason."""
+        return dict(self._rejected)
+
+    async def watch(self) -> None:
+        """Refreshes for ever."""
+        while self._base is not None:
+            await self.refresh(now_ms())
+            await asyncio.sleep(POLL_S)
+
+    async def refresh(self, now_ms: int) -> None:
+        """Looks once; swaps if there is something better. A model server that does not answer changes nothing."""
+        assert self._base is not None
+        found = await asyncio.to_thread(versions, self._base)
+        self._forget_all_but(found)
+        try:
+            served = await self._model.available_versions(TIMEOUT_S)
+        except DependencyError:
+            served = [self._active.version] if self._active.version in found else []
+        for version in reversed(found):
+            release = await self._load(version)
+            if release is not None and version in served:
+                self._swap_to(release, now_ms)
+                break
+        else:
+            if self._active.version not in (None, *found):
+                self._swap_to(self._cold, now_ms)
+        await self._record_first_served()
+
+    def _forget_all_but(self, found: list[int]) -> None:
+        self._rejected = {v: why for v, why in self._rejected.items() if v in found}
+        # What is older than the active release ranks again only if that vanishes; it is read again then.
+        keep = {v for v in found if self._active.version is None or v >= self._active.version}
+        self._loaded = {v: release for v, release in self._loaded.items() if v in keep}
+
+    async def _load(self, version: int) -> ActiveRelease | None:
+        if version in self._rejected:
+            return None
+        if version not in self._loaded:
+            try:
+                self._loaded[version] = await asyncio.to_thread(self._read, version)
+            except ContractError as e:
+                self._rejected[version] = str(e)
+                metrics.RELEASES_REJECTED.inc()
+                log.error("release %d will not be served: %s", version, e)
+                return None
+        return self._loaded[version]
+
+    def _read(self, version: int) -> ActiveRelease:
+        assert self._base is not None
+        release = load_release(self._base / str(version)).compatible_with(self._view.market)
+        index = load_index(release.path / EXTRA)
+        return ActiveRelease(version, release.calibrator, self._retriever(index))
+
+    def _retriever(self, index: OfferIndex | None) -> Retriever:
+        view = self._view
+        return Retriever.of(view.catalogue, index, view.prior_value(), view.market.policy.max_candidates)
+
+    def _swap_to(self, release: ActiveRelease, now_ms: int) -> None:
+        if release is self._active:
+            return
+        log.info("release %s ranks now, after %s", release.version or "cold-start", self._active.version or "cold-start")
+        self._active = release
+        metrics.RELEASE_VERSION.set(release.version or 0)
+        if release.version is not None:
+            self._unrecorded[release.version] = now_ms
+
+    async def _record_first_served(self) -> None:
+        for version, at_ms in list(self._unrecorded.items()):
+            try:
+                await self._link.pipeline(lambda pipe, v=version, t=at_ms: pipe.hsetnx(self._keys.releases, v, t), TIMEOUT_S)  # type: ignore[misc]
+            except DependencyError:
+                return  # tried again at the next look
+            del self._unrecorded[version]

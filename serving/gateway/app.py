@@ -1,0 +1,213 @@
+"""The HTTP routes."""
+
+import hmac
+import html
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import numpy as np
+import orjson
+from fastapi import FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from domain.errors import DependencyError
+from domain.events import EventType
+from domain.outcome import Reason
+from domain.request import DecisionRequest, Placement
+from monitoring import metrics
+from serving.gateway.answer import to_answer
+from serving.gateway.decide import Decided, decide
+from serving.gateway.events import TOKEN_STATUS, accept_batch, open_token, page_event, read_batch
+from serving.gateway.market_view import MarketView
+from serving.gateway.openapi import describe, document
+from serving.gateway.record import to_decision
+from serving.gateway.schema import MAX_SLOTS, decision_body
+from serving.gateway.service import EVENT_TIMEOUT_S, Service
+from serving.gateway.tokens import Sold, TokenError
+from serving.gateway.wire import HttpError, answer, read_json, validate
+
+CLICK_TIMEOUT_S = 0.1
+NO_STORE = {"cache-control": "no-store"}
+PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c000000000100010000020144003b")
+
+log = logging.getLogger(__name__)
+
+OpenService = Callable[[], AbstractAsyncContextManager[Service]]
+
+
+def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
+    """The application over a market; its service is opened when the application starts and closed when it ends."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_service() as service:
+            app.state.service = service
+            yield
+
+    app = FastAPI(title="OfferRank", lifespan=lifespan, openapi_url="/openapi.json", redoc_url=None)
+    body_model: Any = decision_body(view.market)
+    market = view.market
+
+    @app.post("/v1/decisions", **describe("decisions"))
+    async def decisions(request: Request) -> Response:
+        service: Service = app.state.service
+        body = await read_json(request)
+        wanted = validate(body_model, body)
+        if wanted.explain:
+            _authorize(request, service.operator_key)
+        if wanted.id is None:
+            return _json(await _decide(wanted, service))
+        return _json(await service.answers.once(wanted.id, body, lambda: _decide(wanted, service)))
+
+    @app.post("/v1/events", **describe("events"))
+    async def events(request: Request) -> Response:
+        service: Service = app.state.service
+        now_ms = service.clock()
+        batch = read_batch(await read_json(request), service.tokens, market, now_ms)
+        try:
+            status, content = await accept_batch(batch, service.ledger, now_ms, EVENT_TIMEOUT_S)
+        except DependencyError as e:
+            raise HttpError(503, "body", "try again: events cannot be stored now", e.dependency, {"retry-after": "1"}) from None
+        return answer(content, status)
+
+    @app.get("/v1/i/{token}", **describe("impression"))
+    async def impression(token: str) -> Response:
+        service: Service = app.state.service
+        try:
+            sold = open_token(service.tokens, token, EventType.IMPRESSION, market, service.clock())
+        except TokenError as e:
+            raise HttpError.of(e, TOKEN_STATUS[e.kind]) from None
+        await _accept_or_keep(service, EventType.IMPRESSION, sold)
+        return Response(PIXEL, 200, NO_STORE, "image/gif")
+
+    @app.get("/v1/c/{token}", **describe("click"))
+    async def click(token: str) -> Response:
+        service: Service = app.state.service
+        try:
+            sold = open_token(service.tokens, token, EventType.CLICK, market, service.clock())
+        except TokenError as e:
+            return _dead_end(TOKEN_STATUS[e.kind], "This link is not valid." if e.kind == "unknown" else "This offer has ended.")
+        offer = view.offer_by_id.get(sold.offer_id)
+        if offer is None:
+            return _dead_end(410, "This offer has ended.")
+        await _accept_or_keep(service, EventType.CLICK, sold)
+        # To an address of the market file only, never to one from the request.
+        return RedirectResponse(offer.landing_url.replace("{token}", token), 302, NO_STORE)
+
+    @app.get("/healthz", **describe("healthz"))
+    async def healthz() -> Response:
+        return answer({"status": "ok"})
+
+    @app.get("/readyz", **describe("readyz"))
+    async def readyz() -> Response:
+        service: Service = app.state.service
+        up = await service.dependencies()
+        active = service.ports.releases.active().version
+        content = {"ready": up["redis"], "market": market.name, "release": str(active or "cold-start"), "dependencies": up}
+        return answer(content, 200 if up["redis"] else 503)
+
+    @app.get("/metrics", **describe("metrics"))
+    async def exported() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    app.openapi = lambda: document(app, body_model)  # type: ignore[method-assign]
+    app.add_exception_handler(HttpError, _on_http_error)
+    app.add_exception_handler(HTTPException, _on_routing_error)
+    app.add_exception_handler(Exception, _on_bug)
+    return app
+
+
+async def _decide(wanted: Any, service: Service) -> bytes:
+    request = to_request(wanted, service)
+    decided = await decide(request, service.view, service.ports, service.rng, service.clock())
+    decision = to_decision(decided, service.view)
+    content = to_answer(decided, decision, service.view, service.tokens, service.public_url, pricing=wanted.include_pricing)
+    written = orjson.dumps(content)
+    _count(decided)
+    if not request.test:
+        service.log_decision(decision)
+    return written
+
+
+def to_request(wanted: Any, service: Service) -> DecisionRequest:
+    """A validated body as the request path takes it.
+
+    Raises:
+      HttpError: more slots than a page may have.
+    """
+    usual = {p.name: p.count for p in service.view.market.placements}
+    request = DecisionRequest(
+        decision_id=wanted.id or service.new_id(),
+        shopper_key=wanted.shopper.key or service.new_id(),
+        features=service.view.request_defaults | wanted.shopper.attributes | wanted.context,
+        placements=tuple(Placement(p.name, p.count or usual[p.name], p.floor_ecpm_micros) for p in wanted.placements),
+        test=wanted.test,
+        explain=wanted.explain,
+    )
+    if request.n_slots > MAX_SLOTS:
+        raise HttpError(422, "placements", f"expected at most {MAX_SLOTS} offers over all placements", request.n_slots)
+    return request
+
+
+def _count(decided: Decided) -> None:
+    sold = len(decided.sale.winner)
+    metrics.DECISIONS.labels("filled" if sold == decided.request.n_slots else "partial" if sold else "empty").inc()
+    metrics.EXPLORED.inc(decided.sale.explored)
+    codes, counts = np.unique(np.concatenate([decided.sale.reason, decided.pool.reason]), return_counts=True)
+    for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+        metrics.CANDIDATES.labels(Reason(code).name.lower()).inc(count)
+    for stage, us in decided.stages.us.items():
+        metrics.STAGE_SECONDS.labels(stage).observe(us / 1e6)
+    metrics.DECISION_SECONDS.observe(decided.stages.total_us / 1e6)
+
+
+async def _accept_or_keep(service: Service, event: EventType, sold: Sold) -> None:
+    """A shopper waits for no Redis: an event that cannot be stored now is stored later."""
+    if sold.test:
+        return
+    now_ms = service.clock()
+    reported = page_event(event, sold, now_ms)
+    try:
+        await service.ledger.accept([reported], now_ms, CLICK_TIMEOUT_S)
+    except DependencyError:
+        service.accept_later(reported)
+
+
+def _authorize(request: Request, operator_key: str | None) -> None:
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if operator_key is None or scheme.lower() != "bearer" or not hmac.compare_digest(key.encode(), operator_key.encode()):
+        raise HttpError(
+            401, "explain", "expected the header `Authorization: Bearer <operator key>`", None, {"www-authenticate": "Bearer"}
+        )
+
+
+def _json(content: bytes) -> Response:
+    return Response(content, media_type="application/json")
+
+
+def _dead_end(status: int, text: str) -> Response:
+    page = f"<!doctype html><meta charset=utf-8><title>{status}</title><p>{html.escape(text)}"
+    return HTMLResponse(page, status, NO_STORE)
+
+
+async def _on_http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HttpError)
+    return error.response()
+
+
+async def _on_routing_error(request: Request, error: Exception) -> Response:
+    """404 and 405 in the shape of all other errors."""
+    assert isinstance(error, HTTPException)
+    return HttpError(
+        error.status_code, "url", error.detail, f"{request.method} {request.url.path}", dict(error.headers or {})
+    ).response()
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    log.error("unforeseen error in %s %s", request.method, request.url.path, exc_info=error)
+    return HttpError(500, "server", "our mistake; it was logged").response()

@@ -1,0 +1,135 @@
+"""The request path: one request becomes one decision."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auction.bids import Bids, effective_bids
+from auction.reserve import slot_reserves
+from domain.campaign import Value
+from domain.candidates import Candidates
+from domain.clock import budget_day
+from domain.errors import ContractError
+from domain.outcome import Sale
+from domain.request import DecisionRequest
+from features.assemble import assemble, request_tensors
+from retrieval.eligibility import Eligible, campaign_verdicts, shown_today, split
+from serving.gateway.market_view import MarketView
+from serving.gateway.ports import ActiveRelease, Model, Ports
+from serving.gateway.selling import Page, sell_within_budgets
+from serving.gateway.stages import Stages
+
+Probabilities = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision as it was made, arrays and all; `logging` and `answer` turn it into what they need."""
+
+    request: DecisionRequest
+    time_ms: int
+    day: int
+    ranked_by: int | None
+    """Version of the release; None for the priors."""
+    features: dict[str, Value]
+    """Request features as used, history included."""
+    pool: Eligible
+    probability: Probabilities
+    """Task -> [M], calibrated."""
+    pacing_multiplier: NDArray[np.float64]
+    """[M]"""
+    bids: Bids
+    reserve_ecpm_micros: NDArray[np.int64]
+    sale: Sale
+    stages: Stages
+
+    @property
+    def live(self) -> Candidates:
+        """The M candidates that were ranked."""
+        return self.pool.kept
+
+
+async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: np.random.Generator, now_ms: int) -> Decided:
+    """Finds, ranks, auctions and reserves.
+
+    A stage that misses its share of the deadline falls back and is named in `degraded`:
+
+        shopper     a shopper without history
+        retrieval   the rule sources alone
+        ranker      the priors, as before the first release
+        budgets     offers with a budget are not sold
+    """
+    policy, catalogue, deadlines = view.market.policy, view.catalogue, view.market.policy.deadlines_ms
+    stages = Stages()
+    day = budget_day(now_ms, policy.day_length_s)
+    release = ports.releases.active()
+
+    counters = await stages.or_else({}, ports.shoppers.counters(request.shopper_key, deadlines.shopper / 1000), "shopper")
+    features = request.features | {name: counters.get(counter, 0) for name, counter in view.history}
+    campaigns = ports.campaigns.state(now_ms)
+    stages.lap("shopper")
+
+    shown = shown_today(catalogue, counters, day)
+    verdicts = campaign_verdicts(catalogue, features, shown, campaigns.committed_micros, now_ms)
+    query = None
+    if release.retriever.needs_query:
+        query = await stages.or_else(None, _embed(features, view, release, ports.model, deadlines.retrieval / 1000), "retrieval")
+    pool = split(release.retriever.candidates(query, verdicts, rng), catalogue, verdicts)
+    live = pool.kept
+    if campaigns.committed_micros is None and view.has_budgets:
+        stages.degrade("budgets")
+    stages.lap("retrieval")
+
+    probability = None
+    if release.version is not None and len(live):
+        probability = await stages.or_else(
+            None, _rank(features, view, release, live, ports.model, deadlines.ranking / 1000), "ranker"
+        )
+    ranked_by = release.version if probability is not None or not len(live) else None
+    if probability is None:
+        probability = view.priors(len(live))
+    stages.lap("ranking")
+
+    offer = live.offer
+    pacing_multiplier = campaigns.pacing_multiplier[catalogue.campaign[offer]]
+    pctr, pcvr = (*probability.values(), None)[:2]
+    bids = effective_bids(
+        catalogue.advertiser[offer], catalogue.bid_kind[offer], catalogue.bid_micros[offer], pctr, pcvr, pacing_multiplier
+    )
+    reserves = slot_reserves(request.placements, policy.reserve_ecpm_micros)
+    epsilon = policy.epsilon if release.version is not None else policy.cold_start_epsilon
+    page = Page(reserves, epsilon, day, request.impression_id, billable=not request.test)
+    sale = await sell_within_budgets(page, live, bids, catalogue, ports.budgets, stages, rng, now_ms, deadlines.hold / 1000)
+
+    return Decided(request, now_ms, day, ranked_by, features, pool, probability, pacing_multiplier, bids, reserves, sale, stages)
+
+
+async def _embed(
+    features: Mapping[str, Value], view: MarketView, release: ActiveRelease, model: Model, timeout_s: float
+) -> NDArray[np.float32]:
+    """The shopper's query embedding, [D]."""
+    outputs = await model.predict("query", release.version, request_tensors(view.market, features), timeout_s)
+    query, ann = outputs.get("embedding"), release.retriever.ann
+    assert ann is not None
+    dim = ann.index.embeddings.shape[1]
+    if query is None or query.shape != (1, dim) or not np.isfinite(query).all():
+        raise ContractError(f"release {release.version}: expected a finite embedding [1, {dim}], got {query}")
+    return query[0].astype(np.float32, copy=False)
+
+
+async def _rank(
+    features: Mapping[str, Value], view: MarketView, release: ActiveRelease, live: Candidates, model: Model, timeout_s: float
+) -> Probabilities:
+    """Calibrated probabilities of the live candidates, task -> [M] in (0, 1)."""
+    tensors = assemble(view.market, features, view.columns, live.offer)
+    outputs = await model.predict("serving_default", release.version, tensors, timeout_s)
+    probability: Probabilities = {}
+    for task in view.task_names:
+        raw = outputs.get(task)
+        if raw is None or raw.shape != (len(live),) or not ((raw >= 0) & (raw <= 1)).all():
+            raise ContractError(f"release {release.version}: expected {len(live)} probabilities of {task}, got {raw}")
+        assert release.calibrator is not None
+        probability[task] = release.calibrator.apply(task, raw)
+    return probability

@@ -1,0 +1,22 @@
+"""Until when an event of a shown offer is accepted."""
+
+from domain.events import EventType
+from features.market import Market
+from serving.gateway.tokens import Sold
+
+IMPRESSION_WINDOW_S = 3600
+"""A page reports what it showed within the hour. Bounds what Redis remembers of impressions nobody clicks."""
+
+
+def valid_until_ms(event: EventType, sold: Sold, market: Market) -> int:
+    """First millisecond at which the event comes too late.
+
+    Impressions and dismissals: an hour after the decision. Clicks and conversions: the click window plus the conversion
+    window, so that a late click still reaches its landing page.
+    """
+    training = market.training
+    if event in (EventType.IMPRESSION, EventType.DISMISS):
+        window_s = min(IMPRESSION_WINDOW_S, training.click_window_s)
+    else:
+        window_s = training.click_window_s + training.conversion_window_s
+    return sold.issued_ms + window_s * 1000

@@ -1,0 +1,155 @@
+"""Events from pages and shops: checked one by one, accepted together."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from domain.errors import InvalidRequest
+from domain.events import EventStatus, EventType
+from features.market import Market
+from monitoring import metrics
+from serving.gateway.event_window import valid_until_ms
+from serving.gateway.ports import Ledger, PageEvent, Settlement
+from serving.gateway.schema import MAX_EVENTS, EventBody
+from serving.gateway.tokens import Sold, TokenError, Tokens
+from serving.gateway.wire import HttpError, invalid, parse_json
+
+SKEW_MS = 60_000
+"""How far a reporter's clock may be off."""
+TOKEN_STATUS = {"unknown": 404, "expired": 410}
+
+
+def open_token(tokens: Tokens, token: str, event: EventType, market: Market, now_ms: int) -> Sold:
+    """What a token says, if the event still counts.
+
+    Raises:
+      TokenError: unknown, or expired.
+    """
+    sold = tokens.read(token)
+    if now_ms >= valid_until_ms(event, sold, market):
+        raise TokenError("expired", f"a token young enough for a {event}", token)
+    return sold
+
+
+def page_event(event: EventType, sold: Sold, now_ms: int) -> PageEvent:
+    """An event that is reported as it happens."""
+    return PageEvent(event, sold, default_event_id(event, sold), now_ms)
+
+
+def default_event_id(event: EventType, sold: Sold) -> str:
+    """Stable over retries."""
+    return f"{sold.impression_id}.{event}"
+
+
+@dataclass(slots=True)
+class Batch:
+    """A request of up to 100 events, sorted into what can be accepted and what cannot."""
+
+    events: list[PageEvent] = field(default_factory=list)
+    index: list[int] = field(default_factory=list)
+    """Of each event in the request; a dismissal of several offers repeats its own."""
+    tests: list[int] = field(default_factory=list)
+    refused: dict[int, HttpError] = field(default_factory=dict)
+
+
+def read_batch(body: bytes, tokens: Tokens, market: Market, now_ms: int) -> Batch:
+    """Checks every event by itself.
+
+    Raises:
+      HttpError: the body as a whole is not what was expected.
+    """
+    content = parse_json(body)
+    if not isinstance(content, dict) or content.keys() != {"events"}:
+        raise HttpError(422, "body", 'expected {"events": [...]} and nothing else', content)
+    events = content["events"]
+    if not isinstance(events, list) or not 1 <= len(events) <= MAX_EVENTS:
+        got = f"{len(events)} entries" if isinstance(events, list) else events
+        raise HttpError(422, "events", f"expected a list of 1 to {MAX_EVENTS} events", got)
+    batch = Batch()
+    for i, raw in enumerate(events):
+        try:
+            for event in _read_event(raw, tokens, market, now_ms):
+                if event.sold.test:
+                    batch.tests.append(i)
+                else:
+                    batch.events.append(event)
+                    batch.index.append(i)
+        except HttpError as e:
+            batch.refused[i] = e
+            metrics.EVENTS_REFUSED.labels(e.field if e.field in EventBody.model_fields else "body").inc()
+    return batch
+
+
+def _read_event(raw: object, tokens: Tokens, market: Market, now_ms: int) -> list[PageEvent]:
+    try:
+        body = EventBody.model_validate(raw)
+    except ValidationError as e:
+        raise invalid(e) from None
+    try:
+        return [_checked(body, token, tokens, market, now_ms) for token in _tokens_of(body, market)]
+    except TokenError as e:
+        raise HttpError.of(e, TOKEN_STATUS[e.kind]) from None
+    except InvalidRequest as e:
+        raise HttpError.of(e) from None
+
+
+def _tokens_of(body: EventBody, market: Market) -> tuple[str, ...]:
+    if body.tokens is not None and body.type is not EventType.DISMISS:
+        raise InvalidRequest("tokens", f"`token`, not `tokens`, for a {body.type}", f"{len(body.tokens)} tokens")
+    if body.type is not EventType.CONVERSION and (body.value_micros is not None or body.currency is not None):
+        raise InvalidRequest("value_micros", "a value for conversions only", body.type.value)
+    if body.currency not in (None, market.currency):
+        raise InvalidRequest("currency", market.currency, body.currency)
+    tokens = (*((body.token,) if body.token is not None else ()), *(body.tokens or ()))
+    if not tokens:
+        raise InvalidRequest("token", "a token from a decision", None)
+    return tokens
+
+
+def _checked(body: EventBody, token: str, tokens: Tokens, market: Market, now_ms: int) -> PageEvent:
+    sold = open_token(tokens, token, body.type, market, now_ms)
+    time_ms = now_ms if body.event_time is None else _happened_ms(body.event_time, sold, now_ms)
+    return PageEvent(body.type, sold, body.event_id or default_event_id(body.type, sold), time_ms, body.value_micros)
+
+
+def _happened_ms(event_time: str, sold: Sold, now_ms: int) -> int:
+    """RFC 3339 -> ms; between decision and now, give or take a minute for clocks that are off.
+
+    Raises:
+      InvalidRequest: no such time, no time zone, in the future, or before the decision.
+    """
+    try:
+        at = datetime.fromisoformat(event_time)
+        if at.tzinfo is None:
+            raise ValueError("no time zone")
+        at_ms = round(at.timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise InvalidRequest("event_time", "an RFC 3339 time with time zone", event_time) from None
+    if not sold.issued_ms - SKEW_MS <= at_ms <= now_ms + SKEW_MS:
+        raise InvalidRequest("event_time", "a time between the decision and now", event_time)
+    return min(max(at_ms, sold.issued_ms), now_ms)
+
+
+async def accept_batch(batch: Batch, ledger: Ledger, now_ms: int, timeout_s: float) -> tuple[int, dict[str, Any]]:
+    """Status and answer. The status is 200 if any event was accepted, else that of the first refusal.
+
+    Raises:
+      DependencyError: nothing is half done; the request can be repeated as it is.
+    """
+    settled = await ledger.accept(batch.events, now_ms, timeout_s) if batch.events else []
+    results = {i: {"index": i, "status": "test", "charged_micros": 0} for i in batch.tests}
+    for i, settlement in zip(batch.index, settled, strict=True):
+        results[i] = _merged(results.get(i), i, settlement)
+    errors = [{"index": i, "error": e.body()} for i, e in sorted(batch.refused.items())]
+    status = 200 if results else batch.refused[min(batch.refused)].status
+    return status, {"results": [results[i] for i in sorted(results)], "errors": errors}
+
+
+def _merged(before: dict[str, Any] | None, index: int, settlement: Settlement) -> dict[str, Any]:
+    """A dismissal of several offers counts as released if any of them was."""
+    status = settlement.status.value
+    if before is not None and before["status"] == EventStatus.RELEASED.value:
+        status = before["status"]
+    return {"index": index, "status": status, "charged_micros": settlement.charged_micros}

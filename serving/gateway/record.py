@@ -1,0 +1,86 @@
+"""A decision as the event log keeps it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.campaign import BidKind
+from domain.candidates import Source
+from domain.events import CandidateLog, Decision, Slot
+from serving.gateway.decide import Decided
+from serving.gateway.market_view import MarketView
+
+COLD_START = "cold-start"
+SOURCE_NAMES = np.array([s.name.lower() for s in Source], dtype=object)
+BID_KINDS = list(BidKind)
+
+
+def to_decision(decided: Decided, view: MarketView) -> Decision:
+    """All features as used, every candidate's fate, every winner's price and propensity."""
+    policy = view.market.policy
+    return Decision(
+        decision_id=decided.request.decision_id,
+        time_ms=decided.time_ms,
+        day=decided.day,
+        policy_id=policy.id,
+        release=COLD_START if decided.ranked_by is None else str(decided.ranked_by),
+        shopper_key=decided.request.shopper_key,
+        features=decided.features,
+        slots=[_slot(decided, view, w) for w in range(len(decided.sale.winner))],
+        candidates=_candidates(decided, view),
+        explored=decided.sale.explored,
+        degraded=list(decided.stages.degraded),
+        stage_us=dict(decided.stages.us),
+        total_us=decided.stages.total_us,
+    )
+
+
+def _slot(decided: Decided, view: MarketView, w: int) -> Slot:
+    sale, catalogue = decided.sale, view.catalogue
+    position, i = int(sale.slot[w]), int(sale.winner[w])
+    offer = int(decided.live.offer[i])
+    campaign = view.market.campaigns[int(catalogue.campaign[offer])]
+    price_micros = int(sale.price_micros[w])
+    held = campaign.daily_budget_micros is not None and not decided.request.test
+    return Slot(
+        position=position,
+        placement=_placement_of(decided, position),
+        impression_id=decided.request.impression_id(position),
+        offer_id=catalogue.offer_ids[offer],
+        campaign_id=campaign.id,
+        advertiser=campaign.advertiser,
+        bid_kind=campaign.bid_kind.value,
+        bid_micros=campaign.bid_micros,
+        price_micros=price_micros,
+        hold_micros=price_micros if held else 0,
+        pacing_multiplier=float(decided.pacing_multiplier[i]),
+        probability={task: float(p[i]) for task, p in decided.probability.items()},
+        ecpm_micros=float(decided.bids.ecpm_micros[i]),
+        propensity=float(sale.propensity[w]),
+        features=view.offer_features[offer],
+    )
+
+
+def _placement_of(decided: Decided, position: int) -> str:
+    end = 0
+    for placement in decided.request.placements:
+        end += placement.count
+        if position < end:
+            return placement.name
+    raise AssertionError(f"position {position} is not on the page")
+
+
+def _candidates(decided: Decided, view: MarketView) -> CandidateLog:
+    """The ranked candidates first, then those removed before ranking, whose probabilities and eCPM are NaN: JSON null."""
+    pool = decided.pool
+    unknown = np.full(len(pool.removed), np.nan)
+
+    def padded(ranked: NDArray[np.float64]) -> list[float]:
+        return list(np.concatenate([ranked, unknown]).tolist())
+
+    return CandidateLog(
+        offer_id=view.offer_ids[np.concatenate([pool.kept.offer, pool.removed.offer])].tolist(),
+        source=SOURCE_NAMES[np.concatenate([pool.kept.source, pool.removed.source])].tolist(),
+        probability={task: padded(p) for task, p in decided.probability.items()},
+        ecpm_micros=padded(decided.bids.ecpm_micros),
+        reason=np.concatenate([decided.sale.reason, pool.reason]).tolist(),
+    )

@@ -1,0 +1,271 @@
+"""The API's bodies. Those of a market are built from its features, so that the OpenAPI document shows the real ones."""
+
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, create_model
+from typing_extensions import TypedDict  # pydantic takes typing.TypedDict from Python 3.12 on only
+
+from domain.events import EventType
+from domain.money import MAX_MICROS
+from features.market import Market
+from features.spec import INT64, MAX_STRING, FeatureSpec
+from serving.gateway.tokens import MAX_TOKEN
+
+MAX_PLACEMENTS = 8
+MAX_SLOTS = 20
+MAX_EVENTS = 100
+ID = r"^[A-Za-z0-9._-]{1,64}$"
+SHOPPER_KEY = r"^[A-Za-z0-9._@:+=-]{1,128}$"
+
+Micros = Annotated[int, Field(strict=True, ge=0, le=MAX_MICROS)]
+Flag = Annotated[bool, Field(strict=True)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+
+# What comes in.
+
+
+def decision_body(market: Market) -> type[BaseModel]:
+    """The body of POST /v1/decisions for one market."""
+    shopper = create_model(
+        "Shopper",
+        __base__=_Body,
+        key=(
+            Annotated[str | None, Field(pattern=SHOPPER_KEY, description="Stands for the shopper; one is made when absent.")],
+            None,
+        ),
+        attributes=(_attributes("ShopperAttributes", market, "shopper"), {}),
+    )
+    names = tuple(p.name for p in market.placements)
+    placement = create_model(
+        "PlacementRequest",
+        __base__=_Body,
+        name=(Literal[names], ...),
+        count=(
+            Annotated[int | None, Field(strict=True, ge=1, le=MAX_SLOTS, description="Most offers; the market's if absent.")],
+            None,
+        ),
+        floor_ecpm_micros=(Annotated[Micros, Field(description="Least an offer here sells for, per 1000 impressions.")], 0),
+    )
+    example = {
+        "shopper": {"key": "s-4711", "attributes": _example(market, "shopper")},
+        "context": _example(market, "context"),
+        "placements": [{"name": names[0], "count": market.placements[0].count}],
+        "include_pricing": True,
+    }
+    return create_model(
+        "DecisionRequest",
+        __base__=_Body,
+        __config__=None,
+        id=(
+            Annotated[
+                str | None, Field(pattern=ID, description="Makes the request safe to repeat: the same id gets the same answer.")
+            ],
+            None,
+        ),
+        shopper=(shopper, shopper()),
+        context=(_attributes("ContextAttributes", market, "context"), {}),
+        placements=(Annotated[tuple[placement, ...], Field(min_length=1, max_length=MAX_PLACEMENTS)], ...),
+        include_pricing=(Annotated[Flag, Field(description="Adds price and probabilities to each offer.")], False),
+        explain=(Annotated[Flag, Field(description="Adds the fate of every candidate; for operators.")], False),
+        test=(Annotated[Flag, Field(description="Never billed, never logged.")], False),
+        __cls_kwargs__={"json_schema_extra": {"examples": [example]}},
+    )
+
+
+def _attributes(name: str, market: Market, source: str) -> Any:
+    """A closed dictionary of features: plain, because feature names may be those of a model's own attributes."""
+    entries = {f.name: _typed(f) for f in market.request_features if f.source == source}
+    typed = cast(Any, TypedDict)(name, entries, total=False)
+    typed.__pydantic_config__ = ConfigDict(extra="forbid")
+    return typed
+
+
+def _typed(feature: FeatureSpec) -> Any:
+    schema: dict[str, Any] = {"default": feature.default, "examples": _examples(feature)}
+    if feature.dtype == "string":
+        return Annotated[str, Field(strict=True, max_length=MAX_STRING, json_schema_extra=schema)]
+    if feature.dtype == "int":
+        schema |= {"type": "integer", "minimum": -INT64, "maximum": INT64}
+    else:
+        schema |= {"type": "number", "minimum": -3e38, "maximum": 3e38}
+    return Annotated[Any, PlainValidator(feature.coerce), WithJsonSchema(schema)]
+
+
+def _examples(feature: FeatureSpec) -> list[Any]:
+    known = feature.vocabulary if isinstance(feature.vocabulary, tuple) else ()
+    return list(feature.examples or known[:3] or (feature.default,))
+
+
+def _example(market: Market, source: str) -> dict[str, Any]:
+    return {f.name: _examples(f)[0] for f in market.request_features if f.source == source}
+
+
+Token = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_TOKEN)]
+
+
+class EventBody(_Body):
+    """Something that happened to a shown offer."""
+
+    type: EventType
+    token: Token | None = None
+    """The offer's token; required but for a dismissal."""
+    tokens: Annotated[tuple[Token, ...], Field(min_length=1, max_length=MAX_EVENTS)] | None = None
+    """For a dismissal: the tokens of all offers that left the screen."""
+    event_id: Annotated[str, Field(pattern=ID)] | None = None
+    """Yours, kept in the event log. What makes an event safe to repeat is its token and type, not this."""
+    event_time: Annotated[str, Field(strict=True, max_length=40, json_schema_extra={"format": "date-time"})] | None = None
+    """RFC 3339 with time zone; now, if absent."""
+    value_micros: Micros | None = None
+    """Of a conversion: what was bought for."""
+    currency: Annotated[str, Field(strict=True, pattern=r"^[A-Z]{3}$")] | None = None
+    """Of `value_micros`; must be the market's."""
+
+
+class EventsBody(_Body):
+    """Up to 100 events; each is accepted or refused by itself."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"events": [{"type": "conversion", "token": "gAAAAA...", "value_micros": 59_900_000}]}]}
+    )
+
+    events: Annotated[tuple[EventBody, ...], Field(min_length=1, max_length=MAX_EVENTS)]
+
+
+# What goes out. Answers are written from dictionaries; a test holds them against these models.
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ReasonAnswer(_Answer):
+    """Why an offer was shown or not; docs/api.md lists the codes."""
+
+    code: int | None
+    """OpenRTB 3.0 loss code, or 500 and up for ours; null when there was no candidate at all."""
+    name: str
+
+
+class Pricing(_Answer):
+    """What the offer's advertiser pays at most, and why."""
+
+    price_micros: int
+    """Per billed event, already reserved in the campaign's budget."""
+    bid_kind: Literal["cpm", "cpc", "cpa"]
+    currency: str
+    probability: dict[str, float]
+    """Calibrated, by task."""
+    ecpm_micros: float
+
+
+class OfferAnswer(_Answer):
+    """One offer to show."""
+
+    position: int
+    """On the page, over all placements, from 0."""
+    impression_id: str
+    offer_id: str
+    campaign_id: str
+    advertiser: str
+    title: str
+    body: str
+    impression_url: str
+    """Load it when the offer is seen."""
+    click_url: str
+    """Link to it; it leads on to the offer's landing page."""
+    token: str
+    """For POST /v1/events."""
+    pricing: Pricing | None = None
+
+
+class PlacementAnswer(_Answer):
+    """One placement's offers, best first; with a reason when there are none."""
+
+    name: str
+    offers: list[OfferAnswer]
+    reason: ReasonAnswer | None
+
+
+class CandidateAnswer(_Answer):
+    """What became of one candidate."""
+
+    offer_id: str
+    campaign_id: str
+    advertiser: str
+    source: str
+    reason: ReasonAnswer
+    probability: dict[str, float | None]
+    """Calibrated, by task; null where it was removed before ranking."""
+    bid_micros: int
+    pacing_multiplier: float | None
+    ecpm_micros: float | None
+    bid_to_win_micros: int | None
+    """Least bid of its campaign that would have taken the cheapest slot; null for winners and removed candidates."""
+
+
+class Explanation(_Answer):
+    """How the decision came about."""
+
+    features: dict[str, str | int | float]
+    """Request features as used, history included."""
+    reserve_ecpm_micros: list[int]
+    """By slot."""
+    candidates: list[CandidateAnswer]
+    stage_us: dict[str, int]
+    """Microseconds per stage."""
+
+
+class DecisionAnswer(_Answer):
+    """The page."""
+
+    decision_id: str
+    shopper_key: str
+    release: str
+    """Version of the release that ranked, or `cold-start`."""
+    policy: str
+    test: bool
+    degraded: list[str]
+    """What answered with a fallback; empty when all is well."""
+    placements: list[PlacementAnswer]
+    explain: Explanation | None = None
+
+
+class ErrorDetail(_Answer):
+    """What is wrong with a request."""
+
+    field: str
+    message: str
+    got: str | int | bool | None = None
+
+
+class ErrorAnswer(_Answer):
+    """Any answer other than 2xx."""
+
+    error: ErrorDetail
+
+
+class EventResult(_Answer):
+    """What became of one event."""
+
+    index: int
+    status: str
+    """logged, settled, late_settled, late_free, released, duplicate, or test."""
+    charged_micros: int
+
+
+class EventRefusal(_Answer):
+    """Why one event was not accepted."""
+
+    index: int
+    error: ErrorDetail
+
+
+class EventsAnswer(_Answer):
+    """Results of accepted events and errors of refused ones, both by index."""
+
+    results: list[EventResult]
+    errors: list[EventRefusal]

@@ -1,0 +1,79 @@
+"""Runs the gateway until SIGTERM or SIGINT."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+
+import uvicorn
+import uvloop
+from pydantic import ValidationError
+
+from domain.errors import InvalidMarket
+from features.market import load_market
+from serving.gateway.app import create_app
+from serving.gateway.market_view import MarketView
+from serving.gateway.service import open_service
+from serving.gateway.settings import GatewaySettings
+
+GRACE_S = 5
+
+log = logging.getLogger(__name__)
+
+
+class _Server(uvicorn.Server):
+    """Ends on a signal without passing it on, so that the process exits with 0 after its last answer."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        handled = (signal.SIGTERM, signal.SIGINT)
+        before = {s: signal.signal(s, self.handle_exit) for s in handled}
+        try:
+            yield
+        finally:
+            for s, handler in before.items():
+                signal.signal(s, handler)
+
+
+def run(settings: GatewaySettings) -> None:
+    """Serves until SIGTERM or SIGINT; then answers what is under way and writes what waits.
+
+    Raises:
+      InvalidMarket: market.toml cannot be used.
+    """
+    view = MarketView.of(load_market(settings.market))
+    app = create_app(view, lambda: open_service(settings, view))
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    # What exists now lives as long as the process: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    log.info("gateway of market %s on http://%s:%d", view.market.name, settings.host, settings.port)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_Server(config).serve())
+
+
+def main() -> None:
+    """Entry point; exits with 2 on wrong settings or a wrong market file."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        run(GatewaySettings())  # type: ignore[call-arg]
+    except ValidationError as e:
+        for error in e.errors(include_input=False, include_url=False):
+            print(f"OFFERRANK_{'.'.join(str(s) for s in error['loc']).upper()}: {error['msg']}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except InvalidMarket as e:
+        print(e, file=sys.stderr)
+        raise SystemExit(2) from None

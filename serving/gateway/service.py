@@ -1,0 +1,131 @@
+"""A gateway at work: its parts, put together, and what runs in the background."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from domain.clock import now_ms
+from domain.errors import DependencyError
+from domain.events import Decision
+from domain.keys import Keys
+from serving.gateway.adapters.answers import RedisAnswers
+from serving.gateway.adapters.budgets import RedisBudgets, RedisCampaigns
+from serving.gateway.adapters.decision_log import MAX_WAITING, append_decisions
+from serving.gateway.adapters.ledger import RedisLedger
+from serving.gateway.adapters.model_client import ModelClient
+from serving.gateway.adapters.outbox import Outbox
+from serving.gateway.adapters.redis_link import RedisLink
+from serving.gateway.adapters.releases import FolderReleases
+from serving.gateway.adapters.shoppers import RedisShoppers
+from serving.gateway.market_view import MarketView
+from serving.gateway.ports import Ledger, PageEvent, Ports
+from serving.gateway.settings import GatewaySettings
+from serving.gateway.tokens import Tokens
+
+MAX_WAITING_EVENTS = 50_000
+EVENT_TIMEOUT_S = 0.5
+HEALTH_TIMEOUT_S = 0.25
+RESTART_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Answers(Protocol):
+    """Keeps the first answer to every id."""
+
+    async def once(self, decision_id: str, body: bytes, decide: Callable[[], Awaitable[bytes]]) -> bytes:
+        """The first answer to this id."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the routes call."""
+
+    view: MarketView
+    ports: Ports
+    ledger: Ledger
+    answers: Answers
+    tokens: Tokens
+    public_url: str
+    log_decision: Callable[[Decision], None]
+    """Never waits and never fails."""
+    accept_later: Callable[[PageEvent], None]
+    """The same, for events that came while Redis was away."""
+    dependencies: Callable[[], Awaitable[dict[str, bool]]]
+    """Which of them answer."""
+    operator_key: str | None = None
+    rng: np.random.Generator = field(default_factory=np.random.default_rng)
+    clock: Callable[[], int] = now_ms
+    new_id: Callable[[], str] = lambda: secrets.token_hex(12)
+
+
+@contextlib.asynccontextmanager
+async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIterator[Service]:
+    """A service on real dependencies, none of which has to be there yet; at the end, waiting records are flushed."""
+    market, keys = view.market, Keys(view.market.name)
+    link = RedisLink(settings.redis_url)
+    model = ModelClient(settings.model_server)
+    shoppers = RedisShoppers(link, keys)
+    campaigns = RedisCampaigns(link, keys, market)
+    releases = FolderReleases(settings.releases, view, model, link, keys)
+    ledger = RedisLedger(link, keys, market, shoppers)
+    decisions: Outbox[Decision] = Outbox("decisions", append_decisions(link, keys, settings.decision_stream_max), MAX_WAITING)
+    events: Outbox[PageEvent] = Outbox(
+        "events", lambda _, batch: ledger.accept(batch, now_ms(), EVENT_TIMEOUT_S), MAX_WAITING_EVENTS
+    )
+
+    async def dependencies() -> dict[str, bool]:
+        return {
+            "redis": await _answers(link.pipeline(lambda pipe: pipe.ping(), HEALTH_TIMEOUT_S)),
+            "model_server": await _answers(model.available_versions(HEALTH_TIMEOUT_S)),
+        }
+
+    with contextlib.suppress(DependencyError):
+        await campaigns.refresh(now_ms())
+    tasks = [asyncio.create_task(_for_ever(run)) for run in (campaigns.watch, releases.watch, decisions.run, events.run)]
+    try:
+        yield Service(
+            view=view,
+            ports=Ports(shoppers, campaigns, RedisBudgets(link, keys, market), releases, model),
+            ledger=ledger,
+            answers=RedisAnswers(link, keys),
+            tokens=Tokens(settings.secrets),
+            public_url=settings.tracking_url,
+            log_decision=decisions.put,
+            accept_later=events.put,
+            dependencies=dependencies,
+            operator_key=settings.operator_key.get_secret_value() if settings.operator_key else None,
+        )
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(decisions.flush(), events.flush())
+        await model.close()
+        await link.close()
+
+
+async def _answers(call: Awaitable[object]) -> bool:
+    try:
+        await call
+    except DependencyError:
+        return False
+    return True
+
+
+async def _for_ever(run: Callable[[], Awaitable[None]]) -> None:
+    """Background work ends with the process: an error no one foresaw is logged, and the work begins again."""
+    while True:
+        try:
+            await run()
+            return
+        except Exception:
+            log.exception("background work failed and begins again")
+            await asyncio.sleep(RESTART_S)

@@ -1,0 +1,47 @@
+"""Settings of the gateway process: environment variables OFFERRANK_*."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class GatewaySettings(BaseSettings):
+    """Built once at the entry point and passed down."""
+
+    model_config = SettingsConfigDict(env_prefix="OFFERRANK_", frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    market: Path
+    """market.toml."""
+    secret: SecretStr
+    """Encrypts tokens; the same for all replicas. To rotate: `new,old`."""
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    model_server: str = "127.0.0.1:8500"
+    """host:port of the model server's gRPC API; it need not be there, the priors rank then."""
+    releases: Path | None = None
+    """Folder of releases, the same as the model server's; without one, the priors rank."""
+    operator_key: SecretStr | None = None
+    """Bearer key for `explain`; without one, nobody may ask."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=1, le=65535)
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
+    """What impression and click URLs begin with; http://host:port if absent."""
+    decision_stream_max: int = Field(default=200_000, ge=1000)
+    """Decisions Redis keeps while no archiver takes them; beyond it, the oldest go."""
+
+    @field_validator("secret")
+    @classmethod
+    def _long_enough(cls, secret: SecretStr) -> SecretStr:
+        if any(len(s) < 16 for s in secret.get_secret_value().split(",")):
+            raise ValueError("each secret must have at least 16 characters")
+        return secret
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Token secrets; the first signs."""
+        return tuple(self.secret.get_secret_value().split(","))
+
+    @property
+    def tracking_url(self) -> str:
+        """Base of impression and click URLs, without a slash at the end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")

@@ -1,0 +1,78 @@
+"""The opaque token in every impression and click URL: what was sold, to whom, at which price.
+
+Encrypted and authenticated (Fernet: AES-128-CBC and HMAC-SHA256), so Redis need not remember an impression until something
+happens to it, and a page can neither read the price nor change it.
+"""
+
+import base64
+import hashlib
+from dataclasses import astuple, dataclass, fields
+from typing import Literal
+
+import orjson
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from domain.campaign import BidKind
+from domain.errors import InvalidRequest
+
+MAX_TOKEN = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """One shown offer, as its events need to know it."""
+
+    decision_id: str
+    impression_id: str
+    offer_id: str
+    campaign_id: str
+    advertiser: str
+    position: int
+    bid_kind: str
+    price_micros: int
+    day: int
+    shopper_key: str
+    issued_ms: int
+    test: bool
+
+    @property
+    def billed_on(self) -> str:
+        """The event type that charges."""
+        return BidKind(self.bid_kind).billed_on
+
+
+class TokenError(InvalidRequest):
+    """A token that cannot be used; `kind` says whether it never was one or is one no more."""
+
+    def __init__(self, kind: Literal["unknown", "expired"], expected: str, got: object) -> None:
+        super().__init__("token", expected, got)
+        self.kind = kind
+
+
+class Tokens:
+    """Writes and reads tokens. The first secret signs, all of them verify, so secrets can be rotated."""
+
+    def __init__(self, secrets: tuple[str, ...]) -> None:
+        keys = [base64.urlsafe_b64encode(hashlib.sha256(b"offerrank token\0" + s.encode()).digest()) for s in secrets]
+        self._fernet = MultiFernet([Fernet(key) for key in keys])
+        self._signer = Fernet(keys[0])
+
+    def write(self, sold: Sold) -> str:
+        """A URL-safe token, different on every call."""
+        return self._signer.encrypt_at_time(orjson.dumps(astuple(sold)), sold.issued_ms // 1000).decode().rstrip("=")
+
+    def read(self, token: str) -> Sold:
+        """What a token says.
+
+        Raises:
+          TokenError: of kind `unknown`: malformed, altered, or signed with a secret not known here.
+        """
+        if len(token) > MAX_TOKEN:
+            raise TokenError("unknown", f"at most {MAX_TOKEN} characters", f"{len(token)} characters")
+        try:
+            values = orjson.loads(self._fernet.decrypt(token.encode() + b"=" * (-len(token) % 4)))
+        except (InvalidToken, ValueError):  # ValueError: not ASCII, or not JSON
+            raise TokenError("unknown", "a token from a decision of this market", token) from None
+        if not isinstance(values, list) or len(values) != len(fields(Sold)):
+            raise TokenError("unknown", "a token of this version", token)
+        return Sold(*values)

@@ -135,6 +135,10 @@ class Supervisor:
         child = self._children.get(name)
         return child is not None and child.process is not None and child.process.poll() is None and child.service.ready()
 
+    def states(self) -> dict[str, bool]:
+        """Name of each child -> whether it runs; cheap, unlike `is_ready`."""
+        return {name: c.process is not None and c.process.poll() is None for name, c in self._children.items()}
+
     def stop(self, name: str) -> None:
         """Ends one child or job and no longer restarts it."""
         child = self._children.pop(name, None)

@@ -1,16 +1,17 @@
 """The processes of one OfferRank on one machine: which ports, folders and settings each is given."""
 
+import json
 import secrets
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from domain.errors import ContractError
 from features.market import Market, load_market
-from models.release import versions
+from models.release import load_release, versions
 from offerrank.ports import accepts_connections, port_from
 from offerrank.processes import Service, Supervisor
 from serving.embedded_redis import EmbeddedRedis
@@ -84,9 +85,15 @@ class Plan:
 
 
 class Stack:
-    """Starts and stops the processes of a plan, in the order that serves decisions soonest."""
+    """Starts the processes of a plan, in the order that serves decisions soonest.
 
-    def __init__(self, plan: Plan, supervisor: Supervisor) -> None:
+    Args:
+      settings: further environment variables for all of them.
+    Raises:
+      InvalidMarket: the market cannot be used.
+    """
+
+    def __init__(self, plan: Plan, supervisor: Supervisor, settings: Mapping[str, str] | None = None) -> None:
         self.plan = plan
         self.supervisor = supervisor
         self.market: Market = load_market(plan.market)
@@ -104,6 +111,7 @@ class Stack:
             "OFFERRANK_HOST": plan.host,
             "TF_USE_LEGACY_KERAS": "1",
             "TF_CPP_MIN_LOG_LEVEL": "2",
+            **(settings or {}),
         }
         plan.releases.mkdir(parents=True, exist_ok=True)
         plan.log_dir.mkdir(parents=True, exist_ok=True)
@@ -133,6 +141,24 @@ class Stack:
         arguments = ["model-server", "--model-base-path", str(plan.releases)]
         arguments += ["--port", str(plan.model_grpc_port), "--rest-port", str(plan.model_rest_port)]
         self._start("model-server", arguments, None, lambda: accepts_connections(HOST, plan.model_grpc_port))
+
+    def check_releases(self) -> None:
+        """Refuses to start on releases that this market cannot use.
+
+        Raises:
+          ContractError: the newest release is damaged, or for another market; says how.
+        """
+        if found := versions(self.plan.releases):
+            load_release(self.plan.releases / str(found[-1])).compatible_with(self.market)
+
+    def active_release(self) -> str | None:
+        """The release that ranks now, according to the gateway; none while it is the cold-start policy."""
+        try:
+            with urllib.request.urlopen(f"{self.plan.gateway_url}/readyz", timeout=2) as response:
+                release = json.loads(response.read())["release"]
+        except (urllib.error.URLError, OSError, ValueError, KeyError):
+            return None
+        return None if release in (None, "cold-start") else str(release)
 
     def _start(self, name: str, arguments: list[str], port: int | None, ready: Callable[[], bool]) -> None:
         environment = self.environment | ({"OFFERRANK_PORT": str(port)} if port else {})

@@ -1,0 +1,254 @@
+"""The `offerrank` command. Each command imports what it needs when it runs, so that `--help` is instant."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from typer.core import TyperGroup
+
+from domain.errors import OfferRankError
+from offerrank import options
+
+if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
+
+    Settings = TypeVar("Settings", bound=BaseSettings)
+
+
+class _OneLineErrors(TyperGroup):
+    """What OfferRank raises on purpose is the user's to mend: one line on standard error, exit code 2, no traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs a command."""
+        try:
+            return super().invoke(ctx)
+        except OfferRankError as error:
+            typer.echo(f"offerrank: {error}", err=True)
+            raise typer.Exit(2) from None
+
+
+app = typer.Typer(
+    cls=_OneLineErrors,
+    name="offerrank",
+    help="Decides which offers a purchase confirmation page shows, in which order and at what price.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+market_app = typer.Typer(help="Look at market files.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(market_app, name="market")
+
+
+@app.command()
+def demo(
+    minutes: Annotated[
+        float | None, typer.Option(min=0.2, help="End by itself after so many minutes.", show_default="until Ctrl-C")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the summary to this file as JSON.")] = None,
+    seed: options.Seed = 7,
+    rate: Annotated[float, typer.Option(min=1, max=500, help="Purchases per second, on average over the simulated day.")] = 35.0,
+    train_after: Annotated[float, typer.Option(min=5, help="Seconds of traffic before the first training.")] = 70.0,
+    retrain_every: Annotated[float, typer.Option(min=30, help="Seconds between the trainings after it.")] = 300.0,
+    market: Annotated[
+        Path | None, typer.Option(help="Another market.toml that shoppers can be simulated for.", show_default=False)
+    ] = None,
+    directory: Annotated[Path, typer.Option("--dir", help="Where the run's folder is made.")] = Path(".offerrank"),
+) -> None:
+    """Open the whole loop on a simulated market: serve, learn, swap the model, and say what it brought."""
+    from offerrank.demo import DemoSettings, run
+
+    raise typer.Exit(
+        run(
+            DemoSettings(
+                minutes=minutes,
+                json=json,
+                seed=seed,
+                per_second=rate,
+                train_after_s=train_after,
+                retrain_every_s=retrain_every,
+                market=market,
+                directory=directory,
+            )
+        )
+    )
+
+
+@app.command()
+def serve(
+    market: options.Market,
+    release: Annotated[
+        Path | None,
+        typer.Option(
+            help="A release, or a folder of releases by version; none serves the cold-start policy.", show_default=False
+        ),
+    ] = None,
+    directory: Annotated[
+        Path, typer.Option("--dir", help="Keeps Redis data, logs and secrets; the same folder carries on where it ended.")
+    ] = Path(".offerrank/serve"),
+    host: options.Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the gateway; the next free one if taken.")] = 8080,
+    monitor_port: Annotated[int, typer.Option(min=1, max=65535, help="Of the page; the next free one if taken.")] = 8081,
+) -> None:
+    """Serve a market: Redis, gateway, pacer, archiver, monitor and model server, until Ctrl-C."""
+    from offerrank.serve import run
+
+    run(market, release, directory, host, port, monitor_port)
+
+
+@app.command()
+def train(
+    market: options.Market,
+    data: Annotated[Path, typer.Option(help="Training log: .csv, .csv.gz, .parquet, .tfrecord, or a folder of them.")],
+    out: Annotated[Path, typer.Option(help="Folder of releases; the new one is OUT/VERSION.")],
+    json: options.Json = False,
+) -> None:
+    """Train a release: the TFX pipeline from examples to a checked, pushed version."""
+    from offerrank.training import train as run
+
+    run(market, data, out, as_json=json)
+
+
+@app.command()
+def retrain(
+    market: options.Market,
+    out: Annotated[Path, typer.Option(envvar="OFFERRANK_RELEASES", help="Folder of releases; the new one is OUT/VERSION.")],
+    log_dir: options.LogDir = options.LOG_DIR,
+    every: Annotated[
+        str | None, typer.Option(help="Again and again, such as 1h or 15m; once if absent.", show_default=False)
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Train on what the gateway logged: joins the archive into examples, then trains."""
+    from offerrank.training import retrain as run
+
+    run(market, log_dir, out, every_s=options.seconds(every) if every else None, as_json=json)
+
+
+@app.command()
+def gateway(
+    market: options.Market,
+    redis_url: options.RedisUrl = options.REDIS_URL,
+    model_server: options.ModelServer = None,
+    releases: options.Releases = None,
+    host: options.Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(envvar="OFFERRANK_PORT", min=1, max=65535, help="Port to listen on.")] = 8080,
+) -> None:
+    """Answer decisions and events over HTTP. OFFERRANK_SECRET must be set: it signs the URLs."""
+    from serving.gateway.server import run
+    from serving.gateway.settings import GatewaySettings
+
+    run(
+        _settings(
+            GatewaySettings,
+            market=market,
+            redis_url=redis_url,
+            model_server=model_server,
+            releases=releases,
+            host=host,
+            port=port,
+        )
+    )
+
+
+@app.command("model-server")
+def model_server(
+    model_base_path: Annotated[Path, typer.Option(envvar="OFFERRANK_MODEL_BASE_PATH", help="Folder with one model per version.")],
+    host: options.Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(envvar="OFFERRANK_PORT", min=0, max=65535, help="gRPC port.")] = 8500,
+    rest_port: Annotated[int, typer.Option(envvar="OFFERRANK_REST_PORT", min=0, max=65535, help="REST port.")] = 8501,
+) -> None:
+    """Serve models over TF Serving's gRPC and REST API."""
+    from serving.model_server.server import run
+    from serving.model_server.settings import ModelServerSettings
+
+    run(_settings(ModelServerSettings, model_base_path=model_base_path, host=host, port=port, rest_port=rest_port))
+
+
+@app.command()
+def pacer(market: options.Market, redis_url: options.RedisUrl = options.REDIS_URL) -> None:
+    """Keep campaigns on their spending plan, and sweep holds that ran out."""
+    from serving.pacer import PacerSettings, run
+
+    run(_settings(PacerSettings, market=market, redis_url=redis_url))
+
+
+@app.command()
+def archiver(
+    market: options.Market, redis_url: options.RedisUrl = options.REDIS_URL, log_dir: options.LogDir = options.LOG_DIR
+) -> None:
+    """Drain the decision and event streams into Parquet files."""
+    from serving.archiver import ArchiverSettings, run
+
+    run(_settings(ArchiverSettings, market=market, redis_url=redis_url, log_dir=log_dir))
+
+
+@app.command()
+def monitor(
+    market: options.Market,
+    redis_url: options.RedisUrl = options.REDIS_URL,
+    gateway_url: options.GatewayUrl = options.GATEWAY_URL,
+    host: options.Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(envvar="OFFERRANK_PORT", min=1, max=65535, help="Port to listen on.")] = 8081,
+) -> None:
+    """Serve the page: decisions, latency, CTR, revenue and spend, live."""
+    from monitoring.dashboard.app import run
+    from monitoring.dashboard.settings import MonitorSettings
+
+    run(_settings(MonitorSettings, market=market, redis_url=redis_url, gateway_url=gateway_url, host=host, port=port))
+
+
+@app.command()
+def simulate(
+    market: options.Market,
+    gateway_url: options.GatewayUrl = options.GATEWAY_URL,
+    rate: Annotated[float, typer.Option(min=0.1, max=500, help="Purchases per second, on average over the day.")] = 20.0,
+    seconds: Annotated[float | None, typer.Option("--seconds", min=1, help="How long.", show_default="until Ctrl-C")] = None,
+    seed: options.Seed = 7,
+    json: options.Json = False,
+) -> None:
+    """Let simulated shoppers meet a running gateway."""
+    from offerrank.simulate import run
+
+    run(market, gateway_url, rate, seconds, seed, as_json=json)
+
+
+@market_app.command("check")
+def check(path: Annotated[Path, typer.Argument(help="The market.toml to check.", show_default=False)]) -> None:
+    """Say whether a market file can be used, and what is in it."""
+    from domain.money import format_micros
+    from features.market import load_market
+
+    market = load_market(path)
+    budget = sum(c.daily_budget_micros or 0 for c in market.campaigns)
+    typer.echo(f"{path}: market {market.name!r} is fine")
+    typer.echo(f"  {len(market.offers)} offers of {len(market.campaigns)} campaigns")
+    typer.echo(f"  daily budgets of {format_micros(budget, market.currency)} in all")
+    typer.echo(f"  {len(market.request_features)} request and {len(market.offer_features)} offer features")
+    typer.echo(f"  tasks {', '.join(t.name for t in market.tasks)}; policy {market.policy.id}")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version as installed
+
+    typer.echo(f"offerrank {installed('offerrank')}, Python {sys.version.split()[0]}")
+
+
+def _settings(kind: "type[Settings]", **given: Any) -> "Settings":
+    """A process's settings: options given here, the rest from its own environment variables.
+
+    Raises:
+      OfferRankError: one is wrong; names its variable.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return kind(**given)
+    except ValidationError as e:
+        first = e.errors()[0]
+        name = "OFFERRANK_" + "_".join(str(step) for step in first["loc"]).upper()
+        got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+        raise OfferRankError(f"{name}: {first['msg']}{got}") from None

@@ -1,0 +1,256 @@
+"""`offerrank demo`: the closed loop on a simulated market, from the first random page to a model that pays.
+
+Shoppers arrive from the first second. Their clicks are archived and joined into examples; a pipeline in a process of its
+own, at low priority, trains a release; the gateway swaps it in while it serves; what it brought is measured against the
+best policy that the simulator knows.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import redis
+from rich.console import Console
+
+from domain.clock import budget_day, day_fraction, now_ms
+from domain.errors import OfferRankError, Unavailable
+from offerrank.demo_summary import campaign_days, print_summary, summarize
+from offerrank.demo_view import Pipeline, Status, View
+from offerrank.processes import Supervisor
+from offerrank.serve import example_call
+from offerrank.stack import Plan, Stack
+from offerrank.training import progress_in
+from serving.archiver import reconcile
+from simulation.run import Simulation
+
+MARKET = Path(__file__).parents[1] / "examples" / "confirmation" / "market.toml"
+TICK_S = 0.25
+TRAINING_NICE = 15
+ARCHIVE_EVERY_S = 5.0
+KEPT_RUNS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSettings:
+    """What `offerrank demo` was asked for; cli.py describes each."""
+
+    minutes: float | None
+    json: Path | None
+    seed: int
+    per_second: float
+    train_after_s: float
+    retrain_every_s: float
+    market: Path | None
+    directory: Path
+
+
+def run(settings: DemoSettings) -> int:
+    """Runs the demo to its end or to Ctrl-C, prints the summary, and returns the exit code: 1 if the books are wrong.
+
+    Raises:
+      InvalidMarket: the market cannot be used, or simulated shoppers cannot react to it.
+      Unavailable: a process does not start.
+    """
+    console = Console()
+    run_dir, removed = _run_dir(settings.directory)
+    plan = Plan.of(settings.market or MARKET, run_dir)
+    with View(console) as view, Supervisor(run_dir, view.say) as supervisor:
+        view.say(f"this run is kept in {run_dir}" + (f"; {removed} older ones were removed" if removed else ""))
+        stack = Stack(plan, supervisor, {"OFFERRANK_ARCHIVE_INTERVAL_S": str(ARCHIVE_EVERY_S)})
+        demo = Demo(settings, stack, view)
+        asyncio.run(demo.run())
+        summary = demo.close_books()
+        view.say("stopping")
+    print_summary(console, stack.market, summary)
+    if settings.json:
+        settings.json.write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2) + b"\n")
+        console.print(f"written to {settings.json}", highlight=False, markup=False)
+    return 0 if summary["reconciled"] and not summary["overspent_campaigns"] else 1
+
+
+class Demo:
+    """One run: traffic, training and the view, side by side."""
+
+    def __init__(self, settings: DemoSettings, stack: Stack, view: View) -> None:
+        self._settings = settings
+        self._stack = stack
+        self._view = view
+        self._simulation = Simulation(stack.market, stack.plan.gateway_url, settings.seed, settings.per_second)
+        self._started_s = time.monotonic()
+        self._started_ms = now_ms()
+        self._status = Status(
+            tally=self._simulation.tally,
+            currency=stack.market.currency,
+            started_s=self._started_s,
+            ends_after_s=settings.minutes * 60 if settings.minutes else None,
+            page_url=stack.plan.monitor_url,
+        )
+        self._training: subprocess.Popen[bytes] | None = None
+        self._train_at_s = self._started_s + settings.train_after_s
+        self._trainings = 0
+        self._shown: set[str] = set()
+
+    async def run(self) -> None:
+        """Until the minutes are over, or Ctrl-C. A second Ctrl-C does not wait for the shoppers still on a page."""
+        stop = asyncio.Event()
+        loop, this = asyncio.get_running_loop(), asyncio.current_task()
+        assert this is not None
+
+        def told() -> None:
+            if stop.is_set():
+                this.cancel()
+            stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, told)
+        # In a thread, so that signals are heard while processes get ready.
+        await asyncio.to_thread(self._stack.start_serving)
+        self._view.say(f"serving decisions at {self._stack.plan.gateway_url}, {self._elapsed()} after the start")
+        await asyncio.to_thread(self._stack.start_others)
+        if self._settings.minutes:
+            loop.call_later(self._settings.minutes * 60, stop.set)
+        traffic = asyncio.create_task(self._simulation.run(stop, self._day_offset_ms()))
+        with contextlib.suppress(asyncio.CancelledError):
+            while not traffic.done():
+                self._tick(stopping=stop.is_set())
+                await asyncio.wait([traffic], timeout=TICK_S)
+            await traffic
+        traffic.cancel()
+
+    def close_books(self) -> dict[str, Any]:
+        """Ends the processes that write, then compares the event log with the budgets.
+
+        Raises:
+          Unavailable: Redis is gone, so the books cannot be read.
+        """
+        market = self._stack.market
+        for name in ("training", "gateway", "archiver"):
+            self._stack.supervisor.stop(name)
+        first, last = (budget_day(at, market.policy.day_length_s) for at in (self._started_ms, now_ms()))
+        try:
+            with redis.Redis.from_url(self._stack.redis.url) as client:
+                books = reconcile(client, market, self._stack.plan.log_dir)
+                days = campaign_days(client, market, first, last)
+        except redis.RedisError as e:
+            raise Unavailable("redis", f"the books cannot be read: {e}") from None
+        summary = summarize(self._simulation.tally, days, books, self._simulation.errors)
+        return summary | {
+            "seconds": round(time.monotonic() - self._started_s, 1),
+            "failures": dict(self._simulation.client.failures),
+            "run_dir": str(self._stack.plan.run_dir),
+        }
+
+    def _tick(self, stopping: bool) -> None:
+        supervisor = self._stack.supervisor
+        supervisor.poll()
+        if not stopping:
+            self._train()
+        self._announce()
+        self._status.processes = supervisor.states()
+        self._status.errors = self._simulation.errors
+        if stopping:
+            self._status.pipeline = Pipeline("stopping")
+        self._view.update(self._status)
+
+    def _train(self) -> None:
+        now_s = time.monotonic()
+        if self._training is None:
+            if now_s < self._train_at_s:
+                if not self._trainings:
+                    self._status.pipeline = Pipeline(
+                        f"starts in {self._train_at_s - now_s:.0f} s, once there are clicks to learn from"
+                    )
+                return
+            self._trainings += 1
+            self._training_s = now_s
+            self._view.say(f"training starts on {self._simulation.tally.clicks:,} clicks, in the background")
+            arguments = ["retrain", "--market", str(self._stack.plan.market), "--log-dir", str(self._stack.plan.log_dir)]
+            arguments += ["--out", str(self._stack.plan.releases)]
+            self._training = self._stack.supervisor.job("training", arguments, self._stack.environment, nice=TRAINING_NICE)
+        log = self._stack.plan.run_dir / "logs" / "training.log"
+        code = self._training.poll()
+        if code is None:
+            self._status.pipeline = progress_in(log)
+            return
+        took = f"{now_s - self._training_s:.0f} s"
+        if code == 0:
+            self._view.say(f"training is done after {took}: the release was blessed, the model server loads it")
+        else:
+            last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+            self._view.say(f"training brought no release after {took} (log: {log}): {last[0]}")
+        self._training = None
+        self._train_at_s = now_s + self._settings.retrain_every_s
+        self._status.pipeline = Pipeline(f"done; again in {self._settings.retrain_every_s:.0f} s")
+
+    def _announce(self) -> None:
+        """Says once what is new: the page, the first answer, each release."""
+        if self._once("page", self._stack.supervisor.is_ready("monitor")):
+            self._view.say(f"the page is at {self._stack.plan.monitor_url}")
+        sample = self._simulation.sample
+        if sample is not None and self._once("sample", True):
+            self._view.say(f"first decision {self._elapsed()} after the start; this was asked:")
+            self._view.say(_pretty(sample.request))
+            self._view.say("and this is the answer:")
+            self._view.say(_pretty(_shortened(sample.answer)))
+            self._view.say(f"ask one yourself: {example_call(self._stack)}")
+        for release in self._simulation.tally.releases:
+            if release != "cold-start" and self._once(release, True):
+                self._view.say(f"release {release} ranks now, {self._elapsed()} after the start; no request was lost for it")
+
+    def _once(self, what: str, happened: bool) -> bool:
+        if not happened or what in self._shown:
+            return False
+        self._shown.add(what)
+        return True
+
+    def _elapsed(self) -> str:
+        return f"{time.monotonic() - self._started_s:.1f} s"
+
+    def _day_offset_ms(self) -> int:
+        length_s = self._stack.market.policy.day_length_s
+        return round(day_fraction(now_ms(), length_s) * length_s * 1000)
+
+
+def _run_dir(base: Path) -> tuple[Path, int]:
+    """A new folder for this run, and how many of older runs were removed: all but the last few, never one still running."""
+    base.mkdir(parents=True, exist_ok=True)
+    old = sorted(p for p in base.glob("demo-*") if p.is_dir() and not _runs(p))
+    outdated = old[: len(old) - KEPT_RUNS + 1] if len(old) >= KEPT_RUNS else []
+    for path in outdated:
+        shutil.rmtree(path, ignore_errors=True)
+    run_dir = base / time.strftime("demo-%Y%m%d-%H%M%S", time.gmtime())
+    try:
+        run_dir.mkdir()
+    except FileExistsError:
+        raise OfferRankError(f"{run_dir}: another demo has just started there; try again in a second") from None
+    (run_dir / "pid").write_text(str(os.getpid()), encoding="utf-8")
+    return run_dir, len(outdated)
+
+
+def _runs(run_dir: Path) -> bool:
+    try:
+        os.kill(int((run_dir / "pid").read_text(encoding="utf-8")), 0)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _pretty(value: object) -> str:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+
+
+def _shortened(value: Any) -> Any:
+    """An answer with its tokens cut, which are long and say nothing to a reader."""
+    if isinstance(value, dict):
+        return {k: _shortened(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_shortened(v) for v in value]
+    return f"{value[:72]}..." if isinstance(value, str) and len(value) > 90 else value

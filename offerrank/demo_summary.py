@@ -1,0 +1,136 @@
+"""What a demo run came to: the money by the books, and what the model was worth."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from domain.keys import Keys
+from domain.money import format_micros
+from features.market import Market
+from serving.archiver import Reconciliation
+from simulation.tally import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignDay:
+    """One campaign's money on one budget day, as Redis has it."""
+
+    campaign: str
+    day: int
+    budget_micros: int | None
+    spent_micros: int
+    held_micros: int
+
+    @property
+    def overspent(self) -> bool:
+        """More was charged than ordered."""
+        return self.budget_micros is not None and self.spent_micros > self.budget_micros
+
+
+def campaign_days(client: "redis.Redis", market: Market, first_day: int, last_day: int) -> list[CampaignDay]:
+    """All campaigns on all budget days of a run; raises redis.RedisError."""
+    keys = Keys(market.name)
+    wanted = [(c, day) for day in range(first_day, last_day + 1) for c in market.campaigns]
+    with client.pipeline(transaction=True) as snapshot:
+        for campaign, day in wanted:
+            snapshot.hmget(keys.budget(campaign.id, day), "spent", "held")
+        amounts = snapshot.execute()
+    return [
+        CampaignDay(c.id, day, c.daily_budget_micros, int(spent or 0), int(held or 0))
+        for (c, day), (spent, held) in zip(wanted, amounts, strict=True)
+    ]
+
+
+def summarize(tally: Tally, days: list[CampaignDay], books: Reconciliation, errors: int) -> dict[str, Any]:
+    """The run as plain values: what `--json` writes. `revenue_micros` is what the money ledger says was charged."""
+    return tally.summary() | {
+        "revenue_micros": books.charged_micros,
+        "errors": errors,
+        "overspent_campaigns": len({d.campaign for d in days if d.overspent}),
+        "reconciled": not books.differences,
+        "campaigns": [
+            {"campaign": d.campaign, "day": d.day, "budget_micros": d.budget_micros, "spent_micros": d.spent_micros} for d in days
+        ],
+    }
+
+
+def print_summary(console: Console, market: Market, summary: dict[str, Any]) -> None:
+    """The same for people."""
+    console.print(_totals(market, summary))
+    console.print(_spend(market, summary))
+    console.print(_phases(market, summary))
+    console.print(
+        "Shoppers are simulated: 'by the truth' is what the pages shown were worth under the simulator's own probabilities,\n"
+        "and 'best possible' is the same auction told those probabilities, with budgets and frequency caps ignored."
+    )
+
+
+def _totals(market: Market, summary: dict[str, Any]) -> Table:
+    table = _table("The run", "", "")
+    latency = summary["latency_ms"]
+    for name, value in (
+        ("requests", f"{summary['requests']:,}"),
+        ("fill rate", f"{summary['fill_rate']:.1%}"),
+        ("clicks", f"{summary['clicks']:,}"),
+        ("conversions", f"{summary['conversions']:,}"),
+        ("revenue", format_micros(summary["revenue_micros"], market.currency)),
+        ("failed calls", f"{summary['errors']:,}"),
+        ("decision latency", f"p50 {latency['p50']} ms, p95 {latency['p95']} ms, p99 {latency['p99']} ms"),
+        ("campaigns overspent", f"{summary['overspent_campaigns']}"),
+        ("event log against Redis", "equal to the micro" if summary["reconciled"] else "DIFFERENT: see the log folder"),
+    ):
+        table.add_row(name, value)
+    return table
+
+
+def _spend(market: Market, summary: dict[str, Any]) -> Table:
+    table = _table("Spend against budget", "campaign", "bid", "budget a day", "spent", "fullest day", "of budget")
+    for campaign in market.campaigns:
+        spent = [d["spent_micros"] for d in summary["campaigns"] if d["campaign"] == campaign.id]
+        budget = campaign.daily_budget_micros
+        table.add_row(
+            campaign.id,
+            f"{campaign.bid_kind.value} {format_micros(campaign.bid_micros, market.currency)}",
+            format_micros(budget, market.currency) if budget else "none",
+            format_micros(sum(spent), market.currency),
+            format_micros(max(spent, default=0), market.currency),
+            f"{max(spent, default=0) / budget:.0%}" if budget else "",
+        )
+    return table
+
+
+def _phases(market: Market, summary: dict[str, Any]) -> Table:
+    before, after = summary["before"], summary["after"]
+    best_before, best_after = summary["best_possible_before"], summary["best_possible"]
+    table = _table("What the model brought", "", "before the model", "with the model", "change", "best possible")
+    money = lambda micros: format_micros(round(micros), market.currency)  # noqa: E731
+
+    def row(name: str, key: str, best: str | None, show: Any) -> None:
+        old, new = before[key], after[key]
+        bound = f"{show(best_after[best])}" if best else ""
+        changed = f"{new / old - 1:+.0%}" if old and after["requests"] else ""
+        table.add_row(name, show(old), show(new) if after["requests"] else "no release yet", changed, bound)
+
+    table.add_row("requests", f"{before['requests']:,}", f"{after['requests']:,}", "", "")
+    row("CTR", "ctr", None, "{:.2%}".format)
+    row("CTR, by the truth", "expected_ctr", "ctr", "{:.2%}".format)
+    row("revenue per request", "revenue_per_request_micros", None, money)
+    row("revenue per request, by the truth", "expected_revenue_per_request_micros", "revenue_per_request_micros", money)
+    for name, key, best in (
+        ("CTR of the best possible", "expected_ctr", "ctr"),
+        ("revenue of the best possible", "expected_revenue_per_request_micros", "revenue_per_request_micros"),
+    ):
+        share = [f"{p[key] / b[best]:.0%}" if b[best] else "" for p, b in ((before, best_before), (after, best_after))]
+        table.add_row(name, *share, "", "100%")
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=any(columns))
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+    return table

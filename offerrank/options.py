@@ -1,0 +1,40 @@
+"""Options that several commands share, each with the environment variable that the process itself would read."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Market = Annotated[Path, typer.Option(envvar="OFFERRANK_MARKET", help="The market.toml to use.", show_default=False)]
+RedisUrl = Annotated[str, typer.Option(envvar="OFFERRANK_REDIS_URL", help="Redis with budgets, counters and streams.")]
+LogDir = Annotated[Path, typer.Option(envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")]
+Releases = Annotated[
+    Path | None, typer.Option(envvar="OFFERRANK_RELEASES", help="Folder with one release per version.", show_default="none")
+]
+ModelServer = Annotated[
+    str | None,
+    typer.Option(envvar="OFFERRANK_MODEL_SERVER", help="HOST:PORT of the model server's gRPC API.", show_default="priors rank"),
+]
+GatewayUrl = Annotated[str, typer.Option(envvar="OFFERRANK_GATEWAY_URL", help="Where the gateway is reached.")]
+Host = Annotated[str, typer.Option(envvar="OFFERRANK_HOST", help="Address to listen on; 0.0.0.0 for all.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Seed = Annotated[int, typer.Option(min=0, help="Fixes shoppers, purchases and tastes: same seed, same market.")]
+
+REDIS_URL = "redis://127.0.0.1:6379/0"
+LOG_DIR = Path(".offerrank/log")
+GATEWAY_URL = "http://127.0.0.1:8080"
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def seconds(duration: str) -> int:
+    """`90s`, `15m`, `1h`, `2d` as seconds.
+
+    Raises:
+      typer.BadParameter: anything else.
+    """
+    match = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", duration)
+    if match is None:
+        raise typer.BadParameter(f"expected a duration such as 90s, 15m, 1h or 1d, got {duration!r}")
+    return int(match[1]) * _UNITS[match[2]]

@@ -1,0 +1,74 @@
+"""`offerrank serve`: one machine's OfferRank, from Redis to the page, until told to stop."""
+
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import typer
+
+from models.release import versions
+from offerrank.processes import Supervisor
+from offerrank.signals import told_to_stop
+from offerrank.stack import MODEL_SERVER_READY_S, Plan, Stack, releases_of
+
+POLL_S = 0.3
+
+
+def run(market: Path, release: Path | None, run_dir: Path, host: str, port: int, monitor_port: int) -> None:
+    """Starts everything, says where it is, and restarts what crashes.
+
+    Raises:
+      InvalidMarket, ContractError: the market or the release cannot be used.
+      Unavailable: a process does not start.
+    """
+    releases = releases_of(release, run_dir) if release else None
+    plan = Plan.of(market, run_dir, releases, host, port, monitor_port)
+    started_s = time.monotonic()
+    with told_to_stop() as stop, Supervisor(plan.run_dir, _say) as supervisor:
+        stack = Stack(plan, supervisor)
+        stack.check_releases()
+        stack.start_serving()
+        taken = "" if plan.gateway_port == port else f" (port {port} was taken)"
+        _say(
+            f"gateway: {plan.gateway_url}, up after {time.monotonic() - started_s:.1f} s{taken}; its API: {plan.gateway_url}/docs"
+        )
+        stack.start_others()
+        _say(f"try: {example_call(stack)}")
+        _announce(stack, started_s, stop.is_set)
+        while not stop.wait(POLL_S):
+            supervisor.poll()
+        _say("stopping")
+    _say(f"stopped; data and logs are in {plan.run_dir}")
+
+
+def _announce(stack: Stack, started_s: float, stopped: Callable[[], bool]) -> None:
+    """Says when the page and the release are there, or that they are not."""
+    plan, supervisor = stack.plan, stack.supervisor
+    waiting = {"monitor": f"page: {plan.monitor_url}"}
+    if versions(plan.releases):
+        waiting["release"] = f"ranking by release {versions(plan.releases)[-1]}"
+    else:
+        _say(f"no release yet in {plan.releases}: the cold-start policy serves until `offerrank train --out` puts one there")
+    while waiting and not stopped():
+        supervisor.poll()
+        if "monitor" in waiting and supervisor.is_ready("monitor"):
+            _say(waiting.pop("monitor"))
+        if "release" in waiting and stack.active_release() is not None:
+            _say(f"{waiting.pop('release')} after {time.monotonic() - started_s:.1f} s")
+        if time.monotonic() - started_s > MODEL_SERVER_READY_S:
+            _say(f"still not there: {', '.join(waiting)}; logs are in {plan.run_dir / 'logs'}")
+            return
+        time.sleep(POLL_S)
+
+
+def example_call(stack: Stack) -> str:
+    """A shell command that asks for a decision."""
+    placement = stack.market.placements[0]
+    body = orjson.dumps({"placements": [{"name": placement.name, "count": placement.count}], "include_pricing": True}).decode()
+    return f"curl -s {stack.plan.gateway_url}/v1/decisions -H 'content-type: application/json' -d {shlex.quote(body)}"
+
+
+def _say(line: str) -> None:
+    typer.echo(line)

@@ -1,0 +1,97 @@
+"""`offerrank train` and `offerrank retrain`: the pipeline with its progress on standard error, its result on standard output."""
+
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+import typer
+
+from domain.clock import now_ms
+from domain.errors import OfferRankError
+from features.market import load_market
+from offerrank.demo_view import Pipeline
+from offerrank.signals import told_to_stop
+
+FIT_LINE_EVERY_S = 2.0
+_STEP = re.compile(r"^\[(\d+)/(\d+)\] (.+)$")
+
+
+def train(market: Path, data: Path, out: Path, as_json: bool) -> None:
+    """Trains one release and prints its metrics.
+
+    Raises:
+      InvalidMarket, InvalidTrainingData: the market or the data cannot be used; nothing was written.
+      ContractError: no release was pushed, and why.
+    """
+    from pipelines.progress import listening
+    from pipelines.run_local import train as run_pipeline
+
+    with listening(_Progress()):
+        result = run_pipeline(market, data, out)
+    typer.echo(orjson.dumps(result.report(), option=orjson.OPT_INDENT_2).decode() if as_json else result.table())
+
+
+def retrain(market_path: Path, log_dir: Path, out: Path, every_s: int | None, as_json: bool) -> None:
+    """Joins the archive into examples and trains on them; once, or again and again until told to stop.
+
+    A failed turn of a schedule is said and the next one tried; errors of a single turn are raised as in `train`.
+    """
+    from pipelines.examples import write_training_rows
+
+    def turn() -> None:
+        market = load_market(market_path)
+        with tempfile.TemporaryDirectory(prefix="offerrank-") as folder:
+            rows = Path(folder) / "rows.parquet"
+            report = write_training_rows(market, log_dir, now_ms(), rows)
+            _say(f"{report.rows:,} impressions, {report.clicks:,} clicks and {report.conversions:,} conversions to learn from")
+            train(market_path, rows, out, as_json)
+
+    if every_s is None:
+        turn()
+        return
+    with told_to_stop() as stop:
+        while not stop.is_set():
+            started_s = time.monotonic()
+            try:
+                turn()
+            except OfferRankError as e:
+                _say(f"no release this time: {e}")
+            stop.wait(max(every_s - (time.monotonic() - started_s), 1.0))
+
+
+def progress_in(log: Path) -> Pipeline:
+    """Where a training is that writes to `log`."""
+    state = Pipeline("starting")
+    if log.exists():
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-200:]:
+            if found := _STEP.match(line):
+                state = Pipeline(found[3], int(found[1]) - 1, int(found[2]))
+    return state
+
+
+class _Progress:
+    """Prints what the pipeline tells: `[5/9] Trainer`, `[5/9] Trainer: ranker, epoch 2 of 8, 60 %, loss 0.281`."""
+
+    def __init__(self) -> None:
+        self._step = ""
+        self._next_s = 0.0
+
+    def __call__(self, event: Any) -> None:
+        from models.progress import FitProgress
+        from pipelines.progress import StepStarted
+
+        if isinstance(event, StepStarted):
+            self._step = f"[{event.number}/{event.of}] {event.name}"
+            _say(self._step)
+        elif isinstance(event, FitProgress) and time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + FIT_LINE_EVERY_S
+            done = event.rows / event.total if event.total else 1.0
+            _say(f"{self._step}: {event.model}, epoch {event.epoch} of {event.epochs}, {done:.0%}, loss {event.loss:.4f}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

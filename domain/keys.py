@@ -35,9 +35,9 @@ class Keys:
         """Stream, field `d`: a JSON `domain.events.Decision`."""
         return f"or:{{{self.market}}}:decisions"
 
-    def batch(self, batch_id: str) -> str:
-        """Mark of a batch of decisions already appended to `decisions`: a batch sent twice is logged once."""
-        return f"or:{{{self.market}}}:batch:{batch_id}"
+    def batch(self, sender: str) -> str:
+        """Number of the last batch a gateway process appended to `decisions`: a batch sent twice is logged once."""
+        return f"or:{{{self.market}}}:batch:{sender}"
 
     def answer(self, decision_id: str) -> str:
         """The answer to a request that brought its own id, replayed to retries."""

@@ -13,11 +13,13 @@ from domain.candidates import Candidates
 from domain.clock import budget_day
 from domain.errors import ContractError
 from domain.outcome import Sale
+from domain.policy import Deadlines
 from domain.request import DecisionRequest
 from features.assemble import assemble, request_tensors
+from retrieval.catalogue import Catalogue
 from retrieval.eligibility import Eligible, campaign_verdicts, shown_today, split
 from serving.gateway.market_view import MarketView
-from serving.gateway.ports import ActiveRelease, Model, Ports
+from serving.gateway.ports import ActiveRelease, Model, Ports, Shoppers
 from serving.gateway.selling import Page, sell_within_budgets
 from serving.gateway.stages import Stages
 
@@ -47,7 +49,7 @@ class Decided:
 
     @property
     def live(self) -> Candidates:
-        """The M candidates that were ranked."""
+        """The M candidates that were eligible."""
         return self.pool.kept
 
 
@@ -61,49 +63,76 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: 
         ranker      the priors, as before the first release
         budgets     offers with a budget are not sold
     """
-    policy, catalogue, deadlines = view.market.policy, view.catalogue, view.market.policy.deadlines_ms
+    policy, catalogue = view.market.policy, view.catalogue
     stages = Stages()
     day = budget_day(now_ms, policy.day_length_s)
     release = ports.releases.active()
 
-    counters = await stages.or_else({}, ports.shoppers.counters(request.shopper_key, deadlines.shopper / 1000), "shopper")
-    features = request.features | {name: counters.get(counter, 0) for name, counter in view.history}
+    counters = await _counters(request.shopper_key, policy.deadlines_ms, ports.shoppers, stages)
+    features = request.features | {feature: counters.get(counter, 0) for feature, counter in view.history}
     campaigns = ports.campaigns.state(now_ms)
+    if campaigns.committed_micros is None and view.has_budgets:
+        stages.degrade("budgets")
     stages.lap("shopper")
 
     shown = shown_today(catalogue, counters, day)
     verdicts = campaign_verdicts(catalogue, features, shown, campaigns.committed_micros, now_ms)
-    query = None
-    if release.retriever.needs_query:
-        query = await stages.or_else(None, _embed(features, view, release, ports.model, deadlines.retrieval / 1000), "retrieval")
+    query = await _query(features, view, release, ports.model, stages)
     pool = split(release.retriever.candidates(query, verdicts, rng), catalogue, verdicts)
-    live = pool.kept
-    if campaigns.committed_micros is None and view.has_budgets:
-        stages.degrade("budgets")
     stages.lap("retrieval")
 
-    probability = None
-    if release.version is not None and len(live):
-        probability = await stages.or_else(
-            None, _rank(features, view, release, live, ports.model, deadlines.ranking / 1000), "ranker"
-        )
-    ranked_by = release.version if probability is not None or not len(live) else None
-    if probability is None:
-        probability = view.priors(len(live))
+    probability, ranked_by = await _probabilities(features, view, release, pool.kept, ports.model, stages)
     stages.lap("ranking")
 
-    offer = live.offer
-    pacing_multiplier = campaigns.pacing_multiplier[catalogue.campaign[offer]]
-    pctr, pcvr = (*probability.values(), None)[:2]
-    bids = effective_bids(
-        catalogue.advertiser[offer], catalogue.bid_kind[offer], catalogue.bid_micros[offer], pctr, pcvr, pacing_multiplier
-    )
+    pacing_multiplier = campaigns.pacing_multiplier[catalogue.campaign[pool.kept.offer]]
+    bids = _bids(pool.kept, probability, pacing_multiplier, catalogue)
     reserves = slot_reserves(request.placements, policy.reserve_ecpm_micros)
-    epsilon = policy.epsilon if release.version is not None else policy.cold_start_epsilon
+    epsilon = policy.cold_start_epsilon if release.version is None else policy.epsilon
     page = Page(reserves, epsilon, day, request.impression_id, billable=not request.test)
-    sale = await sell_within_budgets(page, live, bids, catalogue, ports.budgets, stages, rng, now_ms, deadlines.hold / 1000)
-
+    sale = await sell_within_budgets(
+        page, pool.kept, bids, catalogue, ports.budgets, stages, rng, now_ms, policy.deadlines_ms.hold / 1000
+    )
     return Decided(request, now_ms, day, ranked_by, features, pool, probability, pacing_multiplier, bids, reserves, sale, stages)
+
+
+async def _counters(shopper_key: str, deadlines: Deadlines, shoppers: Shoppers, stages: Stages) -> Mapping[str, int]:
+    nothing: Mapping[str, int] = {}
+    return await stages.or_else(nothing, shoppers.counters(shopper_key, deadlines.shopper / 1000), "shopper")
+
+
+async def _query(
+    features: Mapping[str, Value], view: MarketView, release: ActiveRelease, model: Model, stages: Stages
+) -> NDArray[np.float32] | None:
+    """The shopper's query embedding, [D]; None where it is of no use or cannot be had."""
+    if not release.retriever.needs_query:
+        return None
+    timeout_s = view.market.policy.deadlines_ms.retrieval / 1000
+    return await stages.or_else(None, _embed(features, view, release, model, timeout_s), "retrieval")
+
+
+async def _probabilities(
+    features: Mapping[str, Value], view: MarketView, release: ActiveRelease, live: Candidates, model: Model, stages: Stages
+) -> tuple[Probabilities, int | None]:
+    """Probabilities of the live candidates, and the version they are from: None for the priors."""
+    if release.version is not None and len(live):
+        timeout_s = view.market.policy.deadlines_ms.ranking / 1000
+        ranked = await stages.or_else(None, _rank(features, view, release, live, model, timeout_s), "ranker")
+        if ranked is not None:
+            return ranked, release.version
+    return view.priors(len(live)), None
+
+
+def _bids(live: Candidates, probability: Probabilities, pacing_multiplier: NDArray[np.float64], catalogue: Catalogue) -> Bids:
+    pctr, *conversion = probability.values()
+    offer = live.offer
+    return effective_bids(
+        advertiser=catalogue.advertiser[offer],
+        bid_kind=catalogue.bid_kind[offer],
+        bid_micros=catalogue.bid_micros[offer],
+        pctr=pctr,
+        pcvr=conversion[0] if conversion else None,
+        pacing_multiplier=pacing_multiplier,
+    )
 
 
 async def _embed(
@@ -116,7 +145,8 @@ async def _embed(
     dim = ann.index.embeddings.shape[1]
     if query is None or query.shape != (1, dim) or not np.isfinite(query).all():
         raise ContractError(f"release {release.version}: expected a finite embedding [1, {dim}], got {query}")
-    return query[0].astype(np.float32, copy=False)
+    embedding: NDArray[np.float32] = query[0].astype(np.float32, copy=False)
+    return embedding
 
 
 async def _rank(

@@ -22,7 +22,7 @@ Flag = Annotated[bool, Field(strict=True)]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 # What comes in.
@@ -30,25 +30,17 @@ class _Body(BaseModel):
 
 def decision_body(market: Market) -> type[BaseModel]:
     """The body of POST /v1/decisions for one market."""
-    shopper = create_model(
+    shopper = _body(
         "Shopper",
-        __base__=_Body,
-        key=(
-            Annotated[str | None, Field(pattern=SHOPPER_KEY, description="Stands for the shopper; one is made when absent.")],
-            None,
-        ),
+        key=(str | None, _field(None, "Stands for the shopper; one is made when absent.", pattern=SHOPPER_KEY)),
         attributes=(_attributes("ShopperAttributes", market, "shopper"), {}),
     )
     names = tuple(p.name for p in market.placements)
-    placement = create_model(
+    placement: Any = _body(
         "PlacementRequest",
-        __base__=_Body,
         name=(Literal[names], ...),
-        count=(
-            Annotated[int | None, Field(strict=True, ge=1, le=MAX_SLOTS, description="Most offers; the market's if absent.")],
-            None,
-        ),
-        floor_ecpm_micros=(Annotated[Micros, Field(description="Least an offer here sells for, per 1000 impressions.")], 0),
+        count=(int | None, _field(None, "Most offers; the market's if absent.", strict=True, ge=1, le=MAX_SLOTS)),
+        floor_ecpm_micros=(Micros, _field(0, "Least an offer here sells for, per 1000 impressions.")),
     )
     example = {
         "shopper": {"key": "s-4711", "attributes": _example(market, "shopper")},
@@ -56,24 +48,27 @@ def decision_body(market: Market) -> type[BaseModel]:
         "placements": [{"name": names[0], "count": market.placements[0].count}],
         "include_pricing": True,
     }
-    return create_model(
+    body: type[BaseModel] = _body(
         "DecisionRequest",
-        __base__=_Body,
-        __config__=None,
-        id=(
-            Annotated[
-                str | None, Field(pattern=ID, description="Makes the request safe to repeat: the same id gets the same answer.")
-            ],
-            None,
-        ),
+        {"examples": [example]},
+        id=(str | None, _field(None, "Makes the request safe to repeat: the same id gets the same answer.", pattern=ID)),
         shopper=(shopper, shopper()),
         context=(_attributes("ContextAttributes", market, "context"), {}),
-        placements=(Annotated[tuple[placement, ...], Field(min_length=1, max_length=MAX_PLACEMENTS)], ...),
-        include_pricing=(Annotated[Flag, Field(description="Adds price and probabilities to each offer.")], False),
-        explain=(Annotated[Flag, Field(description="Adds the fate of every candidate; for operators.")], False),
-        test=(Annotated[Flag, Field(description="Never billed, never logged.")], False),
-        __cls_kwargs__={"json_schema_extra": {"examples": [example]}},
+        placements=(tuple[placement, ...], _field(..., "In page order.", min_length=1, max_length=MAX_PLACEMENTS)),
+        include_pricing=(Flag, _field(False, "Adds price and probabilities to each offer.")),
+        explain=(Flag, _field(False, "Adds the fate of every candidate; for operators.")),
+        test=(Flag, _field(False, "Never billed, never logged.")),
     )
+    return body
+
+
+def _body(model_name: str, json_schema_extra: dict[str, Any] | None = None, **fields: Any) -> Any:
+    config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=json_schema_extra)
+    return create_model(model_name, __config__=config, **fields)
+
+
+def _field(default: Any, description: str, **constraints: Any) -> Any:
+    return Field(default, description=description, **constraints)
 
 
 def _attributes(name: str, market: Market, source: str) -> Any:

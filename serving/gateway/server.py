@@ -69,7 +69,7 @@ def main() -> None:
     """Entry point; exits with 2 on wrong settings or a wrong market file."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        run(GatewaySettings())  # type: ignore[call-arg]
+        run(GatewaySettings())
     except ValidationError as e:
         for error in e.errors(include_input=False, include_url=False):
             print(f"OFFERRANK_{'.'.join(str(s) for s in error['loc']).upper()}: {error['msg']}", file=sys.stderr)

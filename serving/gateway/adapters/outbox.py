@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -11,7 +10,7 @@ from typing import Generic, TypeVar
 from domain.errors import DependencyError
 from monitoring import metrics
 
-LINGER_S = 0.01
+LINGER_S = 0.05
 RETRY_S = 0.25
 MAX_BATCH = 64
 FLUSH_S = 3.0
@@ -24,16 +23,16 @@ Record = TypeVar("Record")
 class Outbox(Generic[Record]):
     """At most `capacity` records; when it is full, new ones are dropped and counted.
 
-    A batch is sent again, with the same id, until `send` returns: `send` makes repeats harmless.
+    Batches are numbered from 1. One is sent again, under its number, until `send` returns: `send` makes repeats harmless.
     """
 
-    def __init__(self, what: str, send: Callable[[str, list[Record]], Awaitable[object]], capacity: int) -> None:
+    def __init__(self, what: str, send: Callable[[int, list[Record]], Awaitable[object]], capacity: int) -> None:
         self._what = what
         self._send = send
         self._capacity = capacity
         self._waiting: deque[Record] = deque()
         self._batch: list[Record] = []
-        self._batch_id = ""
+        self._number = 0
         self._filled = asyncio.Event()
 
     def __len__(self) -> int:
@@ -67,9 +66,9 @@ class Outbox(Generic[Record]):
     async def _send_one_batch(self) -> None:
         if not self._batch:
             self._batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
-            self._batch_id = secrets.token_hex(8)
+            self._number += 1
         if self._batch:
-            await self._send(self._batch_id, self._batch)
+            await self._send(self._number, self._batch)
             self._batch = []
         if not self._waiting:
             self._filled.clear()

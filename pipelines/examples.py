@@ -145,18 +145,24 @@ def _slots(market: Market, log_dir: Path, now_ms: int, since_ms: int) -> pa.Tabl
             "propensity": slot["slots.propensity"],
         }
     )
-    numbered = pa.table({"impression_id": table["impression_id"], "row": np.arange(len(table))})
-    first = contiguous(numbered.group_by("impression_id").aggregate([("row", "min")])["row_min"])
+    first = contiguous(_first_by_impression(table["impression_id"], pa.array(np.arange(len(table))))["value_min"])
     return table if len(first) == len(table) else table.take(first.take(pc.array_sort_indices(first)))
 
 
 def _first_time(events: pa.Table, kind: EventType, impression_id: pa.Array) -> pa.Array:
     """Time of each impression's first event of a kind, null where there is none."""
     of_kind = events.filter(pc.equal(events["type"], kind.value))
-    first = of_kind.group_by("impression_id").aggregate([("time_ms", "min")])
-    return contiguous(first["time_ms_min"]).take(
+    first = _first_by_impression(of_kind["impression_id"], of_kind["time_ms"])
+    return contiguous(first["value_min"]).take(
         pc.index_in(contiguous(impression_id), value_set=contiguous(first["impression_id"]))
     )
+
+
+def _first_by_impression(impression_id: pa.ChunkedArray, value: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """The least value of each impression: columns `value_min`, `impression_id`."""
+    # In one chunk each: group_by of pyarrow 10 crashes on columns that are chunked differently.
+    table = pa.table({"impression_id": contiguous(impression_id), "value": contiguous(value)})
+    return table.group_by("impression_id").aggregate([("value", "min")])
 
 
 def _within(event_ms: pa.Array, from_ms: pa.Array, window_s: int) -> pa.Array:

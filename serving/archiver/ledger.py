@@ -80,7 +80,7 @@ def reconcile(client: "redis.Redis", market: Market, log_dir: Path) -> Reconcili
 def _archived_charges(log_dir: Path) -> Counter[tuple[str, int]]:
     columns = [f for f in event_schema() if f.name in ("campaign_id", "day", "charged_micros")]
     events = read_log(log_dir, EVENTS, pa.schema(columns))
-    events = events.filter(pc.greater(events["charged_micros"], 0))
+    events = events.filter(pc.greater(events["charged_micros"], 0)).combine_chunks()
     sums = events.group_by(["campaign_id", "day"]).aggregate([("charged_micros", "sum")]).to_pylist()
     return Counter({(row["campaign_id"], row["day"]): row["charged_micros_sum"] for row in sums})
 

@@ -29,17 +29,18 @@ def market(market_file: Path) -> Market:
 
 @pytest.fixture
 def archive(tmp_path: Path, market: Market) -> Archive:
-    """Writes decisions and events into one part each and returns the log folder."""
+    """Writes decisions and events into parts of two entries and returns the log folder."""
 
     def write(decisions: Iterable[Decision], events: Iterable[dict[bytes, bytes]]) -> Path:
         log_dir = tmp_path / "log"
         entries = {"decisions": [log_entries.decision_fields(d) for d in decisions], "events": list(events)}
         for log in log_formats(market):
             numbered = [Entry(StreamId(1_000_000_000 + i, 0), fields) for i, fields in enumerate(entries[log.name])]
-            if numbered:
-                table, rejected = log.table(numbered)
+            for start in range(0, len(numbered), 2):
+                two = numbered[start : start + 2]
+                table, rejected = log.table(two)
                 assert not rejected
-                write_part(log_dir, log.name, table, rejected, numbered[0].id, numbered[-1].id)
+                write_part(log_dir, log.name, table, rejected, two[0].id, two[-1].id)
         return log_dir
 
     return write

@@ -8,24 +8,27 @@ from numpy.typing import NDArray
 from domain.candidates import Candidates, Source
 
 SHARES: Mapping[Source, float] = {Source.ANN: 0.6, Source.POPULAR: 0.25, Source.NEW: 0.15}
-"""Share of the pool each source is sure of. Places a source cannot fill go to the others, in this order."""
+"""Share of the pool each source gets; what one cannot fill goes to the others in the same proportion."""
 
 
 def blend(found: Mapping[Source, NDArray[np.int32]], max_candidates: int) -> Candidates:
-    """Every source's sure share first, then whatever the sources found beyond it.
+    """Takes from all sources in proportion to their shares, each from its best.
 
-    An offer found by several sources counts for the first in order of `SHARES`.
+    The r-th offer of source s, from 0, comes at (r + 1/2) / share_s; an offer found by several sources counts for the one
+    by which it comes first.
 
     Args:
       found: source -> catalogue positions, best first, each once.
     Returns:
-      At most `max_candidates`; fewer where the sources found fewer.
+      At most `max_candidates`, in the order they come; fewer where the sources found fewer.
     """
-    sure = {s: round(SHARES[s] * max_candidates) for s in SHARES}
-    parts = [(s, found[s][: sure[s]]) for s in SHARES if s in found]
-    parts += [(s, found[s][sure[s] :]) for s in SHARES if s in found]
-    offer = np.concatenate([positions for _, positions in parts] or [np.empty(0, dtype=np.int32)])
-    source = np.repeat(np.array([s for s, _ in parts], dtype=np.uint8), [len(positions) for _, positions in parts])
+    parts = [(s, found[s][:max_candidates]) for s in SHARES if s in found]
+    if not parts:
+        return Candidates(np.empty(0, dtype=np.int32), np.empty(0, dtype=np.uint8))
+    turn = np.concatenate([(np.arange(len(offers)) + 0.5) / SHARES[s] for s, offers in parts])
+    order = np.argsort(turn, kind="stable")
+    offer = np.concatenate([offers for _, offers in parts])[order]
+    source = np.concatenate([np.full(len(offers), s, dtype=np.uint8) for s, offers in parts])[order]
     _, first = np.unique(offer, return_index=True)
     chosen = np.sort(first)[:max_candidates]
     return Candidates(offer[chosen], source[chosen])

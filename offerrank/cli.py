@@ -103,11 +103,14 @@ def train(
     data: Annotated[Path, typer.Option(help="Training log: .csv, .csv.gz, .parquet, .tfrecord, or a folder of them.")],
     out: Annotated[Path, typer.Option(help="Folder of releases; the new one is OUT/VERSION.")],
     json: options.Json = False,
+    work_dir: Annotated[
+        Path | None, typer.Option(help="Keep the pipeline's artifacts, metadata and log here.", show_default="a temporary folder")
+    ] = None,
 ) -> None:
     """Train a release: the TFX pipeline from examples to a checked, pushed version."""
     from offerrank.training import train as run
 
-    run(market, data, out, as_json=json)
+    run(market, data, out, as_json=json, work_dir=work_dir)
 
 
 @app.command()
@@ -139,6 +142,7 @@ def gateway(
     from serving.gateway.server import run
     from serving.gateway.settings import GatewaySettings
 
+    _log()
     run(
         _settings(
             GatewaySettings,
@@ -171,6 +175,7 @@ def pacer(market: options.Market, redis_url: options.RedisUrl = options.REDIS_UR
     """Keep campaigns on their spending plan, and sweep holds that ran out."""
     from serving.pacer import PacerSettings, run
 
+    _log()
     run(_settings(PacerSettings, market=market, redis_url=redis_url))
 
 
@@ -196,6 +201,7 @@ def monitor(
     from monitoring.dashboard.app import run
     from monitoring.dashboard.settings import MonitorSettings
 
+    _log()
     run(_settings(MonitorSettings, market=market, redis_url=redis_url, gateway_url=gateway_url, host=host, port=port))
 
 
@@ -235,6 +241,13 @@ def version() -> None:
     from importlib.metadata import version as installed
 
     typer.echo(f"offerrank {installed('offerrank')}, Python {sys.version.split()[0]}")
+
+
+def _log() -> None:
+    """What a process says of itself goes to standard error, with time and level."""
+    import logging
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
 
 def _settings(kind: "type[Settings]", **given: Any) -> "Settings":

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def run(settings: DemoSettings) -> int:
       InvalidMarket: the market cannot be used, or simulated shoppers cannot react to it.
       Unavailable: a process does not start.
     """
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     run_dir, removed = _run_dir(settings.directory)
     plan = Plan.of(settings.market or MARKET, run_dir)
     with View(console) as view, Supervisor(run_dir, view.say) as supervisor:

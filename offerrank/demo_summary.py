@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from domain.keys import Keys
-from domain.money import format_micros
+from domain.money import MICROS, format_micros
 from features.market import Market
 from serving.archiver import Reconciliation
 from simulation.tally import Tally
@@ -64,8 +64,10 @@ def print_summary(console: Console, market: Market, summary: dict[str, Any]) -> 
     console.print(_spend(market, summary))
     console.print(_phases(market, summary))
     console.print(
-        "Shoppers are simulated: 'by the truth' is what the pages shown were worth under the simulator's own probabilities,\n"
-        "and 'best possible' is the same auction told those probabilities, with budgets and frequency caps ignored."
+        "Shoppers are simulated. Before: random pages, sold at the reserve. 'By the truth': what the pages shown are worth\n"
+        "under the simulator's own probabilities. Best possible: the same auction, told those probabilities and more than\n"
+        "any feature tells, with budgets and frequency caps ignored.",
+        highlight=False,
     )
 
 
@@ -88,45 +90,45 @@ def _totals(market: Market, summary: dict[str, Any]) -> Table:
 
 
 def _spend(market: Market, summary: dict[str, Any]) -> Table:
-    table = _table("Spend against budget", "campaign", "bid", "budget a day", "spent", "fullest day", "of budget")
+    table = _table(
+        f"Spend against budget, in {market.currency}", "campaign", "bid", "spent", "fullest day", "budget a day", "used"
+    )
     for campaign in market.campaigns:
         spent = [d["spent_micros"] for d in summary["campaigns"] if d["campaign"] == campaign.id]
-        budget = campaign.daily_budget_micros
-        table.add_row(
-            campaign.id,
-            f"{campaign.bid_kind.value} {format_micros(campaign.bid_micros, market.currency)}",
-            format_micros(budget, market.currency) if budget else "none",
-            format_micros(sum(spent), market.currency),
-            format_micros(max(spent, default=0), market.currency),
-            f"{max(spent, default=0) / budget:.0%}" if budget else "",
-        )
+        fullest, budget = max(spent, default=0), campaign.daily_budget_micros
+        bid = f"{campaign.bid_kind.value} {_amount(campaign.bid_micros)}"
+        limit = (_amount(budget), f"{fullest / budget:.0%}") if budget else ("none", "")
+        table.add_row(campaign.id, bid, _amount(sum(spent)), _amount(fullest), *limit)
     return table
 
 
 def _phases(market: Market, summary: dict[str, Any]) -> Table:
-    before, after = summary["before"], summary["after"]
-    best_before, best_after = summary["best_possible_before"], summary["best_possible"]
-    table = _table("What the model brought", "", "before the model", "with the model", "change", "best possible")
-    money = lambda micros: format_micros(round(micros), market.currency)  # noqa: E731
-
-    def row(name: str, key: str, best: str | None, show: Any) -> None:
-        old, new = before[key], after[key]
-        bound = f"{show(best_after[best])}" if best else ""
-        changed = f"{new / old - 1:+.0%}" if old and after["requests"] else ""
-        table.add_row(name, show(old), show(new) if after["requests"] else "no release yet", changed, bound)
-
-    table.add_row("requests", f"{before['requests']:,}", f"{after['requests']:,}", "", "")
-    row("CTR", "ctr", None, "{:.2%}".format)
-    row("CTR, by the truth", "expected_ctr", "ctr", "{:.2%}".format)
-    row("revenue per request", "revenue_per_request_micros", None, money)
-    row("revenue per request, by the truth", "expected_revenue_per_request_micros", "revenue_per_request_micros", money)
-    for name, key, best in (
-        ("CTR of the best possible", "expected_ctr", "ctr"),
-        ("revenue of the best possible", "expected_revenue_per_request_micros", "revenue_per_request_micros"),
+    table = _table("What the model brought", "", "before", "after", "change", "best possible")
+    phases = (summary["before"], summary["after"])
+    bounds = (summary["best_possible_before"], summary["best_possible"])
+    table.add_row("requests", *(f"{p['requests']:,}" for p in phases), "", "")
+    for name, key, bound, show in (
+        ("CTR", "ctr", None, "{:.2%}".format),
+        ("CTR, by the truth", "expected_ctr", "ctr", "{:.2%}".format),
+        (f"revenue per request, {market.currency}", "revenue_per_request_micros", None, _precise),
+        ("revenue per request, by the truth", "expected_revenue_per_request_micros", "revenue_per_request_micros", _precise),
     ):
-        share = [f"{p[key] / b[best]:.0%}" if b[best] else "" for p, b in ((before, best_before), (after, best_after))]
-        table.add_row(name, *share, "", "100%")
+        before, after = (show(p[key]) if p["requests"] else "-" for p in phases)
+        both = phases[0][key] and phases[1]["requests"]
+        change = f"{phases[1][key] / phases[0][key] - 1:+.0%}" if both else ""
+        table.add_row(name, before, after, change, show(bounds[1][bound]) if bound else "")
+        if bound:
+            shares = (f"{p[key] / b[bound]:.0%}" if p["requests"] else "-" for p, b in zip(phases, bounds, strict=True))
+            table.add_row("  of the best possible", *shares, "", "100%")
     return table
+
+
+def _amount(micros: int) -> str:
+    return f"{micros / MICROS:,.2f}"
+
+
+def _precise(micros: float) -> str:
+    return f"{micros / MICROS:.4f}"
 
 
 def _table(title: str, *columns: str) -> Table:

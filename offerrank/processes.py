@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
@@ -43,6 +43,7 @@ class _Child:
     started_s: float
     crashes: int = 0
     restart_s: float = 0.0
+    last_words: list[str] = field(default_factory=list)
 
 
 class Supervisor:
@@ -168,8 +169,11 @@ class Supervisor:
         backoff_s = min(FIRST_BACKOFF_S * 2 ** (child.crashes - 1), LAST_BACKOFF_S)
         child.process, child.restart_s = None, now_s + backoff_s
         self.say(f"{child.service.name} {what}; starting it again in {backoff_s:.1f} s (log: {child.service.log})")
-        for line in _tail(child.service.log):
-            self.say(f"  {child.service.name} | {line}")
+        words = _tail(child.service.log)
+        if words != child.last_words:  # said once, however often it ends the same way
+            child.last_words = words
+            for line in words:
+                self.say(f"  {child.service.name} | {line}")
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is None:

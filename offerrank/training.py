@@ -9,6 +9,9 @@ from typing import Any
 
 import orjson
 import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
 
 from domain.clock import now_ms
 from domain.errors import OfferRankError
@@ -20,25 +23,47 @@ FIT_LINE_EVERY_S = 2.0
 _STEP = re.compile(r"^\[(\d+)/(\d+)\] (.+)$")
 
 
-def train(market: Path, data: Path, out: Path, as_json: bool) -> None:
+def train(market: Path, data: Path, out: Path, as_json: bool, work_dir: Path | None = None) -> None:
     """Trains one release and prints its metrics.
 
     Raises:
       InvalidMarket, InvalidTrainingData: the market or the data cannot be used; nothing was written.
-      ContractError: no release was pushed, and why.
+      NotBlessed: the model missed a gate; nothing was released.
+      ContractError: a component of the pipeline failed.
     """
-    from pipelines.progress import listening
     from pipelines.run_local import train as run_pipeline
 
-    with listening(_Progress()):
-        result = run_pipeline(market, data, out)
-    typer.echo(orjson.dumps(result.report(), option=orjson.OPT_INDENT_2).decode() if as_json else result.table())
+    # On a terminal the pipeline draws bars; in a log, lines that `progress_in` understands.
+    progress = None if sys.stderr.isatty() else _Progress()
+    result = run_pipeline(market, data, out, work_dir=work_dir, progress=progress).as_json()
+    if as_json:
+        typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
+    else:
+        print_result(Console(), result)
+
+
+def print_result(console: Console, result: dict[str, Any]) -> None:
+    """A training's metrics, on rows it has not seen, and where the time went."""
+    metrics = Table(box=box.SIMPLE_HEAD)
+    for name in ("task", "probabilities", "rows", "positives", "AUC", "log loss", "PCOC"):
+        metrics.add_column(name, justify="left" if name in ("task", "probabilities") else "right")
+    for task, found in result["metrics"].items():
+        for kind in ("raw", "calibrated"):
+            m = found[kind]
+            numbers = (f"{m['auc']:.4f}", f"{m['log_loss']:.4f}", f"{m['pcoc']:.3f}")
+            metrics.add_row(task, kind, f"{found['rows']:,}", f"{found['positives']:,}", *numbers)
+    console.print(metrics)
+    slowest = sorted(result["seconds"].items(), key=lambda step: -step[1])[:5]
+    console.print(
+        f"{result['total_seconds']:.0f} s, of it {', '.join(f'{name} {s:.0f}' for name, s in slowest)}", highlight=False
+    )
+    console.print(f"release {result['release']}", highlight=False, soft_wrap=True)
 
 
 def retrain(market_path: Path, log_dir: Path, out: Path, every_s: int | None, as_json: bool) -> None:
     """Joins the archive into examples and trains on them; once, or again and again until told to stop.
 
-    A failed turn of a schedule is said and the next one tried; errors of a single turn are raised as in `train`.
+    On a schedule a failed turn is said and the next one tried; of a single turn errors are raised as in `train`.
     """
     from pipelines.examples import write_training_rows
 

@@ -6,6 +6,7 @@ suspended, do no harm: sweeping is atomic per hold, and a multiplier written twi
 
 import logging
 import signal
+import sys
 import threading
 import uuid
 from pathlib import Path
@@ -20,6 +21,7 @@ from redis.retry import Retry
 
 from auction.pacing import MIN_MULTIPLIER, Pacing, traffic_passed, update
 from domain.clock import budget_day, day_fraction, now_ms
+from domain.errors import OfferRankError
 from domain.keys import Keys
 from features.market import Market, load_market
 from retrieval.catalogue import UNLIMITED, Catalogue
@@ -185,3 +187,10 @@ def _multiplier(stored: str | None) -> float:
         return min(max(value, MIN_MULTIPLIER), 1.0) if value == value else 1.0
     except ValueError:
         return 1.0
+
+
+if __name__ == "__main__":
+    try:
+        run(PacerSettings())
+    except OfferRankError as error:
+        sys.exit(f"pacer: {error}")

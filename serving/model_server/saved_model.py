@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from serving.model_server.status import StatusError, code_of, invalid
 
 DEFAULT_SIGNATURE = "serving_default"
+_LONGEST_MESSAGE = 500  # gRPC sends it in a header
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,11 @@ def _fetches(signature: Signature, only: Sequence[str]) -> dict[str, Any]:
 
 
 def _status_of(error: Exception) -> StatusError:
-    """What TensorFlow raised, without the Python stack that it appends to the message."""
+    """What TensorFlow raised, as TF Serving would tell it: without the Python stacks around the message."""
     if isinstance(error, tf.errors.OpError):
-        return StatusError(code_of(error.error_code), error.message.split("\n\n")[0].strip())
+        message = error.message.removeprefix("Graph execution error:").partition("\n\nOriginal stack trace")[0]
+        # A stack of where the node was defined, when the model carries one, ends in a line that names the node.
+        _, found, rest = message.partition("\nNode: ")
+        message = " ".join((rest.partition("\n")[2] if found else message).split())
+        return StatusError(code_of(error.error_code), message[:_LONGEST_MESSAGE])
     return StatusError(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")

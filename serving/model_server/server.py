@@ -35,8 +35,10 @@ def run(settings: ModelServerSettings) -> None:
     with _until_signal() as stop:
         if not logging.getLogger().handlers:
             logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+        listener = _bind(settings.host, settings.rest_port)
+        _bind(settings.host, settings.port).close()  # a port that is taken is told now, not after TensorFlow's import
         core = _core(settings)
-        with _rest(core, settings) as rest_port, _grpc(core, settings) as port:
+        with _rest(core, listener, settings) as rest_port, _grpc(core, settings) as port:
             core.start()
             try:
                 where = f"gRPC {settings.host}:{port}, REST {settings.host}:{rest_port}"
@@ -97,8 +99,6 @@ def _grpc(core: "Core", settings: ModelServerSettings) -> Iterator[int]:
         port = server.add_insecure_port(f"{settings.host}:{settings.port}")
     except RuntimeError as error:
         raise Unavailable("model-server", f"cannot listen on {settings.host}:{settings.port}: {error}") from error
-    if port == 0:
-        raise Unavailable("model-server", f"cannot listen on {settings.host}:{settings.port}")
     server.start()
     try:
         yield port
@@ -106,18 +106,23 @@ def _grpc(core: "Core", settings: ModelServerSettings) -> Iterator[int]:
         server.stop(settings.drain_s).wait()
 
 
+def _bind(host: str, port: int) -> socket.socket:
+    """A bound socket that does not listen yet: until then a client is refused at once instead of waiting."""
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise Unavailable("model-server", f"cannot listen on {host}:{port}: {error}") from error
+    return bound
+
+
 @contextmanager
-def _rest(core: "Core", settings: ModelServerSettings) -> Iterator[int]:
+def _rest(core: "Core", listener: socket.socket, settings: ModelServerSettings) -> Iterator[int]:
     """The REST server in a thread of its own."""
     from serving.model_server.rest_api import rest_app
 
-    listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.rest_port))
-    except OSError as error:
-        listener.close()
-        raise Unavailable("model-server", f"cannot listen on {settings.host}:{settings.rest_port}: {error}") from error
     app: Any = rest_app(core)
     server = uvicorn.Server(
         uvicorn.Config(

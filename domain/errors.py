@@ -4,6 +4,7 @@
     ├── InvalidRequest      the caller's mistake: answered 4xx, names the field and what was got
     ├── InvalidMarket       market.toml is wrong: names the key, the value and what was expected
     ├── InvalidTrainingData a training log cannot be used: names the column and what was got
+    ├── NotBlessed          a trained model missed a gate: names it, the value and the bound; nothing was released
     ├── DependencyError     something we call failed: a named fallback takes over, the decision says `degraded`
     │   ├── DependencyTimeout
     │   └── Unavailable
@@ -40,6 +41,14 @@ class InvalidMarket(_FieldError):
 
 class InvalidTrainingData(_FieldError):
     """A training log that cannot be used; `field` is the file or the column."""
+
+
+class NotBlessed(OfferRankError):
+    """A trained model missed a gate; nothing was released. `failures` has one line per gate: what, value and bound."""
+
+    def __init__(self, failures: tuple[str, ...]) -> None:
+        super().__init__("the model was not released: " + "; ".join(failures))
+        self.failures = failures
 
 
 class DependencyError(OfferRankError):

@@ -137,6 +137,8 @@ class TaskSpec(_Record):
 class ModelSpec(_Record):
     """The network and how it is trained."""
 
+    structure: Literal["stacked", "parallel"] = "stacked"
+    """Deep layers on top of the cross layers, or beside them."""
     cross_layers: int = Field(default=2, ge=0, le=8)
     """Depth of DCN-V2's cross network."""
     projection_dim: int | None = Field(default=None, ge=1)
@@ -151,10 +153,16 @@ class ModelSpec(_Record):
     """Length of a feature's embedding in the ranker."""
     tower_dim: int = Field(default=16, ge=2, le=512)
     """Length of the two-tower embeddings."""
+    tower_temperature: float = Field(default=0.1, gt=0)
+    """Divides the towers' cosine similarities in the softmax."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of deep units left out while training."""
+    input_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the embedded input left out while training."""
     l2: float = Field(default=1e-6, ge=0)
-    """Weight of the squared norm of embeddings and layers in the loss."""
+    """Weight of the layers' squared norm in the loss."""
+    embedding_l2: float = Field(default=0.0, ge=0)
+    """Weight of the squared norm of the embeddings that a row uses."""
     learning_rate: float = Field(default=2e-3, gt=0)
     """Adam's."""
     batch_size: int = Field(default=512, ge=1)
@@ -201,6 +209,9 @@ class Gate(_Record):
     """PCOC is sum p / sum y of the calibrated probabilities."""
     max_pcoc: float = Field(default=1.25, ge=0)
     """Upper bound of the same."""
+    min_positives: int = Field(default=100, ge=1)
+    """With fewer positives, or fewer negatives, in `eval` the gate is skipped, and the report says so: PCOC's standard error is
+    about 1 / sqrt(positives)."""
 
 
 class TrainingSpec(_Record):

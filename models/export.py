@@ -1,0 +1,81 @@
+"""One SavedModel with everything serving and evaluation call, raw features in.
+
+serving_default   all features by name, request ones [1] or [M], offer ones [M] -> one float32 [M] per task
+query             request features [1] -> embedding [1, D]
+offers            offer features [N] -> embedding [N, D]
+examples          serialized tf.Example [N] -> as serving_default; for TFMA
+"""
+
+from pathlib import Path
+from typing import Any
+
+from features.market import Market
+from features.spec import FeatureSpec
+from models.legacy_keras import tf
+from models.preprocessing import Encoding
+from models.ranker import Ranker
+from models.two_tower import TwoTower
+
+DTYPES = {"string": tf.string, "int": tf.int64, "float": tf.float32}
+
+
+class ServedModel(tf.Module):
+    """Transform's graph, the ranker and the towers behind the four signatures."""
+
+    def __init__(self, market: Market, encoding: Encoding, transform: Any, ranker: Ranker, towers: TwoTower) -> None:
+        super().__init__()
+        self._market, self._encoding = market, encoding
+        self._transform, self._ranker, self._towers = transform, ranker, towers
+
+    def save(self, directory: Path) -> None:
+        """Writes `saved_model.pb`, `variables/`, `assets/`."""
+        signatures = {
+            "serving_default": _concrete(self._rank, self._market.features),
+            "query": _concrete(self._query, self._market.request_features),
+            "offers": _concrete(self._offers, self._market.offer_features),
+            "examples": tf.function(self._examples).get_concrete_function(
+                examples=tf.TensorSpec([None], tf.string, name="examples")
+            ),
+        }
+        tf.saved_model.save(self, str(directory), signatures=signatures)
+
+    def _rank(self, raw: dict[str, Any]) -> dict[str, Any]:
+        logits = self._ranker(pack(self._encoding, self._transform(raw)), training=False)
+        probabilities = tf.unstack(tf.sigmoid(logits), num=len(self._market.tasks), axis=1)
+        return {t.name: p for t, p in zip(self._market.tasks, probabilities, strict=True)}
+
+    def _query(self, raw: dict[str, Any]) -> dict[str, Any]:
+        return {"embedding": self._towers.query(*self._encoding.request.pack(self._transform(raw)))}
+
+    def _offers(self, raw: dict[str, Any]) -> dict[str, Any]:
+        return {"embedding": self._towers.offer(*self._encoding.offer.pack(self._transform(raw)))}
+
+    def _examples(self, examples: Any) -> dict[str, Any]:
+        return self._rank(tf.io.parse_example(examples, example_spec(self._market.features)))
+
+
+def pack(encoding: Encoding, columns: dict[str, Any]) -> dict[str, Any]:
+    """Transformed columns -> the ranker's inputs."""
+    request_ids, request_numbers = encoding.request.pack(columns)
+    offer_ids, offer_numbers = encoding.offer.pack(columns)
+    return {
+        "request_ids": request_ids,
+        "request_numbers": request_numbers,
+        "offer_ids": offer_ids,
+        "offer_numbers": offer_numbers,
+    }
+
+
+def example_spec(features: tuple[FeatureSpec, ...]) -> dict[str, Any]:
+    """How to parse raw features from tf.Example; a missing one takes its default."""
+    return {f.name: tf.io.FixedLenFeature([], DTYPES[f.dtype], default_value=f.default) for f in features}
+
+
+def _concrete(fn: Any, features: tuple[FeatureSpec, ...]) -> Any:
+    """A signature whose inputs are named by feature."""
+
+    def by_name(**raw: Any) -> dict[str, Any]:
+        return dict(fn(raw))
+
+    specs = {f.name: tf.TensorSpec([None], DTYPES[f.dtype], name=f.name) for f in features}
+    return tf.function(by_name).get_concrete_function(**specs)

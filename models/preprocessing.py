@@ -1,0 +1,115 @@
+"""From raw features to what the network reads: Transform's preprocessing_fn, written once for training and serving.
+
+Every encoding of a feature becomes a column of its own: `<name>:id` (vocabulary or hash), `<name>:bucket` (quantiles),
+`<name>:z` (normalised). Features have no colon in their names, so columns never collide.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import tensorflow_transform as tft
+
+from features.market import Market, load_market
+from features.spec import FeatureSpec
+from models.legacy_keras import tf
+
+Tensors = dict[str, Any]
+MAX_Z = 8.0  # a value this far out says "huge": its exact size must not carry a linear unit away
+
+
+class Vocabularies(Protocol):
+    """What the size of learned vocabularies is asked of: tft.TFTransformOutput."""
+
+    def vocabulary_size_by_name(self, vocab_filename: str) -> int:
+        """Entries without the out-of-vocabulary one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Columns of the request's features, or of the offers': ids with the size of their range, and numbers."""
+
+    ids: tuple[tuple[str, int], ...]
+    numbers: tuple[str, ...]
+
+    def pack(self, columns: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Columns, each [1] or [N] -> ids [N, F] int32, numbers [N, K] float32, N the longest column's length."""
+        chosen = [columns[name] for name, _ in self.ids] + [columns[name] for name in self.numbers]
+        length = tf.reduce_max(tf.stack([tf.size(c) for c in chosen]))
+        ids = [tf.broadcast_to(tf.cast(columns[name], tf.int32), [length]) for name, _ in self.ids]
+        numbers = [tf.broadcast_to(columns[name], [length]) for name in self.numbers]
+        return (
+            tf.stack(ids, axis=1) if ids else tf.zeros([length, 0], tf.int32),
+            tf.stack(numbers, axis=1) if numbers else tf.zeros([length, 0], tf.float32),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """The network's whole input; a market without offer features has an empty `offer` group."""
+
+    request: Group
+    offer: Group
+
+
+def preprocessing_fn(inputs: Tensors, custom_config: dict[str, Any]) -> Tensors:
+    """Transform's entry point; `custom_config["market"]` is the path of market.toml."""
+    market = load_market(Path(custom_config["market"]))
+    outputs: Tensors = {}
+    for feature in market.features:
+        outputs.update(_encode(feature, inputs[feature.name]))
+    return outputs
+
+
+def encoding_of(market: Market, vocabularies: Vocabularies) -> Encoding:
+    """The columns `preprocessing_fn` makes of a market's features, with the sizes learned in training."""
+    return Encoding(_group(market.request_features, vocabularies), _group(market.offer_features, vocabularies))
+
+
+def _group(features: tuple[FeatureSpec, ...], vocabularies: Vocabularies) -> Group:
+    ids: list[tuple[str, int]] = []
+    numbers: list[str] = []
+    for f in features:
+        if f.hash_buckets:
+            ids.append((f"{f.name}:id", f.hash_buckets))
+        elif isinstance(f.vocabulary, tuple):
+            ids.append((f"{f.name}:id", len(f.vocabulary) + 1))
+        elif f.vocabulary is not None:
+            ids.append((f"{f.name}:id", vocabularies.vocabulary_size_by_name(f.name) + 1))
+        if f.quantiles:
+            ids.append((f"{f.name}:bucket", f.quantiles))
+        if f.normalize:
+            numbers.append(f"{f.name}:z")
+    return Group(tuple(ids), tuple(numbers))
+
+
+def _encode(f: FeatureSpec, x: Any) -> Tensors:
+    columns: Tensors = {}
+    if f.hash_buckets:
+        text = x if f.dtype == "string" else tf.strings.as_string(x)
+        columns[f"{f.name}:id"] = tf.strings.to_hash_bucket_fast(text, f.hash_buckets)
+    elif isinstance(f.vocabulary, tuple):
+        columns[f"{f.name}:id"] = tft.make_and_track_object(_table(f, f.vocabulary), name=f.name).lookup(x)
+    elif f.vocabulary is not None:
+        columns[f"{f.name}:id"] = tft.compute_and_apply_vocabulary(
+            x, top_k=f.vocabulary, num_oov_buckets=1, vocab_filename=f.name
+        )
+    if f.quantiles:
+        columns[f"{f.name}:bucket"] = tft.bucketize(x, f.quantiles)
+    if f.normalize:
+        z = tft.scale_to_z_score(tf.cast(x, tf.float32))
+        columns[f"{f.name}:z"] = tf.clip_by_value(z, -MAX_Z, MAX_Z)
+    return columns
+
+
+def _table(f: FeatureSpec, vocabulary: tuple[str | int, ...]) -> Callable[[], Any]:
+    """A look-up of a given vocabulary; anything else is one id beyond its end."""
+    dtype = tf.string if f.dtype == "string" else tf.int64
+
+    def build() -> Any:
+        keys = tf.constant(list(vocabulary), dtype=dtype)
+        values = tf.range(len(vocabulary), dtype=tf.int64)
+        return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, values), default_value=len(vocabulary))
+
+    return build

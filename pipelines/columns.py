@@ -1,0 +1,138 @@
+"""One raw column of a training log -> a feature, a label or a split key, checked value by value."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from domain.errors import InvalidTrainingData
+from features.spec import MAX_STRING, FeatureSpec
+
+ARROW = {"string": pa.string(), "int": pa.int64(), "float": pa.float32()}
+Where = Callable[[int], str]
+"""Row of a batch -> what to call it in a message."""
+
+
+def feature_column(feature: FeatureSpec, raw: pa.Array, where: Where) -> pa.Array:
+    """A column as the feature's dtype, with its default for null, NaN, and (from text) the empty string.
+
+    Raises:
+      InvalidTrainingData: a value of another kind, not finite, out of range, or a string that is too long.
+    """
+    raw = _plain(raw)
+    if feature.dtype == "string":
+        return _strings(feature, raw, where)
+    numbers = _numbers(raw, where)
+    exact = numbers if numbers.type == pa.int64() else None
+    values = numbers.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    missing = np.isnan(values)
+    limit = 2.0**63 if feature.dtype == "int" else 3e38
+    wrong = ~missing & ~(np.abs(values) < limit)
+    expected = "a finite number that fits"
+    if feature.dtype == "int" and not wrong.any():
+        wrong = ~missing & (values != np.floor(np.where(missing, 0, values)))
+        expected = "a whole number"
+    _refuse_first(wrong, raw, expected, where)
+    if feature.dtype == "int" and exact is not None:
+        return exact.fill_null(feature.default)
+    filled = np.where(missing, feature.default, values)
+    return pa.array(filled.astype(np.int64 if feature.dtype == "int" else np.float32))
+
+
+def label_column(raw: pa.Array, counts: NDArray[np.bool_], where: Where) -> NDArray[np.int64]:
+    """A column of 0 and 1; where a row does not count for the task, a missing label is 0.
+
+    Raises:
+      InvalidTrainingData: any other value.
+    """
+    raw = _plain(raw)
+    values = _numbers(raw, where, "0 or 1").cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    values = np.where(np.isnan(values) & ~counts, 0.0, values)
+    _refuse_first((values != 0) & (values != 1), raw, "0 or 1", where)
+    return values.astype(np.int64)
+
+
+def time_column(raw: pa.Array, where: Where) -> NDArray[np.float64]:
+    """A column to order rows by: numbers, timestamps, or ISO 8601 text.
+
+    Raises:
+      InvalidTrainingData: a value is missing or neither of these.
+    """
+    raw = _plain(raw)
+    if pa.types.is_string(raw.type):
+        try:
+            raw = pc.cast(raw, pa.float64())
+        except pa.ArrowInvalid:
+            try:
+                raw = pc.cast(raw, pa.timestamp("us"))
+            except pa.ArrowInvalid as e:
+                raise InvalidTrainingData(where(0), "numbers or ISO 8601 times", str(e).split("\n")[0]) from None
+    if pa.types.is_date(raw.type):
+        raw = raw.cast(pa.timestamp("us"))
+    if pa.types.is_timestamp(raw.type):
+        raw = raw.cast(pa.int64())
+    values = _numbers(raw, where).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    _refuse_first(~np.isfinite(values), raw, "a time in every row", where)
+    return values
+
+
+def _plain(raw: pa.Array) -> pa.Array:
+    """Without dictionaries, and with one type of text."""
+    if pa.types.is_dictionary(raw.type):
+        raw = raw.dictionary_decode()
+    if pa.types.is_large_string(raw.type) or pa.types.is_binary(raw.type) or pa.types.is_large_binary(raw.type):
+        raw = raw.cast(pa.string())
+    return raw
+
+
+def _strings(feature: FeatureSpec, raw: pa.Array, where: Where) -> pa.Array:
+    if pa.types.is_boolean(raw.type) or pa.types.is_integer(raw.type) or pa.types.is_null(raw.type):
+        raw = raw.cast(pa.string())
+    if not pa.types.is_string(raw.type):
+        raise InvalidTrainingData(where(0), "strings", str(raw.type))
+    filled = pc.if_else(pc.equal(raw, ""), None, raw).fill_null(feature.default)
+    too_long = pc.greater(pc.utf8_length(filled), MAX_STRING).to_numpy(zero_copy_only=False)
+    _refuse_first(too_long, raw, f"at most {MAX_STRING} characters", where)
+    return filled
+
+
+def _numbers(raw: pa.Array, where: Where, expected: str = "a number") -> pa.Array:
+    """Text, booleans or any numbers -> int64 where exact, else float64; "" and null -> null."""
+    if pa.types.is_string(raw.type):
+        text = pc.utf8_trim_whitespace(raw)
+        text = pc.if_else(pc.equal(text, ""), None, text)
+        for dtype in (pa.int64(), pa.float64()):
+            try:
+                return text.cast(dtype)
+            except pa.ArrowInvalid:
+                continue
+        wrong = np.array([not _is_number(v) for v in text.to_pylist()])
+        _refuse_first(wrong, raw, expected, where)
+    if pa.types.is_boolean(raw.type):
+        return raw.cast(pa.int64())
+    if pa.types.is_integer(raw.type) and raw.type != pa.uint64():
+        return raw.cast(pa.int64())
+    if pa.types.is_integer(raw.type) or pa.types.is_floating(raw.type) or pa.types.is_decimal(raw.type):
+        return raw.cast(pa.float64(), safe=False)
+    if pa.types.is_null(raw.type):
+        return raw.cast(pa.float64())
+    raise InvalidTrainingData(where(0), expected, str(raw.type))
+
+
+def _is_number(text: str | None) -> bool:
+    if text is None:
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse_first(wrong: Any, raw: pa.Array, expected: str, where: Where) -> None:
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InvalidTrainingData(where(row), expected, raw[row].as_py())

@@ -1,0 +1,102 @@
+"""Puts a release together: the SavedModel and everything that travels with it."""
+
+import shutil
+import time
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types.standard_artifacts import ExampleStatistics, Model
+from tfx.utils import path_utils
+
+from features.assemble import OfferColumns, Tensor, assemble, request_tensors
+from features.market import Market, load_market
+from models import release
+from models.legacy_keras import tf
+from pipelines.components.calibrator import CALIBRATOR_FILE, EVALUATION_FILE, PREDICTIONS_FILE, CalibratedEvaluation
+from retrieval.index import build_index
+
+MODEL_NAME = "ranker"
+WARM_UP_TIMES = 3
+PACKAGES = ("tfx", "tensorflow", "tf-keras", "tensorflow-recommenders", "offerrank")
+
+
+@component
+def Release(  # noqa: N802
+    model: InputArtifact[Model],
+    evaluation: InputArtifact[CalibratedEvaluation],
+    statistics: InputArtifact[ExampleStatistics],
+    release_model: OutputArtifact[Model],
+    market_file: Parameter[str],
+    releases: Parameter[str],
+    rows: Parameter[str],
+) -> None:
+    """Writes a sealed release as the artifact's serving model; `rows` is `split=count` joined by commas."""
+    market = load_market(Path(market_file))
+    folder = Path(path_utils.serving_model_path(release_model.uri))
+    shutil.copytree(path_utils.serving_model_path(model.uri), folder)
+    extra = folder / release.EXTRA
+    extra.mkdir(exist_ok=True)
+    for name in (CALIBRATOR_FILE, EVALUATION_FILE, PREDICTIONS_FILE):
+        shutil.copy(Path(evaluation.uri) / name, extra / name)
+    shutil.copy(market_file, folder / release.MARKET)
+    (folder / release.STATISTICS).parent.mkdir()
+    shutil.copy(Path(statistics.uri) / "Split-train" / "FeatureStats.pb", folder / release.STATISTICS)
+    specs = release.FeatureSpecs(features=market.features, tasks=market.tasks)
+    (folder / release.FEATURE_SPEC).write_text(specs.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    catalogue = OfferColumns.of(market)
+    embeddings = embed_offers(tf.saved_model.load(str(folder)), catalogue)
+    build_index([o.id for o in market.offers], embeddings).save(extra)
+    write_warm_up(market, catalogue, folder / release.WARMUP)
+    now_ms = time.time_ns() // 1_000_000
+    release.seal(
+        folder,
+        release.Manifest(
+            version=max([now_ms // 1000, *(v + 1 for v in release.versions(Path(releases)))]),
+            market=market.name,
+            created_ms=now_ms,
+            inputs=release.inputs_of(market),
+            tasks=tuple(t.name for t in market.tasks),
+            embedding_dim=embeddings.shape[1],
+            rows={split: int(count) for split, count in (pair.split("=") for pair in rows.split(","))},
+            packages={name: installed(name) for name in PACKAGES},
+        ),
+    )
+
+
+def embed_offers(model: Any, catalogue: OfferColumns) -> NDArray[np.float32]:
+    """[N, D], the whole catalogue through the offer tower, in its order."""
+    tensors = {name: tf.constant(column) for name, column in catalogue.columns.items()}
+    embeddings: NDArray[np.float32] = model.signatures["offers"](**tensors)["embedding"].numpy()
+    return embeddings
+
+
+def write_warm_up(market: Market, catalogue: OfferColumns, path: Path) -> None:
+    """Requests that a model server replays before a version takes traffic: one offer, and as many as are ranked at most."""
+    everything = np.arange(min(len(market.offers), market.policy.max_candidates), dtype=np.int32)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for offers in (everything[:1], everything):
+            for _ in range(WARM_UP_TIMES):
+                writer.write(_logged("serving_default", assemble(market, {}, catalogue, offers)))
+        writer.write(_logged("query", request_tensors(market, {})))
+
+
+def predict_request(signature: str, tensors: dict[str, Tensor]) -> predict_pb2.PredictRequest:
+    """A gRPC Predict request for the ranker."""
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = MODEL_NAME
+    request.model_spec.signature_name = signature
+    for name, tensor in tensors.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(tensor))
+    return request
+
+
+def _logged(signature: str, tensors: dict[str, Tensor]) -> bytes:
+    request = predict_request(signature, tensors)
+    log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+    return bytes(log.SerializeToString())

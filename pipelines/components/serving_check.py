@@ -1,0 +1,135 @@
+"""Loads the release in a model server and asks it, as serving will: a release that does not answer alike is not pushed."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc, prediction_service_pb2_grpc
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types.standard_artifacts import InfraBlessing, Model
+from tfx.utils import path_utils
+
+from domain.errors import ContractError
+from features.assemble import OfferColumns, Tensor, assemble, to_tensor
+from features.market import Market, load_market
+from models import release
+from models.legacy_keras import tf
+from pipelines.components.release import MODEL_NAME, predict_request
+
+ROWS = 256
+TOLERANCE = 1e-5
+START_TIMEOUT_S = 120.0
+CALL_TIMEOUT_S = 30.0
+AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE
+
+Predictions = dict[str, NDArray[np.float32]]
+
+
+@component
+def ServingCheck(  # noqa: N802
+    release_model: InputArtifact[Model], blessing: OutputArtifact[InfraBlessing], market_file: Parameter[str]
+) -> None:
+    """Blesses the release if the model server's answers equal the offline ones.
+
+    Raises:
+      ContractError: the server did not start, or names what it answered otherwise.
+    """
+    market = load_market(Path(market_file))
+    folder = Path(path_utils.serving_model_path(release_model.uri))
+    version = release.Manifest.model_validate_json((folder / release.MANIFEST).read_bytes()).version
+    base = Path(blessing.uri) / "releases"
+    base.mkdir(parents=True)
+    (base / str(version)).symlink_to(folder.resolve(), target_is_directory=True)
+    release.load_release(base / str(version)).compatible_with(market)
+    with model_server(base, Path(blessing.uri) / "model-server.log") as address, grpc.insecure_channel(address) as channel:
+        predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+        for what, tensors, expected in _questions(market, folder):
+            response = predict(predict_request("serving_default", tensors), timeout=CALL_TIMEOUT_S)
+            _compare(what, expected, {name: tf.make_ndarray(value) for name, value in response.outputs.items()})
+    blessing.set_int_custom_property("blessed", 1)
+
+
+def _questions(market: Market, folder: Path) -> Iterator[tuple[str, dict[str, Tensor], Predictions]]:
+    """(name, tensors, expected): logged rows against the evaluation, then one request for all offers against the model itself."""
+    logged = pq.read_table(folder / release.EVAL_PREDICTIONS).slice(0, ROWS)
+    rows = {f.name: to_tensor(f, logged[f.name].to_pylist()) for f in market.features}
+    offline = {t.name: logged[release.raw_column(t.name)].to_numpy() for t in market.tasks}
+    yield f"{len(logged)} rows of the evaluation", rows, offline
+    catalogue = OfferColumns.of(market)
+    offers = np.arange(min(len(market.offers), market.policy.max_candidates), dtype=np.int32)
+    page = assemble(market, {}, catalogue, offers)
+    rank = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    here = {name: p.numpy() for name, p in rank(**{k: tf.constant(v) for k, v in page.items()}).items()}
+    yield f"one request for {len(offers)} offers", page, here
+
+
+def _compare(what: str, expected: Predictions, got: Predictions) -> None:
+    if got.keys() != expected.keys():
+        raise ContractError(f"serving check, {what}: expected outputs {sorted(expected)}, got {sorted(got)}")
+    for task, p in expected.items():
+        if got[task].shape != p.shape:
+            raise ContractError(f"serving check, {what}: expected {task} of shape {p.shape}, got {got[task].shape}")
+        worst = float(np.abs(got[task] - p).max())
+        if not worst <= TOLERANCE:
+            raise ContractError(f"serving check, {what}: {task} differs by {worst:.2e}, more than {TOLERANCE:.0e}")
+
+
+@contextmanager
+def model_server(base: Path, log: Path) -> Iterator[str]:
+    """A model server over `base` as a child process, ready to answer; gives its address.
+
+    Raises:
+      ContractError: it ended or did not load the model in time; names its log.
+    """
+    port = free_port()
+    command = [sys.executable, "-m", "serving.model_server", "--model-base-path", str(base), "--model-name", MODEL_NAME]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*command, "--port", str(port), "--rest-port", str(free_port())], stdout=out, stderr=subprocess.STDOUT
+        )
+    try:
+        _await(f"127.0.0.1:{port}", process, log)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    """A TCP port that was free a moment ago."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def _await(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = MODEL_NAME
+    deadline = time.monotonic() + START_TIMEOUT_S
+    with grpc.insecure_channel(address) as channel:
+        status = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                found = status(request, timeout=CALL_TIMEOUT_S, wait_for_ready=False).model_version_status
+            except grpc.RpcError:
+                found = []
+            if any(v.state == AVAILABLE for v in found):
+                return
+            time.sleep(0.1)
+    lines = log.read_text(errors="replace").strip().splitlines()
+    raise ContractError(
+        f"serving check: the model server did not load the release: {lines[-1] if lines else 'no output'}; see {log}"
+    )

@@ -1,0 +1,166 @@
+"""A training log -> checked rows in Parquet, one folder per split, columns named as the market names them.
+
+One pass in bounded memory (a split by time reads its one column beforehand). TensorFlow-free for CSV and Parquet, so that a bad
+file is refused within a second.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from domain.errors import InvalidTrainingData
+from features.market import Market
+from pipelines.columns import ARROW, feature_column, label_column, time_column
+from pipelines.sources import files_of, read
+from pipelines.splits import SPLITS, TRAIN, Codes, RandomSplit, hash_split, time_cuts, time_split
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRows:
+    """Rows that count for a task, and how many of them are positive."""
+
+    rows: int = 0
+    positives: int = 0
+
+    def plus(self, labels: NDArray[np.int64]) -> "TaskRows":
+        """With more rows."""
+        return TaskRows(self.rows + len(labels), self.positives + int(labels.sum()))
+
+    @property
+    def negatives(self) -> int:
+        """Rows that are not positive."""
+        return self.rows - self.positives
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """Where the rows are, and how many of what: by split, then by task."""
+
+    directory: Path
+    rows: dict[str, int]
+    tasks: dict[str, dict[str, TaskRows]]
+
+
+def ingest(market: Market, data: Path, directory: Path) -> Ingested:
+    """Writes `directory/<split>/rows.parquet`.
+
+    Raises:
+      InvalidTrainingData: unreadable or empty, a column is missing, a value or label is wrong, a task has no positive or no
+        negative, or there are too few rows.
+    """
+    files = files_of(data)
+    cuts = _cuts(market, files)
+    random = RandomSplit(market.training.split, market.model.seed)
+    rows = dict.fromkeys(SPLITS, 0)
+    tasks = {split: {t.name: TaskRows() for t in market.tasks} for split in SPLITS}
+    schema = arrow_schema(market)
+    with ExitStack() as stack:
+        writers = {}
+        for split in SPLITS:
+            (directory / split).mkdir(parents=True)
+            writers[split] = stack.enter_context(pq.ParquetWriter(directory / split / "rows.parquet", schema))
+        for file, start, raw in _batches(market, files):
+            table, labels = _checked(market, file, start, raw, schema)
+            codes = _split(market, file, start, raw, random, cuts)
+            for code, split in enumerate(SPLITS):
+                mask = codes == code
+                rows[split] += int(mask.sum())
+                for t in market.tasks:
+                    counts = mask & (labels[t.given] == 1) if t.given else mask
+                    tasks[split][t.name] = tasks[split][t.name].plus(labels[t.label][counts])
+                if mask.any():
+                    writers[split].write_table(table.filter(pa.array(mask)))
+    _require_enough(market, data, rows, tasks)
+    return Ingested(directory, rows, tasks)
+
+
+def arrow_schema(market: Market) -> pa.Schema:
+    """Features by name, labels by label."""
+    fields = [(f.name, ARROW[f.dtype]) for f in market.features]
+    return pa.schema(fields + [(t.label, pa.int64()) for t in market.tasks])
+
+
+def _batches(market: Market, files: list[Path]) -> Iterator[tuple[Path, int, pa.RecordBatch]]:
+    """(file, rows of it before this batch, batch)."""
+    columns = {f.log_column: None for f in market.features} | {t.log_column: None for t in market.tasks}
+    if market.training.split.by is not None:
+        columns |= {_key_column(market): None}
+    for file in files:
+        start = 0
+        for raw in read(file, tuple(columns)):
+            yield file, start, raw
+            start += raw.num_rows
+
+
+def _where(file: Path, column: str, start: int, row: int) -> str:
+    return f"{file.name}: column {column!r}, row {start + row + 1}"
+
+
+def _checked(
+    market: Market, file: Path, start: int, raw: pa.RecordBatch, schema: pa.Schema
+) -> tuple[pa.Table, dict[str, NDArray[np.int64]]]:
+    """One batch under the market's names and types, and its labels."""
+    columns = dict(zip(raw.schema.names, raw.columns, strict=True))
+    arrays = [feature_column(f, columns[f.log_column], partial(_where, file, f.log_column, start)) for f in market.features]
+    labels: dict[str, NDArray[np.int64]] = {}
+    for t in sorted(market.tasks, key=lambda t: t.given is not None):
+        counts = labels[t.given] == 1 if t.given in labels else np.ones(raw.num_rows, bool)
+        labels[t.label] = label_column(columns[t.log_column], counts, partial(_where, file, t.log_column, start))
+    arrays += [pa.array(labels[t.label]) for t in market.tasks]
+    return pa.Table.from_arrays(arrays, schema=schema), labels
+
+
+def _key_column(market: Market) -> str:
+    """Column of the log to split by; a feature may be meant by its name."""
+    by = str(market.training.split.by)
+    return next((f.log_column for f in market.features if f.name == by), by)
+
+
+def _cuts(market: Market, files: list[Path]) -> tuple[float, float]:
+    if market.training.split.kind != "time":
+        return 0.0, 0.0
+    column = _key_column(market)
+    times: list[NDArray[np.float64]] = []
+    for file in files:
+        start = 0
+        for raw in read(file, (column,)):
+            times.append(time_column(raw.column(0), partial(_where, file, column, start)))
+            start += raw.num_rows
+    if not sum(map(len, times)):
+        raise InvalidTrainingData(column, "rows", "none")
+    return time_cuts(np.concatenate(times), market.training.split)
+
+
+def _split(market: Market, file: Path, start: int, raw: pa.RecordBatch, random: RandomSplit, cuts: tuple[float, float]) -> Codes:
+    spec = market.training.split
+    if spec.kind == "random":
+        return random.assign(raw.num_rows)
+    column = _key_column(market)
+    key = raw.column(raw.schema.names.index(column))
+    if spec.kind == "hash":
+        return hash_split(key, spec, market.model.seed)
+    return time_split(time_column(key, partial(_where, file, column, start)), cuts)
+
+
+def _require_enough(market: Market, data: Path, rows: dict[str, int], tasks: dict[str, dict[str, TaskRows]]) -> None:
+    total = sum(rows.values())
+    if total < market.training.min_rows:
+        raise InvalidTrainingData(str(data), f"at least {market.training.min_rows} rows (training.min_rows)", f"{total} rows")
+    for split, count in rows.items():
+        if not count:
+            raise InvalidTrainingData(str(data), f"rows for the {split} split ({market.training.split.kind})", f"{rows}")
+    for t in market.tasks:
+        seen = sum(tasks[s][t.name].rows for s in SPLITS)
+        for kind in ("positives", "negatives"):
+            column = f"{data.name}: column {t.log_column!r}"
+            if not sum(getattr(tasks[s][t.name], kind) for s in SPLITS):
+                raise InvalidTrainingData(column, kind, f"none in {seen} rows that count for task {t.name!r}")
+            if not getattr(tasks[SPLITS[TRAIN]][t.name], kind):
+                raise InvalidTrainingData(column, f"{kind} in the train split", f"none for task {t.name!r}: more rows are needed")

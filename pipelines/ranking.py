@@ -1,0 +1,140 @@
+"""The training pipeline: TFX's components, and ours between them.
+
+ExampleGen > StatisticsGen > ImportSchemaGen > ExampleValidator > AnomalyCheck > Transform > Trainer
+  > Calibrator > Evaluator > Release > ServingCheck > Pusher
+"""
+
+from pathlib import Path
+
+from tensorflow_model_analysis.proto import config_pb2 as tfma
+from tfx.components import Evaluator, ExampleValidator, FileBasedExampleGen, StatisticsGen, Trainer, Transform
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.dsl.components.base import executor_spec
+from tfx.orchestration import metadata
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import example_gen_pb2, pusher_pb2, trainer_pb2, transform_pb2
+
+from features.market import Market
+from features.spec import Gate
+from pipelines.components import parquet_examples
+from pipelines.components.anomaly_check import AnomalyCheck
+from pipelines.components.atomic_pusher import AtomicPusher
+from pipelines.components.calibrator import Calibrator
+from pipelines.components.release import Release
+from pipelines.components.serving_check import ServingCheck
+from pipelines.ingest import Ingested
+from pipelines.splits import SPLITS
+
+
+def ranking_pipeline(market: Market, market_file: Path, schema_file: Path, rows: Ingested, out: Path, work: Path) -> Pipeline:
+    """Everything from ingested rows to a pushed release.
+
+    Args:
+      market_file: a copy of market.toml that stays as it is while the pipeline runs.
+      schema_file: the market's schema as text.
+      out: releases folder.
+      work: TFX's artifacts and metadata go here.
+    """
+    custom_config = {"market": str(market_file)}
+    examples = FileBasedExampleGen(
+        input_base=str(rows.directory),
+        input_config=example_gen_pb2.Input(
+            splits=[example_gen_pb2.Input.Split(name=split, pattern=f"{split}/*.parquet") for split in SPLITS]
+        ),
+        custom_executor_spec=executor_spec.BeamExecutorSpec(parquet_examples.Executor),
+    ).with_id("ExampleGen")
+    statistics = StatisticsGen(examples=examples.outputs["examples"])
+    schema = ImportSchemaGen(schema_file=str(schema_file))
+    validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
+    check = AnomalyCheck(anomalies=validator.outputs["anomalies"], data=market.name)
+    transform = Transform(
+        examples=examples.outputs["examples"],
+        schema=schema.outputs["schema"],
+        preprocessing_fn="models.preprocessing.preprocessing_fn",
+        custom_config=custom_config,
+        splits_config=transform_pb2.SplitsConfig(analyze=["train"]),
+        materialize=False,
+        disable_analyzer_cache=True,
+        disable_statistics=True,
+    )
+    transform.add_upstream_node(check)
+    trainer = Trainer(
+        examples=examples.outputs["examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema.outputs["schema"],
+        run_fn="pipelines.training.run_fn",
+        custom_config=custom_config,
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["valid"]),
+    )
+    calibrator = Calibrator(model=trainer.outputs["model"], examples=examples.outputs["examples"], market_file=str(market_file))
+    evaluator = Evaluator(
+        examples=examples.outputs["examples"],
+        model=trainer.outputs["model"],
+        eval_config=eval_config(market, rows),
+        example_splits=["eval"],
+        schema=schema.outputs["schema"],
+    )
+    release = Release(
+        model=trainer.outputs["model"],
+        evaluation=calibrator.outputs["evaluation"],
+        statistics=statistics.outputs["statistics"],
+        market_file=str(market_file),
+        releases=str(out),
+        rows=",".join(f"{split}={count}" for split, count in rows.rows.items()),
+    )
+    serving_check = ServingCheck(release_model=release.outputs["release_model"], market_file=str(market_file))
+    pusher = AtomicPusher(
+        model=release.outputs["release_model"],
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=serving_check.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(out))),
+    ).with_id("Pusher")
+    return Pipeline(
+        pipeline_name=market.name,
+        pipeline_root=str(work / "artifacts"),
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(work / "metadata.sqlite")),
+        components=[
+            *(examples, statistics, schema, validator, check, transform, trainer),
+            *(calibrator, evaluator, release, serving_check, pusher),
+        ],
+        enable_cache=False,
+        beam_pipeline_args=["--direct_running_mode=in_memory", "--direct_num_workers=1"],
+    )
+
+
+def eval_config(market: Market, rows: Ingested) -> tfma.EvalConfig:
+    """TFMA's metrics of every task, whole and by slice, with the AUC gates.
+
+    Every task has one threshold that always holds: TFMA blesses nothing without any.
+    """
+    several = len(market.tasks) > 1
+    model = tfma.ModelSpec(signature_name="examples", model_type="tf_generic")
+    if several:
+        model.label_keys.update({t.name: t.label for t in market.tasks})
+        model.example_weight_keys.update({t.name: t.given for t in market.tasks if t.given})
+    else:
+        model.label_key = market.tasks[0].label
+    config = tfma.EvalConfig(
+        model_specs=[model],
+        slicing_specs=[tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[name]) for name in market.training.slices)],
+        options=tfma.Options(include_default_metrics={"value": False}),
+    )
+    for t in market.tasks:
+        gate, seen = market.training.gates.get(t.name, Gate()), rows.tasks["eval"][t.name]
+        metrics = [_metric("ExampleCount", at_least=1)]
+        if seen.positives and seen.negatives:
+            judged = min(seen.positives, seen.negatives) >= gate.min_positives
+            metrics.append(_metric("AUC", at_least=gate.min_auc if judged else None))
+            metrics += [_metric("BinaryCrossentropy"), _metric("Calibration")]
+        config.metrics_specs.append(tfma.MetricsSpec(metrics=metrics, output_names=[t.name] if several else []))
+    return config
+
+
+def _metric(name: str, at_least: float | None = None) -> tfma.MetricConfig:
+    """A metric; with a bound for the whole split alone, since a plain threshold would hold for every slice."""
+    config = tfma.MetricConfig(class_name=name)
+    if at_least is not None:
+        bound = tfma.MetricThreshold(value_threshold=tfma.GenericValueThreshold(lower_bound={"value": at_least}))
+        config.per_slice_thresholds.append(tfma.PerSliceMetricThreshold(slicing_specs=[tfma.SlicingSpec()], threshold=bound))
+    return config

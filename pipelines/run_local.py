@@ -1,0 +1,207 @@
+"""Trains on this machine: reads a log, runs the pipeline with TFX's LocalDagRunner, says what came of it."""
+
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from domain.errors import ContractError, InvalidMarket, InvalidTrainingData, NotBlessed, OfferRankError
+from features.market import Market, load_market
+from models import release
+from models.evaluation import EvaluationReport
+from pipelines.console import console_listener
+from pipelines.ingest import Ingested, ingest
+from pipelines.logs import component_times, logs_to
+from pipelines.progress import Listener, StepFinished, StepStarted, listening, tell
+
+COMPONENTS = 12
+STEPS = 2 + COMPONENTS  # reading the log and importing TFX come first
+LOG = "train.log"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """A pushed release and how it was made."""
+
+    release: Path
+    version: int
+    rows: dict[str, int]
+    """Rows per split."""
+    evaluation: EvaluationReport
+    seconds: dict[str, float]
+    """By step."""
+
+    def as_json(self) -> dict[str, Any]:
+        """What `offerrank train --json` prints."""
+        measured = {"auc", "log_loss", "pcoc", "normalised_entropy"}
+        return {
+            "release": str(self.release),
+            "version": self.version,
+            "rows": self.rows,
+            "metrics": {
+                name: {
+                    "rows": task.rows,
+                    "positives": task.positives,
+                    "raw": task.raw.model_dump(include=measured),
+                    "calibrated": task.calibrated.model_dump(include=measured),
+                }
+                for name, task in self.evaluation.tasks.items()
+            },
+            "gates": [gate.model_dump() for gate in self.evaluation.gates],
+            "seconds": {name: round(s, 2) for name, s in self.seconds.items()},
+            "total_seconds": round(sum(self.seconds.values()), 2),
+        }
+
+
+def train(
+    market_path: Path, data: Path, out: Path, *, work_dir: Path | None = None, progress: Listener | None = None
+) -> TrainingResult:
+    """Trains on `data` and pushes a release to `out/<version>`.
+
+    Whatever ends the run early, SIGTERM and Ctrl-C included, leaves `out` as it was.
+
+    Args:
+      data: a .csv, .csv.gz, .parquet, .tfrecord or .tfrecord.gz file, or a directory of them.
+      work_dir: keeps TFX's artifacts, metadata and log here; without one they go to a temporary folder that is removed, except
+        for the log of a failed run.
+      progress: hears of every step; without one they are shown on standard error.
+    Raises:
+      InvalidMarket, InvalidTrainingData: before anything is written to `out`.
+      NotBlessed: the model missed a gate.
+      ContractError: a component failed; names it and the log.
+    """
+    market = load_market(market_path)
+    if not market.offer_features or not market.request_features:
+        raise InvalidMarket("features", "at least one with source offer and one with another source, to train", "none")
+    with ExitStack() as stack:
+        work = stack.enter_context(_workplace(work_dir))
+        listener = progress or stack.enter_context(console_listener())
+        stack.enter_context(listening(listener))
+        stack.enter_context(_sigterm_unwinds())
+        stack.enter_context(logs_to(work / LOG))
+        seconds: dict[str, float] = {}
+        with _step("read", 1, seconds):
+            rows = ingest(market, data, work / "rows")
+        with _step("import TFX", 2, seconds):
+            run = _import_pipeline()
+        shutil.copy(market_path, work / "market.toml")
+        try:
+            with component_times(first=3, of=STEPS) as components:
+                run(market, rows, out.absolute(), work)
+        except OfferRankError:
+            raise
+        except Exception as e:
+            raise ContractError(f"training failed: {type(e).__name__}: {str(e).strip()[:500]}; see {work / LOG}") from e
+        return _result(out.absolute(), work, rows, seconds | components)
+
+
+@contextmanager
+def _workplace(work_dir: Path | None) -> Iterator[Path]:
+    """An empty folder for one run; of a temporary one only the log outlives a failure that it may explain."""
+    if work_dir is not None:
+        work = work_dir.absolute() / f"run-{time.time_ns() // 1_000_000}"
+        work.mkdir(parents=True)
+        yield work
+        return
+    work = Path(tempfile.mkdtemp(prefix="offerrank-train-"))
+    keep_log = False
+    try:
+        yield work
+    except (ContractError, InvalidTrainingData) as e:
+        keep_log = isinstance(e, ContractError)
+        raise
+    finally:
+        for path in work.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif not (keep_log and path.name == LOG):
+                path.unlink()
+        if not keep_log:
+            work.rmdir()
+
+
+@contextmanager
+def _sigterm_unwinds() -> Iterator[None]:
+    """SIGTERM ends the run as Ctrl-C does: cleaning up on the way out."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _step(name: str, number: int, seconds: dict[str, float]) -> Iterator[None]:
+    """Times a step that is no TFX component."""
+    tell(StepStarted(name, number, STEPS))
+    began = time.monotonic()
+    yield
+    seconds[name] = time.monotonic() - began
+    tell(StepFinished(name, seconds[name]))
+
+
+def _import_pipeline() -> Callable[[Market, Ingested, Path, Path], None]:
+    """TensorFlow and TFX, 10 to 20 s: only once the data has been found good."""
+    from google.protobuf import text_format
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+
+    from pipelines.ranking import ranking_pipeline
+    from pipelines.schema import schema_of
+
+    def run(market: Market, rows: Ingested, out: Path, work: Path) -> None:
+        schema_file = work / "schema.pbtxt"
+        schema_file.write_text(text_format.MessageToString(schema_of(market)), encoding="utf-8")
+        LocalDagRunner().run(ranking_pipeline(market, work / "market.toml", schema_file, rows, out, work))
+
+    return run
+
+
+def _result(out: Path, work: Path, rows: Ingested, seconds: dict[str, float]) -> TrainingResult:
+    """Reads what the components left behind.
+
+    Raises:
+      NotBlessed: a gate was missed, and which.
+    """
+    evaluation = EvaluationReport.model_validate_json(
+        (_output(work, "Calibrator", "evaluation") / "evaluation.json").read_bytes()
+    )
+    if evaluation.failed:
+        raise NotBlessed(tuple(map(str, evaluation.failed)))
+    if not (_output(work, "Evaluator", "blessing") / "BLESSED").exists():
+        raise NotBlessed(_tfma_failures(_output(work, "Evaluator", "evaluation")))
+    manifest = release.Manifest.model_validate_json(
+        (_output(work, "Release", "release_model") / "Format-Serving" / release.MANIFEST).read_bytes()
+    )
+    pushed = out / str(manifest.version)
+    return TrainingResult(pushed, manifest.version, rows.rows, evaluation, seconds)
+
+
+def _output(work: Path, component: str, key: str) -> Path:
+    """Folder of the one artifact that a component made under a key."""
+    return next((work / "artifacts" / component / key).iterdir())
+
+
+def _tfma_failures(evaluation: Path) -> tuple[str, ...]:
+    """What TFMA held against the model: it approximates AUC, so it may miss a bound that the exact value meets."""
+    import tensorflow_model_analysis as tfma
+
+    result = tfma.load_validation_result(str(evaluation))
+    lines = [
+        f"TFMA: {failure.metric_key.name} of {failure.metric_key.output_name or 'the model'}: {failure.message}"
+        for by_slice in result.metric_validations_per_slice
+        for failure in by_slice.failures
+    ]
+    return tuple(lines) or ("TFMA: nothing to judge by",)

@@ -1,0 +1,54 @@
+"""Which rows train, which calibrate, which report. Batch by batch, and the same for the same seed however rows are batched."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from features.spec import SplitSpec
+
+SPLITS = ("train", "valid", "eval")
+TRAIN, VALID, EVAL = range(3)
+Codes = NDArray[np.int8]
+
+
+@dataclass(slots=True)
+class RandomSplit:
+    """One draw per row, in row order."""
+
+    spec: SplitSpec
+    seed: int
+    _rng: np.random.Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rng = np.random.default_rng(self.seed)
+
+    def assign(self, rows: int) -> Codes:
+        """[rows] codes into SPLITS."""
+        return _by_share(self._rng.random(rows), self.spec)
+
+
+def hash_split(keys: pa.Array, spec: SplitSpec, seed: int) -> Codes:
+    """Rows with the same key, such as a shopper, go to the same split, whatever else is in the log."""
+    encoded = keys.dictionary_encode(null_encoding="encode")
+    values = [f"{seed}:{v}".encode() for v in encoded.dictionary.to_pylist()]
+    share = np.array([int.from_bytes(hashlib.blake2b(v, digest_size=8).digest(), "big") / 2**64 for v in values])
+    return _by_share(share[encoded.indices.to_numpy(zero_copy_only=False)], spec)
+
+
+def time_cuts(times: NDArray[np.float64], spec: SplitSpec) -> tuple[float, float]:
+    """Times at which `valid` and `eval` begin; rows of one time stay together."""
+    valid = float(np.quantile(times, 1 - spec.eval_fraction - spec.valid_fraction, method="higher"))
+    return valid, float(np.quantile(times, 1 - spec.eval_fraction, method="higher"))
+
+
+def time_split(times: NDArray[np.float64], cuts: tuple[float, float]) -> Codes:
+    """The earliest rows train, the latest report."""
+    return np.where(times >= cuts[1], EVAL, np.where(times >= cuts[0], VALID, TRAIN)).astype(np.int8)
+
+
+def _by_share(share: NDArray[np.float64], spec: SplitSpec) -> Codes:
+    held_out = spec.eval_fraction + spec.valid_fraction
+    return np.where(share < spec.eval_fraction, EVAL, np.where(share < held_out, VALID, TRAIN)).astype(np.int8)

@@ -50,7 +50,10 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class CandidateLog:
-    """All candidates of one decision as parallel lists: what they were worth and why they lost."""
+    """All candidates of one decision as parallel lists: what they were worth and why they lost.
+
+    What was removed before ranking is worth NaN, in JSON null.
+    """
 
     offer_id: list[str]
     source: list[str]

@@ -1,7 +1,7 @@
 """Arrow schemas of the archived logs, derived from the market. A row is one stream entry; docs/event-log.md lists the columns.
 
 A field is nullable only where its absence means something: a feature the market did not have yet, an event without a
-position or a value. `conform` reads parts written under an older market file.
+position or a value, what a candidate that was removed before ranking would have been worth. `conform` reads parts written under an older market file.
 """
 
 import numpy as np
@@ -43,8 +43,8 @@ def decision_schema(market: Market) -> pa.Schema:
     candidates = _struct(
         offer_id=_list(pa.string()),
         source=_list(pa.string()),
-        probability=pa.struct([pa.field(t, _list(pa.float64())) for t in tasks]),
-        ecpm_micros=_list(pa.float64()),
+        probability=pa.struct([pa.field(t, pa.list_(pa.float64())) for t in tasks]),
+        ecpm_micros=pa.list_(pa.float64()),
         reason=_list(pa.int16()),
     )
     return pa.schema(

@@ -42,6 +42,18 @@ def test_a_decision_comes_back_as_it_was_logged(market: Market) -> None:
     assert row == expected
 
 
+def test_a_candidate_removed_before_ranking_is_worth_nobody_knows_what(market: Market) -> None:
+    made = decision("d1", 5_000, slot("i1"))
+    nan = float("nan")  # null in JSON
+    unranked = replace(made.candidates, probability={"ctr": [0.04, nan, nan], "cvr": [0.2, nan, nan]}, ecpm_micros=[1e6, nan, nan])
+    _, decisions = log_formats(market)
+    table, rejected = decisions.table([entry(decision_fields(replace(made, candidates=unranked)))])
+    assert not rejected
+    (row,) = table.to_pylist()
+    assert row["candidates"]["probability"] == {"ctr": [0.04, None, None], "cvr": [0.2, None, None]}
+    assert row["candidates"]["ecpm_micros"] == [1e6, None, None]
+
+
 def test_numbers_of_an_event_are_typed_and_empty_ones_null(market: Market) -> None:
     events, _ = log_formats(market)
     made = event_fields(

@@ -193,16 +193,16 @@ def archiver(
 def monitor(
     market: options.Market,
     redis_url: options.RedisUrl = options.REDIS_URL,
-    gateway_url: options.GatewayUrl = options.GATEWAY_URL,
+    gateway_url: Annotated[
+        str | None, typer.Option(envvar="OFFERRANK_GATEWAY_URL", help="Gateway whose state is shown.", show_default="none")
+    ] = None,
     host: options.Host = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="OFFERRANK_PORT", min=1, max=65535, help="Port to listen on.")] = 8081,
 ) -> None:
     """Serve the page: decisions, latency, CTR, revenue and spend, live."""
-    from monitoring.dashboard.app import run
-    from monitoring.dashboard.settings import MonitorSettings
+    from monitoring.dashboard import DashboardSettings, run
 
-    _log()
-    run(_settings(MonitorSettings, market=market, redis_url=redis_url, gateway_url=gateway_url, host=host, port=port))
+    run(_settings(DashboardSettings, market=market, redis_url=redis_url, gateway_url=gateway_url, host=host, port=port))
 
 
 @app.command()

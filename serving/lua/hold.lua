@@ -20,7 +20,9 @@ local now = tonumber(ARGV[1])
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[4])) do
   local campaign, day, micros = string.match(member, '^(.-)|(%d+)|(%d+)|')
   redis.call('ZREM', KEYS[1], member)
-  redis.call('HINCRBY', ARGV[5] .. campaign .. ':' .. day, 'held', '-' .. micros)
+  if campaign then -- what is not a hold is dropped, or every sweep would meet it again
+    redis.call('HINCRBY', ARGV[5] .. campaign .. ':' .. day, 'held', '-' .. micros)
+  end
 end
 
 local fits, fresh, taken = {}, {}, {}

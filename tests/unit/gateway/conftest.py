@@ -1,0 +1,136 @@
+"""A gateway on ports in memory, called through its real HTTP routes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from domain.events import Decision
+from features.market import Market, load_market
+from models.calibration import Calibrator, Platt
+from serving.gateway.adapters.memory import (
+    MemoryAnswers,
+    MemoryBudgets,
+    MemoryCampaigns,
+    MemoryLedger,
+    MemoryModel,
+    MemoryReleases,
+    MemoryShoppers,
+)
+from serving.gateway.app import create_app
+from serving.gateway.market_view import MarketView
+from serving.gateway.ports import PageEvent, Ports
+from serving.gateway.service import Service
+from serving.gateway.tokens import Tokens
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
+NOW_MS = 1_800_000_000_000
+OPERATOR = {"authorization": "Bearer operator-key"}
+
+
+@dataclass
+class Gateway:
+    """Ports to arrange, routes to call, logs to look at."""
+
+    view: MarketView
+    service: Service
+    shoppers: MemoryShoppers
+    campaigns: MemoryCampaigns
+    budgets: MemoryBudgets
+    model: MemoryModel
+    ledger: MemoryLedger
+    tokens: Tokens
+    now_ms: int = NOW_MS
+    logged: list[Decision] = field(default_factory=list)
+    kept: list[PageEvent] = field(default_factory=list)
+
+    def call(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """One request, as HTTP brings it."""
+
+        @asynccontextmanager
+        async def opened() -> AsyncIterator[Service]:
+            yield self.service
+
+        async def send() -> httpx.Response:
+            app = create_app(self.view, opened)
+            transport = httpx.ASGITransport(app)
+            async with (
+                app.router.lifespan_context(app),
+                httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
+            ):
+                return await client.request(method, path, **request)
+
+        return asyncio.run(send())
+
+    def decide(self, **body: Any) -> dict[str, Any]:
+        """The answer to a request for the main placement, unless told otherwise."""
+        response = self.call("POST", "/v1/decisions", json={"placements": [{"name": "main"}]} | body, headers=OPERATOR)
+        assert response.status_code == 200, response.text
+        return dict(response.json())
+
+    def serve_release(self, version: int = 7) -> None:
+        """From now on a release ranks, with the identity as its calibration."""
+        calibrator = Calibrator(tasks={t: Platt() for t in self.view.task_names})
+        releases = MemoryReleases.of(self.view, version, calibrator)
+        self.service = replace(self.service, ports=replace(self.service.ports, releases=releases))
+
+
+def at_priors(view: MarketView) -> Callable[[str, Any], dict[str, Any]]:
+    """A model that predicts the priors of every offer."""
+    (any_offer_feature, *_) = view.columns.columns
+    priors = view.market.policy.priors
+    return lambda _, inputs: {task: np.full(len(inputs[any_offer_feature]), p, np.float32) for task, p in priors.items()}
+
+
+def build(market: Market, seed: int = 1) -> Gateway:
+    """A gateway over a market, before the first release."""
+    view = MarketView.of(market)
+    shoppers, campaigns, budgets = MemoryShoppers(), MemoryCampaigns(market), MemoryBudgets()
+    model, ledger, tokens = MemoryModel(at_priors(view)), MemoryLedger(), Tokens(("a secret of tests",))
+    ids = count(1)
+
+    async def dependencies() -> dict[str, bool]:
+        return {"redis": not shoppers.away, "model_server": model.error is None}
+
+    logged: list[Decision] = []
+    kept: list[PageEvent] = []
+    service = Service(
+        view=view,
+        ports=Ports(shoppers, campaigns, budgets, MemoryReleases.of(view), model),
+        ledger=ledger,
+        answers=MemoryAnswers(),
+        tokens=tokens,
+        public_url="http://ads.example",
+        log_decision=logged.append,
+        accept_later=kept.append,
+        dependencies=dependencies,
+        operator_key="operator-key",
+        rng=np.random.default_rng(seed),
+        clock=lambda: gateway.now_ms,
+        new_id=lambda: f"id-{next(ids)}",
+    )
+    gateway = Gateway(view, service, shoppers, campaigns, budgets, model, ledger, tokens, logged=logged, kept=kept)
+    return gateway
+
+
+@pytest.fixture
+def market() -> Market:
+    return load_market(GOLDEN / "market.toml")
+
+
+@pytest.fixture
+def gateway(market: Market) -> Gateway:
+    return build(market)
+
+
+@pytest.fixture
+def build_gateway() -> Callable[..., Gateway]:
+    """`build`, for tests that change the market first."""
+    return build

@@ -1,0 +1,196 @@
+"""The request path, from request to answer, on ports in memory; tests/golden/market.toml has the numbers."""
+
+import numpy as np
+import pytest
+
+from domain.errors import ContractError, DependencyTimeout, Unavailable
+
+
+def offers(answer, placement=0):
+    return [o["offer_id"] for o in answer["placements"][placement]["offers"]]
+
+
+def reasons(answer):
+    return {c["offer_id"]: c["reason"]["name"] for c in answer["explain"]["candidates"]}
+
+
+def test_before_the_first_release_the_priors_rank_and_the_next_bidder_sets_the_price(gateway):
+    answer = gateway.decide(include_pricing=True)
+    assert offers(answer) == ["gamma-trip", "alpha-shoes"]
+    assert answer["release"] == "cold-start"
+    assert answer["degraded"] == []
+    # gamma pays per sale what keeps it above alpha's 20e6: 20e6 / (1000 * 0.02 * 0.1) = 10_000_000;
+    # alpha pays per click what keeps it above beta's 15e6: 15e6 / (1000 * 0.02) = 750_000.
+    assert [o["pricing"]["price_micros"] for o in answer["placements"][0]["offers"]] == [10_000_000, 750_000]
+    assert gateway.budgets.held == {"id-1-0": 10_000_000, "id-1-1": 750_000}
+
+
+def test_same_advertiser_is_never_shown_twice_and_every_loser_has_its_reason(gateway):
+    answer = gateway.decide(
+        placements=[{"name": "main"}, {"name": "side"}], explain=True, shopper={"attributes": {"country": "DE"}}
+    )
+    assert offers(answer, 0) == ["gamma-trip", "alpha-shoes"]
+    assert offers(answer, 1) == ["beta-bank"]
+    assert reasons(answer) == {
+        "gamma-trip": "won",
+        "alpha-shoes": "won",
+        "beta-bank": "won",
+        "alpha-hats": "advertiser_exclusion",
+        "house-club": "outbid",
+        "delta-game": "targeting",
+        "omega-coat": "schedule",
+    }
+
+
+def test_bid_to_win_beats_the_cheapest_slot(gateway):
+    answer = gateway.decide(explain=True)
+    by_offer = {c["offer_id"]: c for c in answer["explain"]["candidates"]}
+    # The cheapest slot went at 20e6: cpm bids just above 20_000_000, delta's clicks at 2 % just above 1_000_000.
+    assert by_offer["beta-bank"]["bid_to_win_micros"] == 20_000_001
+    assert by_offer["delta-game"]["bid_to_win_micros"] == 1_000_001
+    assert by_offer["gamma-trip"]["bid_to_win_micros"] is None
+
+
+def test_the_models_probabilities_are_calibrated_and_answered_in_full(gateway):
+    gateway.serve_release()
+    p = 0.1234567  # as float32, 0.12345670163631439
+    gateway.model.outputs = lambda _, inputs: {
+        "ctr": np.full(len(inputs["category"]), p, np.float32),
+        "cvr": np.full(len(inputs["category"]), 0.5, np.float32),
+    }
+    answer = gateway.decide(include_pricing=True)
+    assert answer["release"] == "7"
+    (pricing,) = {o["pricing"]["probability"]["ctr"] for o in answer["placements"][0]["offers"]}
+    assert pricing == pytest.approx(float(np.float32(p)), rel=1e-12)
+
+
+def test_the_model_gets_request_features_once_and_offer_features_per_eligible_offer(gateway):
+    gateway.serve_release()
+    gateway.shoppers.by_key["s"] = {"click": 3}
+    gateway.decide(shopper={"key": "s", "attributes": {"country": "GB"}}, context={"amount": 59.9})
+    ((signature, version, inputs),) = gateway.model.asked
+    assert (signature, version) == ("serving_default", 7)
+    assert inputs["country"].tolist() == [b"GB"]
+    assert inputs["visits"].tolist() == [1]
+    assert inputs["past_clicks"].tolist() == [3]
+    assert inputs["amount"].dtype == np.float32
+    assert len(inputs["category"]) == 6  # all but the offer whose campaign has ended
+
+
+def test_a_shopper_who_saw_it_twice_today_does_not_see_it_again(gateway):
+    day = gateway.now_ms // 86_400_000
+    gateway.shoppers.by_key["s"] = {f"cap:delta-play:{day}": 2}
+    answer = gateway.decide(shopper={"key": "s"}, explain=True)
+    assert reasons(answer)["delta-game"] == "frequency_cap"
+    gateway.shoppers.by_key["s"] = {f"cap:delta-play:{day - 1}": 2}
+    assert reasons(gateway.decide(shopper={"key": "s"}, explain=True))["delta-game"] == "outbid"
+
+
+def test_a_floor_of_the_placement_raises_the_price_and_empties_the_slot_nobody_reaches(gateway):
+    answer = gateway.decide(placements=[{"name": "side", "floor_ecpm_micros": 22_000_000}], include_pricing=True)
+    (offer,) = answer["placements"][0]["offers"]
+    assert offer["pricing"]["price_micros"] == 11_000_000  # 22e6 / (1000 * 0.02 * 0.1), above the next bidder's 20e6
+    answer = gateway.decide(placements=[{"name": "side", "floor_ecpm_micros": 25_000_000}])
+    assert answer["placements"][0] == {"name": "side", "offers": [], "reason": {"code": 100, "name": "below_floor"}}
+
+
+def test_pacing_lowers_the_bid_not_the_ceiling_of_the_campaign(gateway):
+    gateway.campaigns.pacing_multiplier["gamma-sales"] = 0.5
+    answer = gateway.decide(explain=True)
+    assert offers(answer) == ["alpha-shoes", "beta-bank"]
+    gamma = next(c for c in answer["explain"]["candidates"] if c["offer_id"] == "gamma-trip")
+    assert (gamma["pacing_multiplier"], gamma["ecpm_micros"]) == (0.5, 12_000_000.0)
+    # 15e6 / (1000 * 0.02 * 0.1) / 0.5, and one micro more
+    assert gamma["bid_to_win_micros"] == 15_000_001
+
+
+def test_a_winner_without_room_makes_place_for_the_next_at_its_own_price(gateway):
+    gateway.budgets.committed_micros["gamma-sales"] = 55_000_000  # 5e6 left, its price would be 10e6
+    answer = gateway.decide(include_pricing=True, explain=True)
+    assert offers(answer) == ["alpha-shoes", "beta-bank"]
+    assert reasons(answer)["gamma-trip"] == "budget"
+    # beta pays per impression what keeps it above delta's 10e6 per thousand.
+    assert [o["pricing"]["price_micros"] for o in answer["placements"][0]["offers"]] == [750_000, 10_000]
+    assert gateway.budgets.held == {"id-1-0": 750_000, "id-1-1": 10_000}
+
+
+def test_a_random_page_only_loses_the_winner_without_room(build_gateway, market):
+    policy = market.policy.model_copy(update={"cold_start_epsilon": 1.0})
+    gateway = build_gateway(market.model_copy(update={"policy": policy}))
+    for c in market.campaigns:
+        gateway.budgets.committed_micros[c.id] = c.daily_budget_micros or 0
+    answers = [gateway.decide(placements=[{"name": "main", "count": 5}]) for _ in range(5)]
+    assert {tuple(offers(a)) for a in answers} == {("house-club",)}
+    # Five advertisers pass the reserve, each as likely in each slot.
+    assert {s.propensity for d in gateway.logged for s in d.slots} == {0.2}
+
+
+def test_a_spent_budget_is_out_before_ranking(gateway):
+    gateway.campaigns.committed_micros["gamma-sales"] = 60_000_000
+    assert reasons(gateway.decide(explain=True))["gamma-trip"] == "budget"
+
+
+@pytest.mark.parametrize("broken", ["snapshot", "hold"])
+def test_without_redis_nothing_with_a_budget_is_sold(gateway, broken):
+    gateway.campaigns.away = broken == "snapshot"
+    gateway.budgets.away = True
+    answer = gateway.decide(explain=True)
+    assert offers(answer) == ["house-club"]
+    assert answer["degraded"] == ["budgets"]
+    assert reasons(answer)["gamma-trip"] == "budget_unknown"
+
+
+def test_an_unknown_shopper_has_no_history(gateway):
+    gateway.serve_release()
+    gateway.shoppers.away = True
+    assert gateway.decide()["degraded"] == ["shopper"]
+    assert gateway.model.asked[0][2]["past_clicks"].tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [DependencyTimeout("ranker", "slow"), Unavailable("ranker", "refused"), ContractError("no such input")],
+    ids=["slow", "away", "refuses"],
+)
+def test_without_the_ranker_the_priors_rank_and_the_answer_says_so(gateway, error):
+    gateway.serve_release()
+    gateway.model.error = error
+    answer = gateway.decide()
+    assert offers(answer) == ["gamma-trip", "alpha-shoes"]
+    assert (answer["degraded"], answer["release"]) == (["ranker"], "cold-start")
+
+
+@pytest.mark.parametrize("wrong", [np.nan, -0.1, 1.5])
+def test_a_model_that_answers_nonsense_does_not_rank(gateway, wrong):
+    gateway.serve_release()
+    gateway.model.outputs = lambda _, inputs: {t: np.full(len(inputs["category"]), wrong, np.float32) for t in ("ctr", "cvr")}
+    assert gateway.decide()["degraded"] == ["ranker"]
+
+
+def test_a_test_request_holds_and_logs_nothing(gateway):
+    answer = gateway.decide(test=True)
+    assert offers(answer) == ["gamma-trip", "alpha-shoes"]
+    assert (gateway.budgets.held, gateway.logged) == ({}, [])
+    token = answer["placements"][0]["offers"][0]["token"]
+    result = gateway.call("POST", "/v1/events", json={"events": [{"type": "click", "token": token}]}).json()
+    assert result["results"] == [{"index": 0, "status": "test", "charged_micros": 0}]
+    assert gateway.ledger.seen == {}
+
+
+def test_the_log_has_what_was_used(gateway):
+    gateway.decide(shopper={"key": "s", "attributes": {"visits": 4}})
+    (decision,) = gateway.logged
+    assert decision.features == {"country": "US", "visits": 4, "amount": 10.0, "past_clicks": 0}
+    assert decision.day == 20833  # 1_800_000_000 s / 86_400
+    assert [(s.position, s.offer_id, s.hold_micros, s.features) for s in decision.slots] == [
+        (0, "gamma-trip", 10_000_000, {"category": "travel"}),
+        (1, "alpha-shoes", 750_000, {"category": "fashion"}),
+    ]
+    assert len({len(decision.candidates.offer_id), len(decision.candidates.reason), len(decision.candidates.ecpm_micros), 7}) == 1
+    assert decision.stage_us.keys() == {"shopper", "retrieval", "ranking", "auction", "hold"}
+
+
+def test_everyone_out_is_an_empty_page_with_a_reason(gateway):
+    gateway.campaigns.away = True
+    answer = gateway.decide(placements=[{"name": "side", "floor_ecpm_micros": 7_000_000}])
+    assert answer["placements"] == [{"name": "side", "offers": [], "reason": {"code": 504, "name": "budget_unknown"}}]

@@ -1,0 +1,172 @@
+"""The HTTP API: what is refused, and how; what is answered, against its documented schema."""
+
+import json
+
+import orjson
+import pytest
+from pydantic import ValidationError
+
+from domain.errors import Unavailable
+from serving.gateway.schema import DecisionAnswer, ErrorAnswer, EventsAnswer
+from serving.gateway.wire import MAX_BODY
+
+GOOD = {"placements": [{"name": "main"}]}
+JSON = {"content-type": "application/json"}
+
+
+def refused(response, status, field):
+    error = ErrorAnswer.model_validate_json(response.content).error
+    assert (response.status_code, error.field) == (status, field), response.text
+    return error
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"nonsense": 1}, "nonsense"),
+        ({"shopper": {"attributes": {"nonsense": 1}}}, "shopper.attributes.nonsense"),
+        ({"shopper": {"attributes": {"country": 1}}}, "shopper.attributes.country"),
+        ({"shopper": {"attributes": {"country": "x" * 257}}}, "shopper.attributes.country"),
+        ({"shopper": {"attributes": {"visits": "3"}}}, "shopper.attributes.visits"),
+        ({"shopper": {"attributes": {"visits": 2.5}}}, "shopper.attributes.visits"),
+        ({"shopper": {"attributes": {"visits": True}}}, "shopper.attributes.visits"),
+        ({"shopper": {"attributes": {"visits": 2**63}}}, "shopper.attributes.visits"),
+        ({"shopper": {"attributes": {"visits": 10**400}}}, "shopper.attributes.visits"),
+        ({"shopper": {"attributes": {"past_clicks": 3}}}, "shopper.attributes.past_clicks"),
+        ({"shopper": {"key": "a{b}c"}}, "shopper.key"),
+        ({"shopper": {"key": "x" * 129}}, "shopper.key"),
+        ({"shopper": None}, "shopper"),
+        ({"context": {"amount": "59.9"}}, "context.amount"),
+        ({"context": {"amount": 1e300}}, "context.amount"),
+        ({"context": {"country": "US"}}, "context.country"),
+        ({"id": "with space"}, "id"),
+        ({"placements": []}, "placements"),
+        ({"placements": [{"name": "main"}] * 9}, "placements"),
+        ({"placements": [{"name": "nowhere"}]}, "placements[0].name"),
+        ({"placements": [{"name": "main", "count": 0}]}, "placements[0].count"),
+        ({"placements": [{"name": "main", "count": 21}]}, "placements[0].count"),
+        ({"placements": [{"name": "main", "count": "2"}]}, "placements[0].count"),
+        ({"placements": [{"name": "main", "floor_ecpm_micros": -1}]}, "placements[0].floor_ecpm_micros"),
+        ({"placements": [{"name": "main", "count": 20}, {"name": "side"}]}, "placements"),
+        ({"include_pricing": "yes"}, "include_pricing"),
+        ({"test": 1}, "test"),
+    ],
+)
+def test_a_wrong_field_is_named(gateway, change, field):
+    refused(gateway.call("POST", "/v1/decisions", json=GOOD | change), 422, field)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_are_none_are_refused(gateway, number):
+    body = f'{{"placements": [{{"name": "main"}}], "context": {{"amount": {number}}}}}'
+    response = gateway.call("POST", "/v1/decisions", content=body, headers=JSON)
+    assert response.status_code in (400, 422)
+    assert ErrorAnswer.model_validate_json(response.content).error.field in ("body", "context.amount")
+
+
+@pytest.mark.parametrize("path", ["/v1/decisions", "/v1/events"])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"\xff\xfe", b'{"a": "\\ud800"}', b"[" * 100_000, b'{"a":' * 5000 + b"1" + b"}" * 5000, b"nul"],
+    ids=["empty", "cut", "not-utf8", "surrogate", "deep-list", "deep-dict", "word"],
+)
+def test_what_is_not_json_is_refused(gateway, path, body):
+    response = gateway.call("POST", path, content=body, headers=JSON)
+    assert response.status_code in (400, 422), response.text
+    assert ErrorAnswer.model_validate_json(response.content)
+
+
+@pytest.mark.parametrize("path", ["/v1/decisions", "/v1/events"])
+@pytest.mark.parametrize("body", ["[]", "1", '"x"', "null", "{}"])
+def test_json_of_another_shape_is_refused(gateway, path, body):
+    response = gateway.call("POST", path, content=body, headers=JSON)
+    assert response.status_code == 422
+    assert ErrorAnswer.model_validate_json(response.content)
+
+
+@pytest.mark.parametrize("path", ["/v1/decisions", "/v1/events"])
+def test_huge_bodies_and_other_content_are_refused(gateway, path):
+    refused(gateway.call("POST", path, content=b" " * (MAX_BODY + 1), headers=JSON), 413, "body")
+
+    async def chunks():
+        for _ in range(MAX_BODY // 1000 + 2):
+            yield b" " * 1000
+
+    refused(gateway.call("POST", path, content=chunks(), headers=JSON), 413, "body")
+    refused(gateway.call("POST", path, content=b"<xml/>", headers={"content-type": "text/xml"}), 415, "content-type")
+
+
+def test_no_such_url_and_no_such_method(gateway):
+    refused(gateway.call("GET", "/v2"), 404, "url")
+    response = gateway.call("GET", "/v1/decisions")
+    refused(response, 405, "url")
+    assert response.headers["allow"] == "POST"
+
+
+def test_explain_needs_the_operators_key(gateway):
+    for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "operator-key"}, {"authorization": "Bearer "}):
+        response = gateway.call("POST", "/v1/decisions", json=GOOD | {"explain": True}, headers=headers)
+        refused(response, 401, "explain")
+
+
+def test_a_repeated_id_gets_the_first_answer(gateway):
+    first = gateway.decide(id="order-1")
+    assert first["decision_id"] == "order-1"
+    assert gateway.decide(id="order-1") == first
+    assert len(gateway.logged) == 1
+
+
+def test_a_shopper_without_a_key_gets_one(gateway):
+    assert gateway.decide()["shopper_key"] == "id-2"
+    assert gateway.decide(shopper={"key": "me@example.com"})["shopper_key"] == "me@example.com"
+
+
+def test_answers_are_what_the_document_promises(gateway):
+    gateway.campaigns.committed_micros["alpha-spring"] = 10_000_000
+    for extra in (
+        {},
+        {"include_pricing": True},
+        {"explain": True},
+        {"placements": [{"name": "side", "floor_ecpm_micros": 10**9}]},
+    ):
+        answer = gateway.decide(**extra)
+        DecisionAnswer.model_validate_json(orjson.dumps(answer), strict=True)
+    token = gateway.decide()["placements"][0]["offers"][0]["token"]
+    response = gateway.call(
+        "POST", "/v1/events", json={"events": [{"type": "click", "token": token}, {"type": "click", "token": "x"}]}
+    )
+    EventsAnswer.model_validate_json(response.content, strict=True)
+
+
+def test_the_document_shows_the_markets_features_with_examples(gateway):
+    document = gateway.call("GET", "/openapi.json").json()
+    shopper = document["components"]["schemas"]["ShopperAttributes"]
+    assert shopper["additionalProperties"] is False
+    assert shopper["properties"]["country"]["examples"] == ["US", "GB", "DE"]
+    assert shopper["properties"]["visits"]["type"] == "integer"
+    request = document["components"]["schemas"]["DecisionRequest"]
+    (example,) = request["examples"]
+    assert gateway.decide(**example)["placements"][0]["offers"]
+    assert "HTTPValidationError" not in json.dumps(document)
+    assert gateway.call("GET", "/docs").status_code == 200
+
+
+def test_health_readiness_metrics(gateway):
+    assert gateway.call("GET", "/healthz").json() == {"status": "ok"}
+    assert gateway.call("GET", "/readyz").json() == {
+        "ready": True,
+        "market": "golden",
+        "release": "cold-start",
+        "dependencies": {"redis": True, "model_server": True},
+    }
+    gateway.model.error = Unavailable("ranker", "refused")
+    assert gateway.call("GET", "/readyz").status_code == 200
+    gateway.shoppers.away = True
+    assert gateway.call("GET", "/readyz").status_code == 503
+    gateway.decide()
+    assert "offerrank_stage_seconds_count" in gateway.call("GET", "/metrics").text
+
+
+def test_the_schemas_refuse_what_they_do_not_know():
+    with pytest.raises(ValidationError):
+        DecisionAnswer.model_validate({"surprise": 1})

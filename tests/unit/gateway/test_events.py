@@ -1,0 +1,177 @@
+"""Events and tracking URLs: what counts, what is refused, and that one bad event harms no other."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from domain.errors import InvalidRequest
+from domain.events import EventType
+from serving.gateway.tokens import Sold, TokenError, Tokens
+
+
+@pytest.fixture
+def token(gateway):
+    """Of alpha-shoes, which is billed by the click at 750_000."""
+    return gateway.decide()["placements"][0]["offers"][1]["token"]
+
+
+def post(gateway, *events):
+    return gateway.call("POST", "/v1/events", json={"events": list(events)})
+
+
+def iso(ms):
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat()
+
+
+def test_a_click_is_charged_once(gateway, token):
+    click = {"type": "click", "token": token}
+    assert post(gateway, click, click).json() == {
+        "results": [
+            {"index": 0, "status": "settled", "charged_micros": 750_000},
+            {"index": 1, "status": "duplicate", "charged_micros": 0},
+        ],
+        "errors": [],
+    }
+
+
+def test_errors_stand_by_their_index_and_harm_no_other_event(gateway, token):
+    answer = post(
+        gateway,
+        {"type": "click", "token": "forged"},
+        {"type": "click", "token": token},
+        {"type": "burp", "token": token},
+        {"type": "click", "token": token, "unknown": 1},
+        "not an event",
+    )
+    assert answer.status_code == 200
+    assert [r["index"] for r in answer.json()["results"]] == [1]
+    assert [(e["index"], e["error"]["field"]) for e in answer.json()["errors"]] == [
+        (0, "token"),
+        (2, "type"),
+        (3, "unknown"),
+        (4, "body"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("event", "field"),
+    [
+        ({"type": "click"}, "token"),
+        ({"type": "click", "tokens": ["a"]}, "tokens"),
+        ({"type": "dismiss", "tokens": []}, "tokens"),
+        ({"type": "click", "token": 5}, "token"),
+        ({"type": "click", "value_micros": 5}, "value_micros"),
+        ({"type": "conversion", "value_micros": -5}, "value_micros"),
+        ({"type": "conversion", "value_micros": 1.5}, "value_micros"),
+        ({"type": "conversion", "value_micros": 2**60}, "value_micros"),
+        ({"type": "conversion", "currency": "USD"}, "currency"),
+        ({"type": "conversion", "event_time": "yesterday"}, "event_time"),
+        ({"type": "conversion", "event_time": "2027-01-15T08:00:00"}, "event_time"),
+        ({"type": "conversion", "event_time": "2020-01-15T08:00:00Z"}, "event_time"),
+        ({"type": "conversion", "event_time": "2050-01-15T08:00:00Z"}, "event_time"),
+        ({"type": "conversion", "event_id": "no spaces"}, "event_id"),
+    ],
+)
+def test_a_wrong_event_names_its_field(gateway, token, event, field):
+    if "token" not in event and "tokens" not in event and field != "token":
+        event = event | {"token": token}
+    response = post(gateway, event)
+    assert response.status_code == 422
+    assert [e["error"]["field"] for e in response.json()["errors"]] == [field]
+
+
+@pytest.mark.parametrize("events", [[], [{"type": "click", "token": "x"}] * 101, "click", None])
+def test_a_batch_has_1_to_100_events(gateway, events):
+    response = gateway.call("POST", "/v1/events", json={"events": events})
+    assert (response.status_code, response.json()["error"]["field"]) == (422, "events")
+
+
+def test_a_conversion_carries_value_and_time(gateway, token):
+    at = gateway.now_ms
+    gateway.now_ms += 3_600_000
+    event = {"type": "conversion", "token": token, "value_micros": 59_900_000, "currency": "EUR", "event_time": iso(at + 5000)}
+    assert post(gateway, event).json()["results"] == [{"index": 0, "status": "logged", "charged_micros": 0}]
+
+
+def test_tokens_expire(gateway, token):
+    # Impressions and dismissals within the hour, clicks and conversions within 7 + 30 days.
+    gateway.now_ms += 3_600_000
+    response = post(gateway, {"type": "impression", "token": token})
+    assert (response.status_code, response.json()["errors"][0]["error"]["field"]) == (410, "token")
+    assert gateway.call("GET", f"/v1/i/{token}").status_code == 410
+    gateway.now_ms += 37 * 86_400_000 - 3_600_000 - 1
+    assert post(gateway, {"type": "click", "token": token}).status_code == 200
+    gateway.now_ms += 1
+    assert post(gateway, {"type": "conversion", "token": token}).status_code == 410
+    assert gateway.call("GET", f"/v1/c/{token}").status_code == 410
+
+
+def test_dismissing_names_several_offers(gateway):
+    offers = gateway.decide()["placements"][0]["offers"]
+    response = post(gateway, {"type": "dismiss", "tokens": [o["token"] for o in offers]})
+    assert response.json()["results"] == [{"index": 0, "status": "logged", "charged_micros": 0}]
+    assert set(gateway.ledger.seen) == {("id-1-0", EventType.DISMISS), ("id-1-1", EventType.DISMISS)}
+
+
+def test_redis_away_asks_to_come_back(gateway, token):
+    gateway.ledger.away = True
+    response = post(gateway, {"type": "click", "token": token})
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    gateway.ledger.away = False
+    assert post(gateway, {"type": "click", "token": token}).json()["results"][0]["status"] == "settled"
+
+
+def test_a_click_url_charges_and_leads_to_the_landing_page(gateway, token):
+    response = gateway.call("GET", f"/v1/c/{token}")
+    assert (response.status_code, response.headers["location"]) == (302, f"https://alpha.example/shoes?click={token}")
+    assert response.headers["cache-control"] == "no-store"
+    assert list(gateway.ledger.seen.values()) == [750_000]
+
+
+@pytest.mark.parametrize("kind", ["c", "i"])
+def test_a_tracking_url_works_while_redis_is_away_and_keeps_the_event(gateway, token, kind):
+    gateway.ledger.away = True
+    assert gateway.call("GET", f"/v1/{kind}/{token}").status_code in (200, 302)
+    (event,) = gateway.kept
+    assert (event.type, event.sold.offer_id) == (EventType.CLICK if kind == "c" else EventType.IMPRESSION, "alpha-shoes")
+
+
+def test_only_get_follows_a_link(gateway, token):
+    assert gateway.call("HEAD", f"/v1/c/{token}").status_code == 405
+    assert gateway.ledger.seen == {}
+
+
+@pytest.mark.parametrize("token", ["x", "%00", "https:%2f%2fevil.example", "gAAAAA" + "A" * 500, "A" * 3000, "%F0%9F%92%A9"])
+def test_a_forged_link_leads_nowhere(gateway, token):
+    click = gateway.call("GET", f"/v1/c/{token}")
+    assert (click.status_code, "location" in click.headers) == (404, False)
+    assert gateway.call("GET", f"/v1/i/{token}").status_code == 404
+
+
+def test_an_impression_url_answers_with_a_pixel(gateway, token):
+    response = gateway.call("GET", f"/v1/i/{token}")
+    assert (response.status_code, response.headers["content-type"]) == (200, "image/gif")
+    assert response.content.startswith(b"GIF89a")
+
+
+def test_an_offer_that_left_the_market_leads_nowhere(gateway):
+    gone = Sold("d", "d-0", "gone", "alpha-spring", "alpha", 0, "cpc", 1, 1, "s", gateway.now_ms, False)
+    assert gateway.call("GET", f"/v1/c/{gateway.tokens.write(gone)}").status_code == 410
+
+
+def test_tokens_survive_a_rotation_of_secrets_and_nothing_else():
+    sold = Sold("d", "d-0", "o", "c", "a", 0, "cpc", 1, 1, "s", 1_800_000_000_000, False)
+    token = Tokens(("old",)).write(sold)
+    assert Tokens(("new", "old")).read(token) == sold
+    with pytest.raises(TokenError) as e:
+        Tokens(("new",)).read(token)
+    assert e.value.kind == "unknown"
+    for i in range(10, len(token), 37):
+        changed = token[:i] + ("A" if token[i] != "A" else "B") + token[i + 1 :]
+        with pytest.raises(InvalidRequest):
+            Tokens(("old",)).read(changed)
+
+
+def test_a_token_says_nothing_to_who_has_no_secret():
+    sold = Sold("d", "d-0", "o", "campaign-x", "a", 0, "cpc", 1, 1, "s", 1_800_000_000_000, False)
+    assert "campaign" not in Tokens(("s",)).write(sold)

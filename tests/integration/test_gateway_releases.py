@@ -1,0 +1,198 @@
+"""Which release ranks: the newest that is whole, fits the market, and is served by the model server."""
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+
+from domain.errors import Unavailable
+from domain.keys import Keys
+from features.market import load_market
+from models import release as layout
+from models.calibration import Calibrator, Platt
+from models.release import Manifest, inputs_of, seal
+from retrieval.index import build_index
+from serving.gateway.adapters.redis_link import RedisLink
+from serving.gateway.adapters.releases import FolderReleases
+from serving.gateway.market_view import MarketView
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "market.toml"
+MARKET = load_market(GOLDEN)
+VIEW = MarketView.of(MARKET)
+
+
+def write_release(base: Path, version: int, market=MARKET) -> Path:
+    """A release that is whole, but for the network itself, which only the model server reads."""
+    folder = base / f".{version}"
+    (folder / layout.STATISTICS).parent.mkdir(parents=True)
+    for name in (layout.SAVED_MODEL, layout.EVAL_PREDICTIONS, layout.STATISTICS, layout.WARMUP):
+        (folder / name).write_bytes(b"stands for the real one")
+    (folder / layout.MARKET).write_bytes(GOLDEN.read_bytes())
+    (folder / layout.EVALUATION).write_text("{}")
+    (folder / layout.CALIBRATOR).write_text(Calibrator(tasks={t.name: Platt(slope=1.1) for t in market.tasks}).model_dump_json())
+    specs = layout.FeatureSpecs(features=market.features, tasks=market.tasks)
+    (folder / layout.FEATURE_SPEC).write_text(specs.model_dump_json())
+    build_index([o.id for o in market.offers], np.eye(len(market.offers), dtype=np.float32)).save(folder / layout.EXTRA)
+    seal(
+        folder,
+        Manifest(
+            version=version,
+            market=market.name,
+            created_ms=1,
+            inputs=inputs_of(market),
+            tasks=tuple(t.name for t in market.tasks),
+            embedding_dim=len(market.offers),
+            rows={"train": 1, "valid": 1, "eval": 1},
+            packages={},
+        ),
+    )
+    return folder.rename(base / str(version))
+
+
+class Server:
+    """A model server, as far as its status goes."""
+
+    def __init__(self) -> None:
+        self.served: list[int] = []
+        self.away = False
+
+    async def available_versions(self, timeout_s: float) -> list[int]:
+        if self.away:
+            raise Unavailable("ranker", "refused")
+        return self.served
+
+
+class Follower:
+    """A folder, a server, and looks at both."""
+
+    def __init__(self, base: Path, url: str) -> None:
+        self.base = base
+        self.server = Server()
+        self.loop = asyncio.new_event_loop()
+        self.link = RedisLink(url)
+        self.releases = FolderReleases(base, VIEW, self.server, self.link, Keys(MARKET.name))
+
+    def look(self, now_ms: int = 1000) -> int | None:
+        self.loop.run_until_complete(self.releases.refresh(now_ms))
+        return self.releases.active().version
+
+
+@pytest.fixture
+def follower(tmp_path, redis_url):
+    follower = Follower(tmp_path, redis_url)
+    yield follower
+    follower.loop.run_until_complete(follower.link.close())
+    follower.loop.close()
+
+
+def test_a_release_ranks_once_the_server_serves_it(follower, redis_url):
+    assert follower.look() is None
+    write_release(follower.base, 100)
+    assert follower.look() is None
+    follower.server.served = [100]
+    assert follower.look(now_ms=5000) == 100
+    active = follower.releases.active()
+    assert active.calibrator.tasks["ctr"].slope == 1.1
+    assert active.retriever.ann is not None
+    write_release(follower.base, 200)
+    assert follower.look() == 100
+    follower.server.served = [100, 200]
+    assert follower.look(now_ms=7000) == 200
+    assert follower.look(now_ms=9000) == 200
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.hgetall(Keys(MARKET.name).releases) == {b"100": b"5000", b"200": b"7000"}
+
+
+def corrupt_calibrator(folder: Path) -> None:
+    (folder / layout.CALIBRATOR).write_text("{}")
+
+
+def corrupt_index(folder: Path) -> None:
+    path = folder / layout.INDEX
+    path.write_bytes(path.read_bytes()[:-7] + b"garbage")
+
+
+def no_manifest(folder: Path) -> None:
+    (folder / layout.MANIFEST).unlink()
+
+
+def only_a_folder(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+@pytest.mark.parametrize("damage", [corrupt_calibrator, corrupt_index, no_manifest, only_a_folder])
+def test_a_damaged_release_never_ranks(follower, damage):
+    write_release(follower.base, 100)
+    follower.server.served = [100]
+    assert follower.look() == 100
+    damage(write_release(follower.base, 200))
+    follower.server.served = [100, 200]
+    assert follower.look() == 100
+    assert follower.look() == 100
+    assert list(follower.releases.rejected) == [200]
+
+
+def test_a_release_for_other_features_never_ranks(follower):
+    other = MARKET.model_copy(update={"features": MARKET.features[1:]})
+    write_release(follower.base, 100, market=other)
+    follower.server.served = [100]
+    assert follower.look() is None
+    assert "country" in follower.releases.rejected[100]
+
+
+def test_when_the_newest_vanishes_the_older_ranks_again(follower):
+    for version in (100, 200):
+        write_release(follower.base, version)
+    follower.server.served = [100, 200]
+    assert follower.look() == 200
+    shutil.rmtree(follower.base / "200")
+    follower.server.served = [100]
+    assert follower.look() == 100
+    shutil.rmtree(follower.base / "100")
+    follower.server.served = []
+    assert follower.look() is None
+
+
+def test_a_server_that_gave_up_the_newest_is_followed_to_the_older(follower):
+    for version in (100, 200):
+        write_release(follower.base, version)
+    follower.server.served = [100, 200]
+    assert follower.look() == 200
+    follower.server.served = [100]
+    assert follower.look() == 100
+
+
+def test_a_server_that_is_away_changes_nothing(follower):
+    write_release(follower.base, 100)
+    follower.server.served = [100]
+    assert follower.look() == 100
+    follower.server.away = True
+    assert follower.look() == 100
+    follower.server.away = False
+    follower.server.served = []  # started again, still loading
+    assert follower.look() == 100
+
+
+def test_the_folder_need_not_exist_yet(follower):
+    follower.base.rmdir()
+    assert follower.look() is None
+
+
+def test_the_first_serving_is_recorded_once_redis_is_there(tmp_path, own_redis):
+    follower = Follower(tmp_path / "releases", own_redis.url)
+    follower.base.mkdir()
+    write_release(follower.base, 100)
+    follower.server.served = [100]
+    own_redis.stop()
+    assert follower.look(now_ms=5000) == 100
+    own_redis.start()
+    follower.loop.run_until_complete(asyncio.sleep(0.3))
+    follower.look(now_ms=8000)
+    with redis.Redis.from_url(own_redis.url) as client:
+        assert client.hgetall(Keys(MARKET.name).releases) == {b"100": b"5000"}
+    follower.loop.run_until_complete(follower.link.close())
+    follower.loop.close()

@@ -171,3 +171,16 @@ def test_traffic_passes_by_the_weight_of_the_hours() -> None:
     assert traffic_passed(0.3) == pytest.approx(0.3)
     # Quarters of weight 0, 1, 3, 0: nothing by 6:00, a quarter by noon, half of the third quarter's 3 on top by 15:00.
     assert [traffic_passed(f, (0, 1, 3, 0)) for f in (0, 0.25, 0.5, 0.625, 0.75, 1)] == [0, 0, 0.25, 0.625, 1, 1]
+
+
+def test_bids_that_sell_all_or_nothing_are_paced_around_their_threshold() -> None:
+    # Random pages charge the reserve: a bid moves spend only by passing the floor, here above a multiplier of 0.3.
+    rng = np.random.default_rng(0)
+    state, spent, ahead = fresh(), 0, []
+    for t in range(150):
+        events = rng.poisson(4.0 * BUDGET / 5_000_000 / 150) if state.multiplier[0] >= 0.3 else 0
+        spent = min(spent + events * 5_000_000, BUDGET)
+        state = update(state, 1, (t + 1) / 150, np.array([spent]), np.array([BUDGET]))
+        ahead.append(spent / BUDGET - (t + 1) / 150)
+    assert abs(ahead[-1]) < 0.05
+    assert max(ahead) < 0.2

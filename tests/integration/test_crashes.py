@@ -1,0 +1,149 @@
+"""Kill -9 on any process loses no settled click and overspends no budget: the whole stack under load, killed part by part."""
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import redis
+
+from domain.keys import Keys
+from features.log_archive import EVENTS, read_log
+from features.log_schema import event_schema
+from features.market import Market
+from offerrank.processes import Supervisor
+from offerrank.stack import Plan, Stack
+from serving.archiver.ledger import reconcile
+
+# Explored slots cost the reserve, 50_000 / (1000 * 0.1) = 500 a click, which the binding campaign bids even when paced to the
+# minimum: it can pay for 40 clicks in each of its days of 20 s, far fewer than are made, and only the hold stops it.
+MARKET = """
+name = "crashes"
+currency = "EUR"
+placements = [{ name = "main", count = 3 }]
+features = [{ name = "offer_id", source = "offer", default = "" }]
+tasks = [{ name = "ctr", label = "click" }]
+policy = { id = "p", priors = { ctr = 0.1 }, reserve_ecpm_micros = 50_000, hold_ttl_s = 8, day_length_s = 20 }
+campaigns = [
+  { id = "binding", advertiser = "a", bid_kind = "cpc", bid_micros = 90_000, daily_budget_micros = 20_000 },
+  { id = "ample", advertiser = "b", bid_kind = "cpc", bid_micros = 50_000, daily_budget_micros = 900_000_000 },
+  { id = "house", advertiser = "c", bid_kind = "cpc", bid_micros = 20_000 },
+]
+offers = [
+  { id = "o1", campaign = "binding", title = "One", landing_url = "https://one.example" },
+  { id = "o2", campaign = "ample", title = "Two", landing_url = "https://two.example" },
+  { id = "o3", campaign = "house", title = "Three", landing_url = "https://three.example" },
+]
+"""
+VICTIMS = ("gateway", "redis", "archiver", "pacer", "redis", "gateway", "archiver", "monitor")
+ACCEPTED = {"settled", "late_settled", "late_free", "duplicate"}
+
+
+class Shoppers:
+    """Ask for pages and click every offer until told to stop; remember what the gateway said it had accepted."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.stop = threading.Event()
+        self.accepted: dict[str, dict[str, Any]] = {}
+
+    def shop(self) -> None:
+        with httpx.Client(base_url=self.url, timeout=2.0) as http:
+            while not self.stop.is_set():
+                page = self._post(http, "/v1/decisions", {"placements": [{"name": "main"}]})
+                for offer in (page or {"placements": [{"offers": []}]})["placements"][0]["offers"]:
+                    self._click(http, offer)
+
+    def _click(self, http: httpx.Client, offer: dict[str, Any]) -> None:
+        for _ in range(40):  # a page retries until it is answered, as the API promises is safe
+            answer = self._post(http, "/v1/events", {"events": [{"type": "click", "token": offer["token"]}]})
+            if answer is not None:
+                assert answer["results"], answer
+                self.accepted[offer["impression_id"]] = answer["results"][0]
+                return
+            time.sleep(0.25)
+
+    @staticmethod
+    def _post(http: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            answer = http.post(path, json=body)
+        except httpx.HTTPError:
+            return None
+        assert answer.status_code in (200, 503), answer.text
+        return answer.json() if answer.status_code == 200 else None
+
+
+def test_kill_9_on_any_process_loses_no_settled_click_and_overspends_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "market.toml"
+    path.write_text(MARKET)
+    said: list[str] = []
+    with Supervisor(tmp_path / "run", said.append) as supervisor:
+        stack = Stack(Plan.of(path, tmp_path / "run"), supervisor, {"OFFERRANK_ARCHIVE_INTERVAL_S": "1"})
+        stack.start_serving()
+        stack.start_others()
+        shoppers = Shoppers(stack.plan.gateway_url)
+        with ThreadPoolExecutor(4) as pool:
+            running = [pool.submit(shoppers.shop) for _ in range(4)]
+            try:
+                _live(supervisor, 2.0)
+                for victim in VICTIMS:
+                    os.kill(_pid(supervisor, victim), signal.SIGKILL)
+                    _live(supervisor, 2.5)
+            finally:
+                shoppers.stop.set()
+            _live(supervisor, 3.0)
+            for one in running:
+                one.result(timeout=30)
+        assert len(said) >= len(VICTIMS)  # each death was noticed
+        with redis.Redis.from_url(stack.redis.url) as client:
+            _nothing_is_overspent(client, stack.market)
+            assert reconcile(client, stack.market, stack.plan.log_dir).differences == ()
+    # The archiver has been ended cleanly by now, so that every event is in the archive.
+    _every_accepted_click_is_logged_once(shoppers.accepted, stack.plan.log_dir)
+
+
+def _pid(supervisor: Supervisor, name: str) -> int:
+    """Process id of a child, once it is up again."""
+    deadline = time.monotonic() + 30
+    while name not in supervisor.pids():
+        assert time.monotonic() < deadline, f"{name} was not started again"
+        _live(supervisor, 0.1)
+    return supervisor.pids()[name]
+
+
+def _live(supervisor: Supervisor, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        supervisor.poll()
+        time.sleep(0.05)
+
+
+def _nothing_is_overspent(client: "redis.Redis", market: Market) -> None:
+    spent: Counter[str] = Counter()
+    for key in client.scan_iter(match=f"{Keys(market.name).budget_prefix}*"):
+        campaign = market.campaign_by_id[key.decode().rsplit(":", 2)[1]]
+        budget = {name.decode(): int(value) for name, value in client.hgetall(key).items()}
+        assert budget.get("held", 0) >= 0
+        if campaign.daily_budget_micros is not None:
+            assert budget.get("spent", 0) + budget.get("held", 0) <= campaign.daily_budget_micros
+        spent[campaign.id] += budget.get("spent", 0)
+    # Not vacuously: all were charged, the binding one for most of a day's budget at least.
+    assert spent["binding"] >= 15_000
+    assert spent["ample"] > 0
+    assert spent["house"] > 0
+
+
+def _every_accepted_click_is_logged_once(accepted: dict[str, dict[str, Any]], log_dir: Path) -> None:
+    logged = read_log(log_dir, EVENTS, event_schema()).to_pylist()
+    clicks = Counter(e["impression_id"] for e in logged if e["type"] == "click")
+    charged = {e["impression_id"]: e["charged_micros"] for e in logged if e["type"] == "click"}
+    assert len(accepted) > 200
+    assert {r["status"] for r in accepted.values()} <= ACCEPTED
+    assert [i for i in accepted if clicks[i] != 1] == []
+    assert [i for i, r in accepted.items() if r["status"] != "duplicate" and charged[i] != r["charged_micros"]] == []
+    assert max(clicks.values()) == 1

@@ -43,7 +43,7 @@ def ranking_pipeline(market: Market, market_file: Path, schema_file: Path, rows:
         ),
         custom_executor_spec=executor_spec.BeamExecutorSpec(parquet_examples.Executor),
     ).with_id("ExampleGen")
-    statistics = StatisticsGen(examples=examples.outputs["examples"])
+    statistics = StatisticsGen(examples=examples.outputs["examples"], exclude_splits=["valid"])
     schema = ImportSchemaGen(schema_file=str(schema_file))
     validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
     check = AnomalyCheck(anomalies=validator.outputs["anomalies"], data=market.name)

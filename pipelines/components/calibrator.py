@@ -17,7 +17,7 @@ from features.market import Market, load_market
 from features.spec import Gate, TaskSpec
 from models.calibration import Calibrator as Calibration
 from models.calibration import Platt
-from models.evaluation import EvaluationReport, check_gate, evaluate_task
+from models.evaluation import EvaluationReport, GateResult, TaskEvaluation, check_gate, evaluate_task
 from models.legacy_keras import tf
 from models.release import calibrated_column, raw_column
 from pipelines.examples_io import read_split
@@ -30,7 +30,7 @@ PREDICTIONS_FILE = "eval_predictions.parquet"
 Columns = dict[str, NDArray[Any]]
 
 
-class CalibratedEvaluation(Artifact):  # type: ignore[misc]
+class CalibratedEvaluation(Artifact):
     """calibrator.json, evaluation.json and eval_predictions.parquet."""
 
     TYPE_NAME = "CalibratedEvaluation"
@@ -73,7 +73,8 @@ def fit(market: Market, valid: Columns) -> Calibration:
 
 def evaluate(market: Market, measured: Columns) -> EvaluationReport:
     """Metrics and gates of every task."""
-    tasks, gates = {}, []
+    tasks: dict[str, TaskEvaluation] = {}
+    gates: list[GateResult] = []
     for t in market.tasks:
         counts = _counting(t, measured)
         tasks[t.name] = evaluate_task(

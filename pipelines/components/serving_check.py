@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -50,9 +51,11 @@ def ServingCheck(  # noqa: N802
     base.mkdir(parents=True)
     (base / str(version)).symlink_to(folder.resolve(), target_is_directory=True)
     release.load_release(base / str(version)).compatible_with(market)
-    with model_server(base, Path(blessing.uri) / "model-server.log") as address, grpc.insecure_channel(address) as channel:
+    with model_server(base, Path(blessing.uri) / "model-server.log") as server, grpc.insecure_channel(server.address) as channel:
+        questions = list(_questions(market, folder))  # while the server starts
+        server.await_available()
         predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
-        for what, tensors, expected in _questions(market, folder):
+        for what, tensors, expected in questions:
             response = predict(predict_request("serving_default", tensors), timeout=CALL_TIMEOUT_S)
             _compare(what, expected, {name: tf.make_ndarray(value) for name, value in response.outputs.items()})
     blessing.set_int_custom_property("blessed", 1)
@@ -83,22 +86,48 @@ def _compare(what: str, expected: Predictions, got: Predictions) -> None:
             raise ContractError(f"serving check, {what}: {task} differs by {worst:.2e}, more than {TOLERANCE:.0e}")
 
 
-@contextmanager
-def model_server(base: Path, log: Path) -> Iterator[str]:
-    """A model server over `base` as a child process, ready to answer; gives its address.
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A model server that was started."""
 
-    Raises:
-      ContractError: it ended or did not load the model in time; names its log.
-    """
+    address: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def await_available(self) -> None:
+        """Returns once a version answers.
+
+        Raises:
+          ContractError: the server ended or did not load the model in time; says its last words.
+        """
+        request = get_model_status_pb2.GetModelStatusRequest()
+        request.model_spec.name = MODEL_NAME
+        deadline = time.monotonic() + START_TIMEOUT_S
+        with grpc.insecure_channel(self.address) as channel:
+            status = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus
+            while time.monotonic() < deadline and self.process.poll() is None:
+                try:
+                    found = status(request, timeout=CALL_TIMEOUT_S).model_version_status
+                except grpc.RpcError:
+                    found = []
+                if any(v.state == AVAILABLE for v in found):
+                    return
+                time.sleep(0.1)
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        last = lines[-1] if lines else "it said nothing"
+        raise ContractError(f"serving check: the model server did not load the release: {last}; see {self.log}")
+
+
+@contextmanager
+def model_server(base: Path, log: Path) -> Iterator[Server]:
+    """A model server over `base` as a child process, started and not yet awaited; ended on leaving."""
     port = free_port()
     command = [sys.executable, "-m", "serving.model_server", "--model-base-path", str(base), "--model-name", MODEL_NAME]
+    command += ["--port", str(port), "--rest-port", str(free_port())]
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            [*command, "--port", str(port), "--rest-port", str(free_port())], stdout=out, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
     try:
-        _await(f"127.0.0.1:{port}", process, log)
-        yield f"127.0.0.1:{port}"
+        yield Server(f"127.0.0.1:{port}", process, log)
     finally:
         process.terminate()
         try:
@@ -113,23 +142,3 @@ def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
-
-
-def _await(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    request = get_model_status_pb2.GetModelStatusRequest()
-    request.model_spec.name = MODEL_NAME
-    deadline = time.monotonic() + START_TIMEOUT_S
-    with grpc.insecure_channel(address) as channel:
-        status = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                found = status(request, timeout=CALL_TIMEOUT_S, wait_for_ready=False).model_version_status
-            except grpc.RpcError:
-                found = []
-            if any(v.state == AVAILABLE for v in found):
-                return
-            time.sleep(0.1)
-    lines = log.read_text(errors="replace").strip().splitlines()
-    raise ContractError(
-        f"serving check: the model server did not load the release: {lines[-1] if lines else 'no output'}; see {log}"
-    )

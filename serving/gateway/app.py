@@ -26,7 +26,7 @@ from serving.gateway.events import TOKEN_STATUS, accept_batch, open_token, page_
 from serving.gateway.market_view import MarketView
 from serving.gateway.openapi import describe, document
 from serving.gateway.record import to_decision
-from serving.gateway.schema import MAX_SLOTS, decision_body
+from serving.gateway.schema import decision_body
 from serving.gateway.service import EVENT_TIMEOUT_S, Service
 from serving.gateway.tokens import Sold, TokenError
 from serving.gateway.wire import HttpError, answer, read_json, validate
@@ -135,13 +135,9 @@ async def _decide(wanted: Any, service: Service) -> bytes:
 
 
 def to_request(wanted: Any, service: Service) -> DecisionRequest:
-    """A validated body as the request path takes it.
-
-    Raises:
-      HttpError: more slots than a page may have.
-    """
+    """A validated body as the request path takes it."""
     usual = {p.name: p.count for p in service.view.market.placements}
-    request = DecisionRequest(
+    return DecisionRequest(
         decision_id=wanted.id or service.new_id(),
         shopper_key=wanted.shopper.key or service.new_id(),
         features=service.view.request_defaults | wanted.shopper.attributes | wanted.context,
@@ -149,9 +145,6 @@ def to_request(wanted: Any, service: Service) -> DecisionRequest:
         test=wanted.test,
         explain=wanted.explain,
     )
-    if request.n_slots > MAX_SLOTS:
-        raise HttpError(422, "placements", f"expected at most {MAX_SLOTS} offers over all placements", request.n_slots)
-    return request
 
 
 def _count(decided: Decided) -> None:

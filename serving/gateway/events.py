@@ -12,7 +12,7 @@ from features.market import Market
 from monitoring import metrics
 from serving.gateway.event_window import valid_until_ms
 from serving.gateway.ports import Ledger, PageEvent, Settlement
-from serving.gateway.schema import MAX_EVENTS, EventBody
+from serving.gateway.schema import EVENT_BODY, EVENT_FIELDS, MAX_EVENTS, ConversionEvent, DismissEvent, ShownEvent
 from serving.gateway.tokens import Sold, TokenError, Tokens
 from serving.gateway.wire import HttpError, invalid, parse_json
 
@@ -78,40 +78,36 @@ def read_batch(body: bytes, tokens: Tokens, market: Market, now_ms: int) -> Batc
                     batch.index.append(i)
         except HttpError as e:
             batch.refused[i] = e
-            metrics.EVENTS_REFUSED.labels(e.field if e.field in EventBody.model_fields else "body").inc()
+            metrics.EVENTS_REFUSED.labels(e.field if e.field in EVENT_FIELDS else "body").inc()
     return batch
 
 
 def _read_event(raw: object, tokens: Tokens, market: Market, now_ms: int) -> list[PageEvent]:
     try:
-        body = EventBody.model_validate(raw)
+        body = EVENT_BODY.validate_python(raw)
     except ValidationError as e:
-        raise invalid(e) from None
+        raise invalid(e, skip=1) from None
     try:
-        return [_checked(body, token, tokens, market, now_ms) for token in _tokens_of(body, market)]
+        shown = body.tokens if isinstance(body, DismissEvent) else (body.token,)
+        return [_checked(body, token, tokens, market, now_ms) for token in shown]
     except TokenError as e:
         raise HttpError.of(e, TOKEN_STATUS[e.kind]) from None
     except InvalidRequest as e:
         raise HttpError.of(e) from None
 
 
-def _tokens_of(body: EventBody, market: Market) -> tuple[str, ...]:
-    if body.tokens is not None and body.type is not EventType.DISMISS:
-        raise InvalidRequest("tokens", f"`token`, not `tokens`, for a {body.type}", f"{len(body.tokens)} tokens")
-    if body.type is not EventType.CONVERSION and (body.value_micros is not None or body.currency is not None):
-        raise InvalidRequest("value_micros", "a value for conversions only", body.type.value)
-    if body.currency not in (None, market.currency):
-        raise InvalidRequest("currency", market.currency, body.currency)
-    tokens = (*((body.token,) if body.token is not None else ()), *(body.tokens or ()))
-    if not tokens:
-        raise InvalidRequest("token", "a token from a decision", None)
-    return tokens
-
-
-def _checked(body: EventBody, token: str, tokens: Tokens, market: Market, now_ms: int) -> PageEvent:
-    sold = open_token(tokens, token, body.type, market, now_ms)
+def _checked(
+    body: ShownEvent | ConversionEvent | DismissEvent, token: str, tokens: Tokens, market: Market, now_ms: int
+) -> PageEvent:
+    event = EventType(body.type)
+    sold = open_token(tokens, token, event, market, now_ms)
+    value_micros = None
+    if isinstance(body, ConversionEvent):
+        if body.currency not in (None, market.currency):
+            raise InvalidRequest("currency", market.currency, body.currency)
+        value_micros = body.value_micros
     time_ms = now_ms if body.event_time is None else _happened_ms(body.event_time, sold, now_ms)
-    return PageEvent(body.type, sold, body.event_id or default_event_id(body.type, sold), time_ms, body.value_micros)
+    return PageEvent(event, sold, body.event_id or default_event_id(event, sold), time_ms, value_micros)
 
 
 def _happened_ms(event_time: str, sold: Sold, now_ms: int) -> int:

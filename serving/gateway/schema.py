@@ -2,22 +2,28 @@
 
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, TypeAdapter, WithJsonSchema, create_model
 from typing_extensions import TypedDict  # pydantic takes typing.TypedDict from Python 3.12 on only
 
-from domain.events import EventType
 from domain.money import MAX_MICROS
 from features.market import Market
 from features.spec import INT64, MAX_STRING, FeatureSpec
 from serving.gateway.tokens import MAX_TOKEN
 
 MAX_PLACEMENTS = 8
-MAX_SLOTS = 20
+MAX_COUNT = 20
 MAX_EVENTS = 100
 ID = r"^[A-Za-z0-9._-]{1,64}$"
 SHOPPER_KEY = r"^[A-Za-z0-9._@:+=-]{1,128}$"
 
-Micros = Annotated[int, Field(strict=True, ge=0, le=MAX_MICROS)]
+
+def _whole(value: object) -> object:
+    """JSON knows no integers: 3.0 is one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Micros = Annotated[int, Field(strict=True, ge=0, le=MAX_MICROS), BeforeValidator(_whole)]
+Count = Annotated[int, Field(strict=True, ge=1, le=MAX_COUNT), BeforeValidator(_whole)]
 Flag = Annotated[bool, Field(strict=True)]
 
 
@@ -39,7 +45,7 @@ def decision_body(market: Market) -> type[BaseModel]:
     placement: Any = _body(
         "PlacementRequest",
         name=(Literal[names], ...),
-        count=(int | None, _field(None, "Most offers; the market's if absent.", strict=True, ge=1, le=MAX_SLOTS)),
+        count=(Count | None, _field(None, "Most offers; the market's if absent.")),
         floor_ecpm_micros=(Micros, _field(0, "Least an offer here sells for, per 1000 impressions.")),
     )
     example = {
@@ -102,22 +108,46 @@ def _example(market: Market, source: str) -> dict[str, Any]:
 Token = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_TOKEN)]
 
 
-class EventBody(_Body):
-    """Something that happened to a shown offer."""
+EventId = Annotated[str, Field(strict=True, pattern=ID)]
+EventTime = Annotated[str, Field(strict=True, max_length=40, json_schema_extra={"format": "date-time"})]
 
-    type: EventType
-    token: Token | None = None
-    """The offer's token; required but for a dismissal."""
-    tokens: Annotated[tuple[Token, ...], Field(min_length=1, max_length=MAX_EVENTS)] | None = None
-    """For a dismissal: the tokens of all offers that left the screen."""
-    event_id: Annotated[str, Field(pattern=ID)] | None = None
+
+class _Event(_Body):
+    event_id: EventId | None = None
     """Yours, kept in the event log. What makes an event safe to repeat is its token and type, not this."""
-    event_time: Annotated[str, Field(strict=True, max_length=40, json_schema_extra={"format": "date-time"})] | None = None
+    event_time: EventTime | None = None
     """RFC 3339 with time zone; now, if absent."""
+
+
+class ShownEvent(_Event):
+    """An offer was seen or clicked."""
+
+    type: Literal["impression", "click"]
+    token: Token
+
+
+class ConversionEvent(_Event):
+    """A clicked offer led to a sale."""
+
+    type: Literal["conversion"]
+    token: Token
     value_micros: Micros | None = None
-    """Of a conversion: what was bought for."""
+    """What was bought for."""
     currency: Annotated[str, Field(strict=True, pattern=r"^[A-Z]{3}$")] | None = None
     """Of `value_micros`; must be the market's."""
+
+
+class DismissEvent(_Event):
+    """The shopper left: what is reserved for offers not clicked is given back."""
+
+    type: Literal["dismiss"]
+    tokens: Annotated[tuple[Token, ...], Field(min_length=1, max_length=MAX_EVENTS)]
+    """Of all offers that left the screen."""
+
+
+EventBody = Annotated[ShownEvent | ConversionEvent | DismissEvent, Field(discriminator="type")]
+EVENT_BODY: TypeAdapter[ShownEvent | ConversionEvent | DismissEvent] = TypeAdapter(EventBody)
+EVENT_FIELDS = frozenset(f for m in (ShownEvent, ConversionEvent, DismissEvent) for f in m.model_fields)
 
 
 class EventsBody(_Body):

@@ -90,15 +90,18 @@ def validate(model: type[Model], body: bytes) -> Model:
         raise invalid(e) from None
 
 
-def invalid(error: ValidationError) -> HttpError:
-    """The first thing wrong, as an answer."""
+def invalid(error: ValidationError, skip: int = 0) -> HttpError:
+    """The first thing wrong, as an answer; `skip` leaves out steps of its path that are not in the body."""
     first = error.errors(include_url=False)[0]
+    location = first["loc"][skip:]
     if first["type"] == "json_invalid":
         return HttpError(400, "body", f"expected JSON: {first['msg'].removeprefix('Invalid JSON: ')}")
+    if first["type"].startswith("union_tag"):
+        return HttpError(422, "type", first["msg"], first["input"])
     if first["type"] == "extra_forbidden":
-        return HttpError(422, field_path(first["loc"]), "there is no such field", first["input"])
+        return HttpError(422, field_path(location), "there is no such field", first["input"])
     got = None if first["type"] == "missing" else first["input"]
-    return HttpError(422, field_path(first["loc"]), first["msg"].removeprefix("Value error, "), got)
+    return HttpError(422, field_path(location), first["msg"].removeprefix("Value error, "), got)
 
 
 def field_path(location: tuple[int | str, ...]) -> str:

@@ -47,7 +47,6 @@ def refused(response, status, field):
         ({"placements": [{"name": "main", "count": 21}]}, "placements[0].count"),
         ({"placements": [{"name": "main", "count": "2"}]}, "placements[0].count"),
         ({"placements": [{"name": "main", "floor_ecpm_micros": -1}]}, "placements[0].floor_ecpm_micros"),
-        ({"placements": [{"name": "main", "count": 20}, {"name": "side"}]}, "placements"),
         ({"include_pricing": "yes"}, "include_pricing"),
         ({"test": 1}, "test"),
     ],

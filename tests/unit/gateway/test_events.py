@@ -57,8 +57,9 @@ def test_errors_stand_by_their_index_and_harm_no_other_event(gateway, token):
     ("event", "field"),
     [
         ({"type": "click"}, "token"),
-        ({"type": "click", "tokens": ["a"]}, "tokens"),
+        ({"type": "click", "tokens": ["a"], "token": "b"}, "tokens"),
         ({"type": "dismiss", "tokens": []}, "tokens"),
+        ({"type": "dismiss", "token": "a", "tokens": ["a"]}, "token"),
         ({"type": "click", "token": 5}, "token"),
         ({"type": "click", "value_micros": 5}, "value_micros"),
         ({"type": "conversion", "value_micros": -5}, "value_micros"),

@@ -12,6 +12,8 @@ from serving.gateway.decide import Decided
 from serving.gateway.market_view import MarketView
 from serving.gateway.tokens import Sold, Tokens
 
+NOT_FOR_ITS_BID = (Reason.WON, Reason.BUDGET, Reason.BUDGET_UNKNOWN)
+"""Fates of ranked candidates that another bid would not have changed."""
 NO_CANDIDATES = {"code": None, "name": "no_candidates"}
 
 
@@ -100,7 +102,7 @@ def explain(decided: Decided, decision: Decision, view: MarketView) -> dict[str,
     for i, offer_id in enumerate(log.offer_id):
         campaign = view.market.campaign_by_id[view.offer_by_id[offer_id].campaign]
         ranked = i < len(decided.live)
-        lost = ranked and log.reason[i] != Reason.WON
+        outbid = ranked and log.reason[i] not in NOT_FOR_ITS_BID
         candidates.append(
             {
                 "offer_id": offer_id,
@@ -112,7 +114,7 @@ def explain(decided: Decided, decision: Decision, view: MarketView) -> dict[str,
                 "bid_micros": campaign.bid_micros,
                 "pacing_multiplier": float(decided.pacing_multiplier[i]) if ranked else None,
                 "ecpm_micros": _known(log.ecpm_micros[i]),
-                "bid_to_win_micros": _bid_to_win(decided, i, cheapest, campaign.bid_kind) if lost else None,
+                "bid_to_win_micros": _bid_to_win(decided, i, cheapest, campaign.bid_kind) if outbid else None,
             }
         )
     return {

@@ -1,0 +1,65 @@
+"""Says by its exit code whether a process of OfferRank does its work, for the engine that runs its container.
+
+    healthcheck.py http URL    the URL answers 2xx
+    healthcheck.py pacer       some pacer leads the market
+    healthcheck.py archiver    the archiver has flushed within three of its intervals
+
+Reads OFFERRANK_MARKET and OFFERRANK_REDIS_URL as the processes do.
+"""
+
+import os
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import redis
+
+    from domain.keys import Keys
+
+TIMEOUT_S = 3.0
+
+
+def main(arguments: list[str]) -> str | None:
+    """What is wrong, or None.
+
+    Raises:
+      OSError, redis.RedisError: nobody answers.
+    """
+    match arguments:
+        case ["http", url]:
+            urllib.request.urlopen(url, timeout=TIMEOUT_S).close()
+            return None
+        case ["pacer"]:
+            client, keys = _redis()
+            return None if client.exists(keys.pacer_lock) else "no pacer leads"
+        case ["archiver"]:
+            client, keys = _redis()
+            beat_ms, interval_s = client.hmget(keys.archiver, "beat_ms", "interval_s")
+            if beat_ms is None or interval_s is None:
+                return "the archiver has not flushed yet"
+            age_s = time.time() - int(beat_ms) / 1000
+            return None if age_s <= 3 * float(interval_s) + 5 else f"the archiver flushed {age_s:.0f} s ago"
+        case _:
+            return f"usage: {__doc__}"
+
+
+def _redis() -> "tuple[redis.Redis, Keys]":
+    """Imports here: asking a URL needs none of it."""
+    import redis
+
+    from domain.keys import Keys
+    from features.market import load_market
+
+    client = redis.Redis.from_url(os.environ["OFFERRANK_REDIS_URL"], socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+    return client, Keys(load_market(Path(os.environ["OFFERRANK_MARKET"])).name)
+
+
+if __name__ == "__main__":
+    try:
+        problem = main(sys.argv[1:])
+    except Exception as error:  # whatever it is, the process is not healthy
+        problem = f"{type(error).__name__}: {error}"
+    sys.exit(problem)

@@ -85,7 +85,7 @@ def _build() -> dict[str, Any]:
         for field, (number, kind, repeated) in fields.items():
             _declare(message, field, number, kind, repeated)
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
+    pool.AddSerializedFile(file.SerializeToString())
     return {n: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{n}")) for n in _MESSAGES}
 
 

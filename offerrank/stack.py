@@ -129,11 +129,15 @@ class Stack:
 
     def start_others(self) -> None:
         """Pacer, archiver, monitor and model server; does not wait for them."""
-        plan = self.plan
+        self.start_writers()
+        port = self.plan.monitor_port
+        self._start("monitor", ["monitor"], port, lambda: answers(f"{self.plan.monitor_url}/"))
+        self.start_model_server()
+
+    def start_writers(self) -> None:
+        """Pacer and archiver, which work behind the gateway's back."""
         self._start("pacer", ["pacer"], None, lambda: True)
         self._start("archiver", ["archiver"], None, lambda: True)
-        self._start("monitor", ["monitor"], plan.monitor_port, lambda: answers(plan.monitor_url))
-        self.start_model_server()
 
     def start_model_server(self) -> None:
         """The model server alone; it takes some seconds to load TensorFlow."""

@@ -1,5 +1,6 @@
 """The gateway's HTTP API as a confirmation page calls it."""
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,6 +13,7 @@ from simulation.shoppers import Purchase
 
 CALL_TIMEOUT_S = 5.0
 MAX_CONNECTIONS = 64
+EVENT_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +106,28 @@ class GatewayClient:
         return await self._call("dismiss", "POST", f"{self.url}/v1/events", {"events": [event]}) is not None
 
     async def _call(self, name: str, method: str, url: str, body: dict[str, Any] | None = None) -> bytes | None:
+        """The answer's body. An event that is answered 503, "try again", is sent again: it counts once however often it comes."""
+        for attempt in range(1, (EVENT_ATTEMPTS if name in ("conversion", "dismiss") else 1) + 1):
+            status, answer = await self._send(method, url, body)
+            if status.isdecimal() and int(status) < 400:
+                return answer
+            if status != "503" or attempt == EVENT_ATTEMPTS:
+                break
+            await asyncio.sleep(attempt)
+        self.failures[f"{name} {status}"] += 1
+        return None
+
+    async def _send(self, method: str, url: str, body: dict[str, Any] | None) -> tuple[str, bytes]:
+        """Status, or the name of what went wrong, and the answer's body."""
         assert self._session is not None, "use `async with`"
         content = orjson.dumps(body) if body is not None else None
         try:
             async with self._session.request(method, url, data=content, allow_redirects=False) as response:
-                answer = await response.read()
-                if response.status < 400:
-                    return answer
-                self.failures[f"{name} {response.status}"] += 1
+                return str(response.status), await response.read()
         except TimeoutError:
-            self.failures[f"{name} timeout"] += 1
+            return "timeout", b""
         except aiohttp.ClientError as e:
-            self.failures[f"{name} {type(e).__name__}"] += 1
-        return None
+            return type(e).__name__, b""
 
 
 def decision_request(purchase: Purchase, placements: list[dict[str, Any]]) -> dict[str, Any]:

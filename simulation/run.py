@@ -101,7 +101,7 @@ class Simulation:
         phase = self.tally.phase(answer.release)
         phase.requests += 1
         phase.filled += bool(answer.shown)
-        phase.degraded += bool(answer.degraded)
+        phase.degraded.update(answer.degraded)
         worth = self._valuation.shown(
             purchase,
             [s.slot for s in answer.shown],

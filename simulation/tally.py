@@ -1,6 +1,8 @@
 """What came of a run, apart for the time before and after a release took over."""
 
+from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +23,8 @@ class Phase:
     conversions: int = 0
     revenue_micros: int = 0
     """As charged: the price of a billed impression or click that was accepted, what the answer says for a conversion."""
-    degraded: int = 0
+    degraded: Counter[str] = field(default_factory=Counter)
+    """Decisions by what answered with a fallback."""
     shown: Expected = NOTHING
     """What the pages shown are worth by the simulator's truth."""
     best: Expected = NOTHING
@@ -32,7 +35,7 @@ class Phase:
         self.shown = _sum(self.shown, shown)
         self.best = _sum(self.best, best)
 
-    def summary(self) -> dict[str, float | int]:
+    def summary(self) -> dict[str, Any]:
         """Counts, rates as observed, and the same as expected by the truth, which has far less noise."""
         return {
             "requests": self.requests,
@@ -41,7 +44,7 @@ class Phase:
             "clicks": self.clicks,
             "conversions": self.conversions,
             "revenue_micros": self.revenue_micros,
-            "degraded": self.degraded,
+            "degraded": dict(self.degraded),
             "ctr": _ratio(self.clicks, self.impressions),
             "cvr": _ratio(self.conversions, self.clicks),
             "revenue_per_request_micros": _ratio(self.revenue_micros, self.requests),
@@ -110,7 +113,7 @@ class Tally:
         values = np.percentile(self.latency_ms, [50, 95, 99])
         return {name: round(float(v), 2) for name, v in zip(("p50", "p95", "p99"), values, strict=True)}
 
-    def summary(self) -> dict[str, object]:
+    def summary(self) -> dict[str, Any]:
         """Everything as plain values, for `--json`."""
         return {
             "requests": self.requests,

@@ -21,6 +21,7 @@ from domain.outcome import Reason
 from domain.request import DecisionRequest, Placement
 from monitoring import metrics
 from serving.gateway.answer import to_answer
+from serving.gateway.count_responses import CountResponses
 from serving.gateway.decide import Decided, decide
 from serving.gateway.events import TOKEN_STATUS, accept_batch, open_token, page_event, read_batch
 from serving.gateway.market_view import MarketView
@@ -115,6 +116,7 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
     async def exported() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
+    app.add_middleware(CountResponses)
     app.openapi = lambda: document(app, body_model)  # type: ignore[method-assign]
     app.add_exception_handler(HttpError, _on_http_error)
     app.add_exception_handler(HTTPException, _on_routing_error)

@@ -12,10 +12,11 @@ class GatewaySettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="OFFERRANK_", frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     market: Path
-    """market.toml."""
+    """Path of market.toml."""
     secret: SecretStr
     """Encrypts tokens; the same for all replicas. To rotate: `new,old`."""
     redis_url: str = "redis://127.0.0.1:6379/0"
+    """Redis 6.2 or newer; it need not be there yet."""
     model_server: str = "127.0.0.1:8500"
     """host:port of the model server's gRPC API; it need not be there, the priors rank then."""
     releases: Path | None = None
@@ -23,7 +24,9 @@ class GatewaySettings(BaseSettings):
     operator_key: SecretStr | None = None
     """Bearer key for `explain`; without one, nobody may ask."""
     host: str = "127.0.0.1"
+    """Address to listen on."""
     port: int = Field(default=8080, ge=1, le=65535)
+    """Port to listen on."""
     public_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
     """What impression and click URLs begin with; http://host:port if absent."""
     decision_stream_max: int = Field(default=200_000, ge=1000)

@@ -93,7 +93,8 @@ class _Loop:
     def _tidy(self) -> None:
         for stream in self._streams:
             stream.trim(int(self._settings.archive_retention_s * 1000))
-        beat = {"beat_ms": now_ms(), "rejected": sum(s.rejected for s in self._streams)}
+        beat: dict[str, str | int | float] = {"beat_ms": now_ms(), "interval_s": self._settings.archive_interval_s}
+        beat["rejected"] = sum(s.rejected for s in self._streams)
         self._client.hset(self._keys.archiver, mapping=beat | {s.log.name: str(s.archived) for s in self._streams})
 
     def _with_redis(self, step: Callable[[], None]) -> None:

@@ -1,0 +1,169 @@
+"""What the page remembers of the two streams: counts in buckets of log time, totals, and a little of each release.
+
+Bounded whatever the streams bring: the buckets of one window, `SAMPLES` latencies per bucket, the releases of the last
+`MAX_DECISIONS` decisions, the last `SHOWN` decisions themselves.
+"""
+
+import random
+from array import array
+from collections import Counter, OrderedDict, deque
+from dataclasses import dataclass, field
+
+import orjson
+
+from domain.events import EventStatus, EventType
+
+SAMPLES = 2000
+MAX_DECISIONS = 200_000
+MAX_RELEASES = 12
+SHOWN = 20
+PATIENCE_MS = 5_000  # an event this much older than the newest one has lost its decision
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of decisions and of what came of them."""
+
+    decisions: int = 0
+    filled: int = 0
+    """Decisions that showed at least one offer."""
+    shown: int = 0
+    """Offers on the pages of these decisions."""
+    degraded: int = 0
+    explored: int = 0
+    impressions: int = 0
+    clicks: int = 0
+    conversions: int = 0
+    charged_micros: int = 0
+
+    def add_event(self, kind: str, charged_micros: int) -> None:
+        """Counts an event by its type."""
+        if kind == EventType.IMPRESSION:
+            self.impressions += 1
+        elif kind == EventType.CLICK:
+            self.clicks += 1
+        elif kind == EventType.CONVERSION:
+            self.conversions += 1
+        self.charged_micros += charged_micros
+
+    def add(self, other: "Tally") -> None:
+        """Adds another's counts."""
+        for name in Tally.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass(slots=True)
+class Bucket:
+    """One stretch of log time."""
+
+    tally: Tally = field(default_factory=Tally)
+    total_us: array = field(default_factory=lambda: array("q"))  # type: ignore[type-arg]
+    """Latencies, a uniform sample once there are more than SAMPLES."""
+    stage_us: Counter[str] = field(default_factory=Counter)
+    spent_us: int = 0
+    """Sum of all latencies."""
+
+
+@dataclass(slots=True)
+class ReleaseTally:
+    """What a release has done, by the decisions it ranked."""
+
+    first_ms: int
+    tally: Tally = field(default_factory=Tally)
+
+
+class Board:
+    """Fed with stream entries in order, read by the summary; the caller locks."""
+
+    def __init__(self, bucket_s: int, window_s: int) -> None:
+        self.bucket_ms, self.kept = bucket_s * 1000, window_s // bucket_s
+        self.buckets: OrderedDict[int, Bucket] = OrderedDict()
+        self.total = Tally()
+        self.releases: OrderedDict[str, ReleaseTally] = OrderedDict()
+        self.degraded_by: Counter[str] = Counter()
+        self.statuses: Counter[str] = Counter()
+        self.recent: deque[bytes] = deque(maxlen=SHOWN)
+        self.since_ms: int | None = None
+        self.unreadable = 0
+        self.unattributed = 0
+        self._release_of: OrderedDict[str, str] = OrderedDict()
+        self._early: deque[tuple[int, str, str, int]] = deque()
+        self._rng = random.Random(0)
+
+    def add_decision(self, log_ms: int, fields: dict[bytes, bytes]) -> None:
+        """Counts one entry of the decision stream."""
+        try:
+            raw = fields[b"d"]
+            made = orjson.loads(raw)
+            release, total_us = str(made["release"]), int(made["total_us"])
+            shown, degraded = len(made["slots"]), [str(name) for name in made["degraded"]]
+            stages = {str(stage): int(us) for stage, us in made["stage_us"].items()}
+            one = Tally(1, int(shown > 0), shown, int(bool(degraded)), int(bool(made["explored"])))
+            decision_id = str(made["decision_id"])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            self.unreadable += 1
+            return
+        bucket = self._bucket(log_ms)
+        for tally in (bucket.tally, self.total, self._release(release, log_ms).tally):
+            tally.add(one)
+        bucket.stage_us.update(stages)
+        bucket.spent_us += total_us
+        self._sample(bucket, total_us)
+        self.degraded_by.update(degraded)
+        self.recent.appendleft(raw)
+        self._release_of[decision_id] = release
+        if len(self._release_of) > MAX_DECISIONS:
+            self._release_of.popitem(last=False)
+
+    def add_event(self, log_ms: int, fields: dict[bytes, bytes]) -> None:
+        """Counts one entry of the event stream."""
+        try:
+            kind, status = EventType(fields[b"type"].decode()), EventStatus(fields[b"status"].decode())
+            charged, decision_id = int(fields[b"charged_micros"]), fields[b"decision_id"].decode()
+        except (KeyError, ValueError):
+            self.unreadable += 1
+            return
+        for tally in (self._bucket(log_ms).tally, self.total):
+            tally.add_event(kind, charged)
+        self.statuses[status] += 1
+        self._early.append((log_ms, decision_id, kind, charged))
+
+    def attribute(self, newest_ms: int) -> None:
+        """Credits events to the releases of their decisions. One may overtake its decision, so it is tried for a while."""
+        waiting = len(self._early)
+        for _ in range(waiting):
+            log_ms, decision_id, kind, charged = self._early.popleft()
+            release = self._release_of.get(decision_id)
+            if release is not None:
+                self._release(release, log_ms).tally.add_event(kind, charged)
+            elif log_ms < newest_ms - PATIENCE_MS:
+                self.unattributed += 1
+            else:
+                self._early.append((log_ms, decision_id, kind, charged))
+
+    def _bucket(self, log_ms: int) -> Bucket:
+        if self.since_ms is None or log_ms < self.since_ms:
+            self.since_ms = log_ms
+        index = log_ms // self.bucket_ms
+        if index not in self.buckets:
+            self.buckets[index] = Bucket()
+            newest = max(self.buckets)
+            for old in [i for i in self.buckets if i <= newest - self.kept]:
+                del self.buckets[old]
+        return self.buckets.get(index) or Bucket()  # an entry from before the window counts in the totals alone
+
+    def _release(self, release: str, log_ms: int) -> ReleaseTally:
+        if release not in self.releases:
+            self.releases[release] = ReleaseTally(log_ms)
+            if len(self.releases) > MAX_RELEASES:
+                self.releases.popitem(last=False)
+        return self.releases[release]
+
+    def _sample(self, bucket: Bucket, total_us: int) -> None:
+        """Reservoir sampling: Vitter's algorithm R."""
+        if len(bucket.total_us) < SAMPLES:
+            bucket.total_us.append(total_us)
+        else:
+            place = self._rng.randrange(bucket.tally.decisions)
+            if place < SAMPLES:
+                bucket.total_us[place] = total_us

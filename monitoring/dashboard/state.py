@@ -1,0 +1,169 @@
+"""What the streams do not tell: budgets, multipliers, releases, and whether the other processes are well."""
+
+import http.client
+import logging
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+
+import redis
+
+from domain.clock import budget_day, day_fraction, now_ms
+from domain.keys import Keys
+from domain.policy import Policy
+from features.market import Market
+
+log = logging.getLogger("offerrank.dashboard")
+EVERY_S = 2.0
+SHOWN_CAMPAIGNS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignState:
+    """One campaign's money today, in micros; without a budget there is neither budget nor plan."""
+
+    campaign: str
+    advertiser: str
+    bid_kind: str
+    bid_micros: int
+    daily_budget_micros: int | None
+    plan_micros: int | None
+    spent_micros: int
+    held_micros: int
+    pacing_multiplier: float
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """One process; ok is None where nothing can be said yet."""
+
+    name: str
+    ok: bool | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One reading."""
+
+    at_ms: int
+    day_fraction: float
+    campaigns: list[CampaignState] = field(default_factory=list)
+    first_served_ms: dict[str, int] = field(default_factory=dict)
+    """Release -> when a gateway first served it."""
+    health: list[Health] = field(default_factory=list)
+
+
+def planned_share(at_ms: int, policy: Policy) -> float:
+    """Share of a day's budget that should be spent by now: the share of the day's traffic passed (`policy.traffic_shape`)."""
+    shape = policy.traffic_shape
+    passed = day_fraction(at_ms, policy.day_length_s) * len(shape)
+    whole = int(passed)
+    return (sum(shape[:whole]) + (passed - whole) * shape[whole]) / sum(shape)
+
+
+class StateReader:
+    """A thread that takes a reading every two seconds."""
+
+    def __init__(self, client: "redis.Redis", market: Market, gateway_url: str | None) -> None:
+        self._client, self._market, self._gateway_url = client, market, gateway_url
+        self._keys = Keys(market.name)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="state", daemon=True)
+        self.state: State | None = None
+
+    def start(self) -> None:
+        """Starts to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self.state = self.read(now_ms())
+            self._stop.wait(EVERY_S)
+
+    def read(self, at_ms: int) -> State:
+        """One reading; while Redis is away the last figures stay and its health says so."""
+        gateway = [self._gateway(self._gateway_url)] if self._gateway_url else []
+        fraction = day_fraction(at_ms, self._market.policy.day_length_s)
+        try:
+            begun = time.perf_counter()
+            self._client.ping()
+            ping = Health("Redis", True, f"answers in {(time.perf_counter() - begun) * 1000:.1f} ms")
+            return State(
+                at_ms, fraction, self._campaigns(at_ms), self._releases(), [*gateway, ping, self._pacer(), self._archiver(at_ms)]
+            )
+        except redis.RedisError as e:
+            last = self.state or State(at_ms, fraction)
+            health = [
+                *gateway,
+                Health("Redis", False, str(e)),
+                Health("Pacer", None, "unknown"),
+                Health("Archiver", None, "unknown"),
+            ]
+            return State(last.at_ms, last.day_fraction, last.campaigns, last.first_served_ms, health)
+
+    def _campaigns(self, at_ms: int) -> list[CampaignState]:
+        policy = self._market.policy
+        day, share = budget_day(at_ms, policy.day_length_s), planned_share(at_ms, policy)
+        with self._client.pipeline(transaction=False) as reads:
+            reads.hgetall(self._keys.pacing)
+            for campaign in self._market.campaigns:
+                reads.hmget(self._keys.budget(campaign.id, day), "spent", "held")
+            pacing, *budgets = reads.execute()
+        states = [
+            CampaignState(
+                *(c.id, c.advertiser, c.bid_kind.value, c.bid_micros, c.daily_budget_micros),
+                None if c.daily_budget_micros is None else round(c.daily_budget_micros * share),
+                int(spent or 0),
+                int(held or 0),
+                float(pacing.get(c.id.encode(), 1.0)),
+            )
+            for c, (spent, held) in zip(self._market.campaigns, budgets, strict=True)
+        ]
+        if len(states) > SHOWN_CAMPAIGNS:
+            states.sort(key=lambda s: s.spent_micros + s.held_micros, reverse=True)
+        return states[:SHOWN_CAMPAIGNS]
+
+    def _releases(self) -> dict[str, int]:
+        return {version.decode(): int(ms) for version, ms in self._client.hgetall(self._keys.releases).items()}
+
+    def _pacer(self) -> Health:
+        left_ms = self._client.pttl(self._keys.pacer_lock)
+        if left_ms == -2:
+            return Health("Pacer", False, "nobody leads, multipliers stay as they are")
+        return Health("Pacer", True, f"leads, lock good for {left_ms / 1000:.1f} s")
+
+    def _archiver(self, at_ms: int) -> Health:
+        beat = self._client.hgetall(self._keys.archiver)
+        if not beat:
+            return Health("Archiver", None, "has not written yet")
+        age_s, interval_s, rejected = (at_ms - int(beat[b"beat_ms"])) / 1000, float(beat[b"interval_s"]), int(beat[b"rejected"])
+        lag_s = max(self._lag_ms(at_ms, key, beat[name]) for key, name in self._logs()) / 1000
+        late = age_s > 3 * interval_s + 5
+        detail = f"{lag_s:.0f} s behind, wrote {max(age_s, 0):.0f} s ago" + (f", {rejected} entries rejected" if rejected else "")
+        return Health("Archiver", not late and not rejected, detail)
+
+    def _logs(self) -> tuple[tuple[str, bytes], tuple[str, bytes]]:
+        return (self._keys.decisions, b"decisions"), (self._keys.events, b"events")
+
+    def _lag_ms(self, at_ms: int, key: str, archived: bytes) -> int:
+        """Age of the oldest entry that is not archived."""
+        waiting = self._client.xrange(key, min=b"(" + archived, count=1)
+        return max(at_ms - int(waiting[0][0].split(b"-")[0]), 0) if waiting else 0
+
+    def _gateway(self, url: str) -> Health:
+        try:
+            with urllib.request.urlopen(f"{url.rstrip('/')}/readyz", timeout=1.0) as answer:
+                return Health("Gateway", answer.status == 200, "ready")
+        except urllib.error.HTTPError as e:
+            with e:
+                return Health("Gateway", False, f"{e.code}: {e.read(200).decode(errors='replace')}")
+        except (OSError, http.client.HTTPException) as e:
+            return Health("Gateway", False, f"no answer: {getattr(e, 'reason', e)}")

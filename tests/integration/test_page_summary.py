@@ -1,0 +1,182 @@
+"""The page's process against a real Redis: figures from a known stream, health, and what happens when Redis goes away."""
+
+import signal
+import threading
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import redis
+from log_entries import decision, decision_fields, event_fields, slot
+from page_process import PageProcess
+
+from domain.clock import budget_day, now_ms
+from domain.keys import Keys
+from serving.embedded_redis import EmbeddedRedis
+
+KEYS = Keys("corner")
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator["redis.Redis"]:
+    with redis.Redis.from_url(redis_url) as made:
+        yield made
+
+
+def log_two_releases(client: "redis.Redis", n: int = 10) -> int:
+    """n decisions of each of two releases, ten seconds apart, one minute ago; returns when the second came."""
+    first = (now_ms() - 60_000) // 1000 * 1000
+    for release, at in (("cold-start", first), ("1700000010", first + 10_000)):
+        for i in range(n):
+            name = f"{release}-{i}"
+            made = decision(name, at, slot(f"i-{name}"), release=release, total_us=(i + 1) * 1000)
+            client.xadd(KEYS.decisions, decision_fields(made), id=f"{at + i}-0")
+            client.xadd(KEYS.events, event_fields("impression", f"i-{name}", name, at), id=f"{at + 100 + 2 * i}-0")
+            if i < (1 if release == "cold-start" else 3):
+                click = event_fields("click", f"i-{name}", name, at, status="settled", charged_micros=250_001)
+                client.xadd(KEYS.events, click, id=f"{at + 101 + 2 * i}-0")
+    return first + 10_000
+
+
+def test_figures_of_a_known_stream(client: "redis.Redis", redis_url: str, tmp_path: Path) -> None:
+    swap = log_two_releases(client)
+    client.hset(KEYS.releases, "1700000010", swap - 5)
+    day = budget_day(now_ms(), 86_400)
+    for d in (day, day + 1):  # the test may run over midnight
+        client.hset(KEYS.budget("tea", d), mapping={"spent": 1_000_004, "held": 77})
+    client.hset(KEYS.pacing, "tea", "0.625")
+    before = client.info("commandstats")
+    with PageProcess(redis_url, tmp_path) as page:
+        got = page.summary_when(lambda s: s["caught_up"] and s["campaigns"])
+        decisions = page.get("/api/decisions")
+        market = page.get("/api/market")
+    total = got["total"]
+    assert (total["decisions"], total["impressions"], total["clicks"], total["charged_micros"]) == (20, 20, 4, 1_000_004)
+    assert (total["ctr"], total["fill_rate"], total["revenue_per_1000_micros"]) == (0.2, 1.0, 50_000_200.0)
+    cold, trained = got["releases"]
+    assert (cold["release"], cold["ctr"], cold["charged_micros"]) == ("cold-start", 0.1, 250_001)
+    assert (trained["release"], trained["ctr"], trained["first_ms"]) == ("1700000010", 0.3, swap - 5)
+    at = got["series"]["at_ms"].index(swap + 1000)  # the bucket that begins with the swap
+    figures = {name: values[at] for name, values in got["series"].items()}
+    # Ten decisions of 1 to 10 ms in that second; 4 clicks and 20 decisions within the minute before its end.
+    assert (figures["decisions_per_s"], figures["p50_ms"], figures["p95_ms"]) == (10.0, 5.0, 10.0)
+    assert (figures["ctr"], figures["revenue_per_1000_micros"]) == (0.2, 50_000_200.0)
+    tea, wine, own = got["campaigns"]
+    assert (tea["spent_micros"], tea["held_micros"], tea["pacing_multiplier"]) == (1_000_004, 77, 0.625)
+    assert tea["plan_micros"] == pytest.approx(100_000_000 * got["day_fraction"], abs=1)
+    assert (wine["spent_micros"], own["plan_micros"], own["daily_budget_micros"]) == (0, None, None)
+    assert [d["decision_id"] for d in decisions] == [f"1700000010-{i}" for i in range(9, -1, -1)] + [
+        f"cold-start-{i}" for i in range(9, -1, -1)
+    ]
+    expected = decision("1700000010-9", swap, slot("i-1700000010-9"), release="1700000010", total_us=10_000)
+    assert decisions[0] == asdict(expected)
+    assert market["titles"]["green"] == "Green tea"
+    assert market["reasons"]["102"]["name"] == "OUTBID"
+    # Read-only: nothing but reads was called since.
+    called = {
+        name for name, stats in client.info("commandstats").items() if stats["calls"] > before.get(name, {"calls": 0})["calls"]
+    }
+    reads = {
+        "xrange",
+        "time",
+        "hgetall",
+        "hmget",
+        "ping",
+        "pttl",
+        "info",
+        "client",
+        "hello",
+        "select",
+        "command",
+        "client|setinfo",
+    }
+    assert {name.removeprefix("cmdstat_") for name in called} <= reads
+
+
+def test_health_says_what_is_wrong(client: "redis.Redis", redis_url: str, tmp_path: Path) -> None:
+    class Gateway(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(b"no budgets")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Gateway)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    client.set(KEYS.pacer_lock, "someone", px=60_000)
+    waiting = now_ms() - 90_000
+    client.xadd(KEYS.decisions, decision_fields(decision("d", waiting)), id=f"{waiting}-0")
+    beat = {"beat_ms": now_ms() - 100_000, "interval_s": 5, "rejected": 2, "decisions": f"{waiting - 1}-0", "events": "0-0"}
+    client.hset(KEYS.archiver, mapping=beat)
+    try:
+        with PageProcess(redis_url, tmp_path, gateway_url=f"http://127.0.0.1:{server.server_port}") as page:
+            health = {h["name"]: h for h in page.summary_when(lambda s: s["health"])["health"]}
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert health["Gateway"] == {"name": "Gateway", "ok": False, "detail": "503: no budgets"}
+    assert (health["Redis"]["ok"], health["Pacer"]["ok"], health["Archiver"]["ok"]) == (True, True, False)
+    # The oldest entry that is not archived is 90 s old; the archiver wrote 100 s ago.
+    assert health["Archiver"]["detail"].startswith("9")
+    assert "s behind, wrote 10" in health["Archiver"]["detail"]
+    assert health["Archiver"]["detail"].endswith("2 entries rejected")
+
+
+def test_it_outlives_redis_and_reads_on(own_redis: EmbeddedRedis, tmp_path: Path) -> None:
+    with redis.Redis.from_url(own_redis.url) as client:
+        log_two_releases(client)
+    with PageProcess(own_redis.url, tmp_path) as page:
+        page.summary_when(lambda s: s["total"]["decisions"] == 20)
+        own_redis.stop()
+        page.summary_when(lambda s: s["redis"] is False and any(h["name"] == "Redis" and h["ok"] is False for h in s["health"]))
+        own_redis.start()
+        with redis.Redis.from_url(own_redis.url) as client:
+            client.xadd(KEYS.decisions, decision_fields(decision("new", now_ms())))
+        page.summary_when(lambda s: s["redis"] is True and s["total"]["decisions"] == 21)
+
+
+def test_a_long_stream_is_read_and_the_page_answers_meanwhile(client: "redis.Redis", redis_url: str, tmp_path: Path) -> None:
+    start, n = now_ms() - 1_800_000, 30_000
+    pipe = client.pipeline(transaction=False)
+    fields = decision_fields(decision("d", start, slot("i")))
+    for i in range(n):
+        pipe.xadd(KEYS.decisions, fields, id=f"{start + i * 10}-0")
+    # Two hours old: before the charts, so it is not read.
+    client.xadd(KEYS.decisions, fields, id=f"{start - 7_200_000}-0")
+    pipe.execute()
+    with PageProcess(redis_url, tmp_path, page_bucket_s=5) as page:
+        assert page.get("/api/summary")["market"] == "corner"
+        got = page.summary_when(lambda s: s["caught_up"])
+    assert got["total"]["decisions"] == n
+    assert sum(got["series"]["decisions_per_s"]) * 5 == pytest.approx(n)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_cleanly(redis_url: str, tmp_path: Path, how: int) -> None:
+    with PageProcess(redis_url, tmp_path) as page:
+        page.process.send_signal(how)
+        assert page.process.wait(30) == 0
+        assert "Traceback" not in page.output.read_text()
+
+
+def test_a_wrong_market_is_one_line(redis_url: str, tmp_path: Path) -> None:
+    (tmp_path / "market.toml").write_text("name = 'x'")
+    page = PageProcess(redis_url, tmp_path)
+    assert page.process.wait(60) == 1
+    assert page.output.read_text().startswith("dashboard: currency: ")
+
+
+def test_the_page_and_its_charts_come_from_here(redis_url: str, tmp_path: Path) -> None:
+    with PageProcess(redis_url, tmp_path) as page:
+        with urllib.request.urlopen(f"{page.url}/") as answer:
+            html, policy = answer.read().decode(), answer.headers["Content-Security-Policy"]
+        assert "https://" not in html
+        assert "default-src 'self'" in policy
+        with urllib.request.urlopen(f"{page.url}/plotly.js") as answer:
+            assert len(answer.read()) > 1_000_000

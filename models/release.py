@@ -146,6 +146,11 @@ def versions(base: Path) -> list[int]:
     return sorted(int(p.name) for p in base.iterdir() if p.name.isascii() and p.name.isdecimal() and p.is_dir())
 
 
+def next_version(base: Path, now_s: int) -> int:
+    """Unix seconds, or one more than the newest version where a clock ran ahead."""
+    return max([now_s, *(version + 1 for version in versions(base))])
+
+
 def seal(folder: Path, manifest: Manifest) -> Manifest:
     """Writes release.json with a digest of every file in `folder`: the last step of assembling a release.
 

@@ -57,7 +57,7 @@ def Release(  # noqa: N802
     release.seal(
         folder,
         release.Manifest(
-            version=max([now_ms // 1000, *(v + 1 for v in release.versions(Path(releases)))]),
+            version=release.next_version(Path(releases), now_ms // 1000),
             market=market.name,
             created_ms=now_ms,
             inputs=release.inputs_of(market),

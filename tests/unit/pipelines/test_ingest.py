@@ -1,0 +1,139 @@
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from domain.errors import InvalidTrainingData
+from pipelines.ingest import Ingested, TaskRows, ingest
+from pipelines.splits import SPLITS
+from tests.unit.pipelines.conftest import MakeMarket, write_csv
+
+Columns = dict[str, list[Any]]
+
+
+def all_rows(done: Ingested) -> list[dict[str, Any]]:
+    rows = [row for split in SPLITS for row in pq.read_table(done.directory / split).to_pylist()]
+    return sorted(rows, key=lambda row: tuple(map(str, row.values())))
+
+
+def test_rows_come_out_under_the_markets_names(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
+    done = ingest(make_market(), write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
+    (row, *_), schema = all_rows(done), pq.read_schema(tmp_path / "rows" / "train" / "rows.parquet")
+    assert schema.names == ["city", "age", "brand", "click", "conversion"]
+    assert [str(t) for t in schema.types] == ["string", "int64", "string", "int64", "int64"]
+    assert row == {"city": "Bonn", "age": 0, "brand": "b0", "click": 1, "conversion": 1}
+    assert sum(done.rows.values()) == 200
+
+
+def test_every_format_gives_the_same_rows(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
+    plain = write_csv(tmp_path / "log.csv", columns)
+    (tmp_path / "log.csv.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    pq.write_table(pa.table(columns), tmp_path / "log.parquet")
+    results = [
+        ingest(make_market(), tmp_path / name, tmp_path / f"rows-{name}") for name in ("log.csv", "log.csv.gz", "log.parquet")
+    ]
+    assert results[0].rows == results[1].rows == results[2].rows
+    assert all_rows(results[0]) == all_rows(results[1]) == all_rows(results[2])
+
+
+def test_a_directory_is_read_whole_and_hidden_files_are_not(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    (logs / "hour=1").mkdir(parents=True)
+    write_csv(logs / "b.csv", {k: v[:100] for k, v in columns.items()})
+    pq.write_table(pa.table({k: v[100:] for k, v in columns.items()}), logs / "hour=1" / "part-0.parquet")
+    (logs / "_SUCCESS.csv").write_text("not a log")
+    (logs / "README.md").write_text("not a log")
+    assert sum(ingest(make_market(), logs, tmp_path / "rows").rows.values()) == 200
+
+
+def test_positives_are_counted_where_a_task_counts(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
+    done = ingest(make_market(), write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
+    total = {
+        t: TaskRows(*(sum(getattr(done.tasks[s][t], k) for s in SPLITS) for k in ("rows", "positives"))) for t in ("ctr", "cvr")
+    }
+    assert total == {"ctr": TaskRows(200, 50), "cvr": TaskRows(50, 25)}
+
+
+def test_a_conversion_may_be_missing_where_nothing_was_clicked(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
+    columns["conversion"] = [c if y else None for c, y in zip(columns["conversion"], columns["Y"], strict=True)]
+    done = ingest(make_market(), write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
+    assert sum(row["conversion"] for row in all_rows(done)) == 25
+
+
+def test_a_split_by_time_keeps_the_latest_for_eval(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
+    columns["Age"] = list(range(200))
+    split = {"kind": "time", "by": "time_ms", "valid_fraction": 0.1, "eval_fraction": 0.2}
+    done = ingest(make_market(split=split), write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
+    ages = [pq.read_table(done.directory / s)["age"].to_numpy() for s in SPLITS]
+    assert ages[0].max() < ages[1].min()
+    assert ages[1].max() < ages[2].min()
+    assert done.rows == {"train": 140, "valid": 20, "eval": 40}
+
+
+def test_a_split_by_hash_keeps_a_shopper_together(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
+    columns["Age"] = np.repeat(np.arange(20), 10).tolist()
+    split = {"kind": "hash", "by": "shopper", "valid_fraction": 0.2, "eval_fraction": 0.3}
+    done = ingest(make_market(split=split), write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
+    groups = [set(pq.read_table(done.directory / s)["age"].to_pylist()) for s in SPLITS]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 20
+
+
+BAD = {
+    "missing columns": (lambda c: (c.pop("Y"), c.pop("brand")), "columns 'brand', 'Y'"),
+    "bad label": (lambda c: c["Y"].__setitem__(3, 2), r"log.csv: column 'Y', row 4: expected 0 or 1, got '2'"),
+    "word for a label": (lambda c: c["Y"].__setitem__(0, "yes"), "row 1: expected 0 or 1, got 'yes'"),
+    "empty label": (lambda c: c["Y"].__setitem__(7, None), "row 8: expected 0 or 1, got ''"),
+    "no positives": (lambda c: c.update(Y=[0] * 200), "column 'Y': expected positives, got \"none in 200 rows"),
+    "no negatives": (lambda c: c.update(Y=[1] * 200), "column 'Y': expected negatives"),
+    "no conversions": (lambda c: c.update(conversion=[0] * 200), "column 'conversion': expected positives"),
+    "bad number": (lambda c: c["Age"].__setitem__(199, "old"), "column 'Age', row 200: expected a number, got 'old'"),
+    "half a year": (lambda c: c["Age"].__setitem__(1, 1.5), "row 2: expected a whole number, got '1.5'"),
+    "too few rows": (lambda c: [c.update({k: v[:12]}) for k, v in list(c.items())], "at least 20 rows .*got '12 rows'"),
+    "no rows": (lambda c: [c.update({k: []}) for k in list(c)], "at least 20 rows .*got '0 rows'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_cannot_be_learned_from_is_refused(make_market: MakeMarket, columns: Columns, tmp_path: Path, case: str) -> None:
+    spoil, message = BAD[case]
+    spoil(columns)
+    with pytest.raises(InvalidTrainingData, match=message):
+        ingest(make_market(), write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
+
+
+FILES = {
+    "absent.csv": (None, "expected a training log, got 'no such file'"),
+    "empty.csv": (b"", "expected a readable file, got 'Empty CSV file'"),
+    "ragged.csv": (b"city,Age,brand,Y,conversion\nBonn,1,b,1,0\nBonn,1\n", "expected a readable file, got 'CSV parse error"),
+    "latin.csv": (b"city,Age,brand,Y,conversion\nK\xf6ln,1,b,1,0\n", "expected a readable file"),
+    "cut.csv.gz": (gzip.compress(b"city,Age,brand,Y,conversion\n" + b"Bonn,1,b,1,0\n" * 5000)[:60], "expected a readable file"),
+    "not.csv.gz": (b"city,Age\n", "expected a readable file"),
+    "not.parquet": (b"PAR2", "expected a readable file"),
+    "log.xlsx": (b"", "expected a name ending in .csv"),
+    "twice.csv": (b"city,Age,brand,Y,Y,conversion\nBonn,1,b,1,1,0\n", "expected column 'Y' once, got '2 of them'"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_cannot_be_read_is_refused(make_market: MakeMarket, tmp_path: Path, name: str) -> None:
+    content, message = FILES[name]
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidTrainingData, match=message):
+        ingest(make_market(), tmp_path / name, tmp_path / "rows")
+
+
+def test_an_empty_directory_is_refused(make_market: MakeMarket, tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    with pytest.raises(InvalidTrainingData, match=r"a directory with .csv.* files, got '0 other files'"):
+        ingest(make_market(), tmp_path / "logs", tmp_path / "rows")
+
+
+def test_the_column_to_split_by_must_be_there(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
+    split = {"kind": "time", "by": "moment", "valid_fraction": 0.1, "eval_fraction": 0.2}
+    with pytest.raises(InvalidTrainingData, match="columns 'moment'"):
+        ingest(make_market(split=split), write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")

@@ -1,0 +1,54 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from features.spec import SplitSpec
+from pipelines.splits import EVAL, TRAIN, VALID, RandomSplit, hash_split, time_cuts, time_split
+
+RANDOM = SplitSpec(valid_fraction=0.1, eval_fraction=0.3)
+HASH = SplitSpec(kind="hash", by="shopper", valid_fraction=0.1, eval_fraction=0.3)
+TIME = SplitSpec(kind="time", by="time_ms", valid_fraction=0.1, eval_fraction=0.3)
+
+
+def shares(codes: np.ndarray) -> list[float]:
+    return [float(np.mean(codes == c)) for c in (TRAIN, VALID, EVAL)]
+
+
+def test_random_shares_are_as_asked() -> None:
+    assert shares(RandomSplit(RANDOM, seed=1).assign(100_000)) == pytest.approx([0.6, 0.1, 0.3], abs=0.01)
+
+
+def test_random_is_the_same_however_rows_are_batched() -> None:
+    whole, parts = RandomSplit(RANDOM, seed=1), RandomSplit(RANDOM, seed=1)
+    assert np.array_equal(whole.assign(100), np.concatenate([parts.assign(7), parts.assign(93)]))
+
+
+def test_another_seed_gives_another_split() -> None:
+    assert not np.array_equal(RandomSplit(RANDOM, seed=1).assign(100), RandomSplit(RANDOM, seed=2).assign(100))
+
+
+def test_equal_keys_stay_together() -> None:
+    keys = pa.array([f"s{i % 500}" for i in range(5000)] + [None, None])
+    codes = hash_split(keys, HASH, seed=1)
+    assert np.array_equal(codes[:500], codes[500:1000])
+    assert codes[-1] == codes[-2]
+    assert shares(hash_split(pa.array(range(20_000)), HASH, seed=1)) == pytest.approx([0.6, 0.1, 0.3], abs=0.02)
+
+
+def test_hash_depends_on_the_key_alone() -> None:
+    a, b = hash_split(pa.array(["x", "y"]), HASH, seed=1), hash_split(pa.array(["y", "z", "x"]), HASH, seed=1)
+    assert (a[0], a[1]) == (b[2], b[0])
+
+
+def test_the_latest_rows_report() -> None:
+    times = np.arange(10, dtype=float)
+    cuts = time_cuts(times, TIME)
+    # Ranks 0 to 9: the 0.6 quantile is 5.4, so 6 begins valid; the 0.7 quantile is 6.3, so 7 begins eval.
+    assert cuts == (6, 7)
+    assert time_split(times, cuts).tolist() == [TRAIN] * 6 + [VALID] + [EVAL] * 3
+
+
+def test_rows_of_one_time_stay_together() -> None:
+    times = np.repeat([1.0, 2.0, 3.0, 4.0], 25)
+    codes = time_split(times, time_cuts(times, TIME)).reshape(4, 25)
+    assert all(len(set(same)) == 1 for same in codes.tolist())

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-import numpy as np
 import orjson
 from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -17,12 +16,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from domain.errors import DependencyError
 from domain.events import EventType
-from domain.outcome import Reason
 from domain.request import DecisionRequest, Placement
-from monitoring import metrics
 from serving.gateway.answer import to_answer
-from serving.gateway.count_responses import CountResponses
-from serving.gateway.decide import Decided, decide
+from serving.gateway.counting import CountResponses, count_decision
+from serving.gateway.decide import decide
 from serving.gateway.events import TOKEN_STATUS, accept_batch, open_token, page_event, read_batch
 from serving.gateway.market_view import MarketView
 from serving.gateway.openapi import describe, document
@@ -130,7 +127,7 @@ async def _decide(wanted: Any, service: Service) -> bytes:
     decision = to_decision(decided, service.view)
     content = to_answer(decided, decision, service.view, service.tokens, service.public_url, pricing=wanted.include_pricing)
     written = orjson.dumps(content)
-    _count(decided)
+    count_decision(decided)
     if not request.test:
         service.log_decision(decision)
     return written
@@ -147,18 +144,6 @@ def to_request(wanted: Any, service: Service) -> DecisionRequest:
         test=wanted.test,
         explain=wanted.explain,
     )
-
-
-def _count(decided: Decided) -> None:
-    sold = len(decided.sale.winner)
-    metrics.DECISIONS.labels("filled" if sold == decided.request.n_slots else "partial" if sold else "empty").inc()
-    metrics.EXPLORED.inc(decided.sale.explored)
-    codes, counts = np.unique(np.concatenate([decided.sale.reason, decided.pool.reason]), return_counts=True)
-    for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
-        metrics.CANDIDATES.labels(Reason(code).name.lower()).inc(count)
-    for stage, us in decided.stages.us.items():
-        metrics.STAGE_SECONDS.labels(stage).observe(us / 1e6)
-    metrics.DECISION_SECONDS.observe(decided.stages.total_us / 1e6)
 
 
 async def _accept_or_keep(service: Service, event: EventType, sold: Sold) -> None:

@@ -6,7 +6,8 @@ happens to it, and a page can neither read the price nor change it.
 
 import base64
 import hashlib
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Literal
 
 import orjson
@@ -41,6 +42,9 @@ class Sold:
         return BidKind(self.bid_kind).billed_on
 
 
+_in_order = attrgetter(*(f.name for f in fields(Sold)))
+
+
 class TokenError(InvalidRequest):
     """A token that cannot be used; `kind` says whether it never was one or is one no more."""
 
@@ -59,7 +63,7 @@ class Tokens:
 
     def write(self, sold: Sold) -> str:
         """A URL-safe token, different on every call."""
-        return self._signer.encrypt_at_time(orjson.dumps(astuple(sold)), sold.issued_ms // 1000).decode().rstrip("=")
+        return self._signer.encrypt_at_time(orjson.dumps(_in_order(sold)), sold.issued_ms // 1000).decode().rstrip("=")
 
     def read(self, token: str) -> Sold:
         """What a token says.

@@ -86,12 +86,13 @@ def test_figures_charts_and_reasons_are_shown(client: "redis.Redis", redis_url: 
             await browser.click("details.decision summary")
             await browser.until("document.querySelector('.inside table') !== null")
             rows = await browser.run(
-                "[...document.querySelectorAll('.inside tbody tr')].map((e) => e.innerText.replaceAll('\\n', '').replaceAll('\\t', '|'))"
+                "[...document.querySelectorAll('.inside tbody tr')]"
+                ".map((e) => e.innerText.replaceAll('\\n', '').replaceAll('\\t', '|'))"
             )
             # Shown ones by slot, the others by eCPM. A cpm price is per thousand impressions, as it was bid.
-            assert rows[0].startswith("1|Green tea green|15.00|0.25 cpc|shown won · 0|4.00|20.00|tea|ann")
-            assert rows[1].startswith("2|Loyalty card card|0.0010|0.90 cpm|shown won · 0|2.00|5.00|own|new")
-            assert rows[2].startswith("|Red wine red|12.00||others had a higher eCPM outbid · 102|3.00|10.00|wine|popular")
+            assert rows[0].startswith("1|Green tea green|15.00|0.25 cpc|4.00|20.00|shown won · 0|tea|ann")
+            assert rows[1].startswith("2|Loyalty card card|0.0010|0.90 cpm|2.00|5.00|shown won · 0|own|new")
+            assert rows[2].startswith("|Red wine red|12.00||3.00|10.00|others had a higher eCPM outbid · 102|wine|popular")
             # While it is read, the list stands still.
             client.xadd(KEYS.decisions, decision_fields(decision("newest", now_ms(), slot("n"))))
             await browser.until("document.querySelector('#frozen').textContent.includes('stands still')")

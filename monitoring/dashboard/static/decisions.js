@@ -70,7 +70,7 @@ function inside(made) {
   const currency = market?.currency ?? "";
   const holder = el("table", { id: `of-${made.decision_id}` });
   box.append(el("div", { class: "scroll" }, holder));
-  const head = ["slot#", "offer", `eCPM ${currency}#`, `price ${currency}#`, "why", ...tasks.map((task) => `p(${task}) %#`), "campaign", "found by"];
+  const head = ["slot#", "offer", `eCPM ${currency}#`, `price ${currency}#`, ...tasks.map((task) => `p(${task}) %#`), "why", "campaign", "found by"];
   const rows = order.map((i) => candidateRow(candidates, i, tasks, shown.get(candidates.offer_id[i])));
   const lines = rows.map(({ cells, won }) => el("tr", { class: won ? "won" : null },
     ...cells.map((cell, i) => el("td", { class: head[i].endsWith("#") ? "n" : null }, ...[cell].flat()))));
@@ -89,8 +89,8 @@ function candidateRow(candidates, i, tasks, slot) {
       el("div", { class: "clip", title: `${title(offer)} (${offer})` }, `${title(offer)} `, el("small", {}, offer)),
       amount(candidates.ecpm_micros[i]),
       slot ? [amount(slot.bid_kind === "cpm" ? slot.price_micros * 1000 : slot.price_micros), el("small", {}, ` ${slot.bid_kind}`)] : "",
-      reason(candidates.reason[i]),
       ...tasks.map((task) => number((candidates.probability[task][i] ?? 0) * 100, 2)),
+      reason(candidates.reason[i]),
       slot?.campaign_id ?? market?.campaigns[offer] ?? NONE,
       candidates.source[i],
     ],

@@ -45,7 +45,9 @@ def test_a_decision_comes_back_as_it_was_logged(market: Market) -> None:
 def test_a_candidate_removed_before_ranking_is_worth_nobody_knows_what(market: Market) -> None:
     made = decision("d1", 5_000, slot("i1"))
     nan = float("nan")  # null in JSON
-    unranked = replace(made.candidates, probability={"ctr": [0.04, nan, nan], "cvr": [0.2, nan, nan]}, ecpm_micros=[1e6, nan, nan])
+    unranked = replace(
+        made.candidates, probability={"ctr": [0.04, nan, nan], "cvr": [0.2, nan, nan]}, ecpm_micros=[1e6, nan, nan]
+    )
     _, decisions = log_formats(market)
     table, rejected = decisions.table([entry(decision_fields(replace(made, candidates=unranked)))])
     assert not rejected

@@ -1,9 +1,5 @@
 """Pusher whose release appears all at once. TFX's own copies file by file into the folder that serving watches."""
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +12,7 @@ from tfx.utils import proto_utils
 
 from models import release
 from models.evaluation import EvaluationReport
-
-PARTIAL = ".partial-"  # not a number, so no release to anyone
+from pipelines.push import push
 
 
 class Executor(executor.Executor):
@@ -44,23 +39,3 @@ class AtomicPusher(Pusher):
     """TFX's Pusher with the executor above."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-
-def push(assembled: Path, releases: Path) -> Path:
-    """A sealed release -> `releases/<version>`; the rename fails rather than replace a version that exists."""
-    version = release.Manifest.model_validate_json((assembled / release.MANIFEST).read_bytes()).version
-    with partial_folder(releases, version) as partial:
-        shutil.copytree(assembled, partial)
-        os.rename(partial, releases / str(version))
-    return releases / str(version)
-
-
-@contextmanager
-def partial_folder(releases: Path, version: int) -> Iterator[Path]:
-    """Where to build up a release; gone afterwards, unless it was renamed."""
-    releases.mkdir(parents=True, exist_ok=True)
-    partial = releases / f"{PARTIAL}{version}-{os.getpid()}"
-    try:
-        yield partial
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,168 @@
+"""CTR and CVR under MMoE, split by time, no conversion among the latest rows, and a gate that no model can pass."""
+
+import subprocess
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from models.evaluation import EvaluationReport
+from models.release import MANIFEST, calibrated_column, raw_column
+
+ROWS = 3000
+BRANDS = ("alpha", "beta", "gamma", "delta")
+MARKET = """
+name = "two-tasks"
+currency = "EUR"
+placements = [{ name = "main", count = 2 }]
+features = [
+  { name = "country", source = "shopper", default = "DE", vocabulary = ["DE", "NL"] },
+  { name = "amount", source = "context", dtype = "float", default = 20.0, quantiles = 4, normalize = true },
+  { name = "past_clicks", source = "history", counter = "click", normalize = true },
+  { name = "offer_id", source = "offer", default = "none", hash_buckets = 64 },
+]
+tasks = [
+  { name = "ctr", label = "click" },
+  { name = "cvr", label = "conversion", given = "click" },
+]
+campaigns = [{ id = "c", advertiser = "a", bid_kind = "cpa", bid_micros = 1000000 }]
+offers = [
+  { id = "alpha", campaign = "c", title = "A", landing_url = "https://example.com/a" },
+  { id = "beta", campaign = "c", title = "B", landing_url = "https://example.com/b" },
+  { id = "gamma", campaign = "c", title = "C", landing_url = "https://example.com/c" },
+  { id = "delta", campaign = "c", title = "D", landing_url = "https://example.com/d" },
+]
+[policy]
+id = "two-1"
+priors = { ctr = 0.1, cvr = 0.1 }
+[training]
+split = { kind = "time", by = "time_ms", valid_fraction = 0.1, eval_fraction = 0.2 }
+slices = ["country"]
+gates.ctr = { min_auc = 0.999 }
+[model]
+epochs = 8
+batch_size = 128
+learning_rate = 0.01
+"""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What a run that missed its gate left behind."""
+
+    code: int
+    stdout: str
+    stderr: str
+    out: Path
+    artifacts: Path
+
+
+def write_log(path: Path) -> None:
+    """Everyone clicks alpha, hardly anyone delta; only the first fifth of the time has conversions."""
+    rng = np.random.default_rng(3)
+    offer = rng.integers(0, 4, ROWS)
+    click = (rng.random(ROWS) < np.array([0.6, 0.3, 0.2, 0.05])[offer]).astype(np.int64)
+    early = np.arange(ROWS) < ROWS // 5
+    columns: dict[str, Any] = {
+        "country": rng.choice(["DE", "NL"], ROWS),
+        "amount": rng.lognormal(3, 1, ROWS),
+        "past_clicks": rng.poisson(1, ROWS),
+        "offer_id": np.array(BRANDS)[offer],
+        "click": click,
+        "conversion": click * early * (rng.random(ROWS) < 0.1),
+        "time_ms": 1000 * np.arange(ROWS),
+    }
+    pq.write_table(pa.table(columns), path)
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Refused:
+    folder = tmp_path_factory.mktemp("two-tasks")
+    (folder / "market.toml").write_text(MARKET)
+    write_log(folder / "log.parquet")
+    out = folder / "releases"
+    (out / "17").mkdir(parents=True)
+    command = [sys.executable, "-m", "offerrank", "train", "--market", str(folder / "market.toml"), "--json"]
+    command += ["--data", str(folder / "log.parquet"), "--out", str(out), "--work-dir", str(folder / "work")]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=560)
+    (work,) = (folder / "work").iterdir()
+    return Refused(run.returncode, run.stdout, run.stderr, out, work / "artifacts")
+
+
+@pytest.fixture(scope="module")
+def report(refused: Refused) -> EvaluationReport:
+    (path,) = refused.artifacts.glob("Calibrator/evaluation/*/evaluation.json")
+    return EvaluationReport.model_validate_json(path.read_bytes())
+
+
+def test_a_model_that_misses_a_gate_is_not_silent(refused: Refused, report: EvaluationReport) -> None:
+    assert refused.code != 0
+    value = report.tasks["ctr"].calibrated.auc
+    assert f"AUC of ctr is {value:.4f}, training.gates.ctr.min_auc asks for 0.999" in " ".join(refused.stderr.split())
+    assert "Traceback" not in refused.stderr
+    assert refused.stdout == ""
+
+
+def test_a_model_that_misses_a_gate_is_not_released(refused: Refused) -> None:
+    assert [p.name for p in refused.out.iterdir()] == ["17"]
+
+
+def test_evaluator_withholds_its_blessing_too(refused: Refused) -> None:
+    assert [p.name for p in refused.artifacts.glob("Evaluator/blessing/*/*")] == ["NOT_BLESSED"]
+
+
+def test_both_tasks_are_measured_and_undefined_metrics_are_null(report: EvaluationReport) -> None:
+    ctr, cvr = report.tasks["ctr"], report.tasks["cvr"]
+    assert ctr.rows == 600
+    assert ctr.calibrated.auc is not None
+    assert ctr.calibrated.auc > 0.65
+    assert cvr.rows == ctr.positives
+    assert (cvr.positives, cvr.raw.auc, cvr.calibrated.pcoc) == (0, None, None)
+    assert set(ctr.slices["country"]) == {"DE", "NL"}
+
+
+def test_a_gate_with_too_few_positives_is_skipped_and_says_so(report: EvaluationReport) -> None:
+    skipped = [g for g in report.gates if g.task == "cvr"]
+    assert {g.verdict for g in skipped} == {"skipped"}
+    assert all("0 positives" in g.note for g in skipped)
+
+
+def test_the_model_server_answered_as_the_model_does(refused: Refused) -> None:
+    (log,) = refused.artifacts.glob("ServingCheck/blessing/*/model-server.log")
+    assert "available" in log.read_text()
+
+
+def test_the_network_has_an_output_for_each_task(refused: Refused) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TensorFlow's own imports
+        from models.legacy_keras import tf
+    (manifest,) = refused.artifacts.glob(f"Release/release_model/*/Format-Serving/{MANIFEST}")
+    model = tf.saved_model.load(str(manifest.parents[1]))
+    page = {
+        "country": tf.constant([b"DE"]),
+        "amount": tf.constant([30.0]),
+        "past_clicks": tf.constant([2], tf.int64),
+        "offer_id": tf.constant([b"alpha", b"delta"]),
+    }
+    p = {name: x.numpy() for name, x in model.signatures["serving_default"](**page).items()}
+    assert set(p) == {"ctr", "cvr"}
+    assert all(x.shape == (2,) and x.dtype == np.float32 for x in p.values())
+    assert p["ctr"][0] > 2 * p["ctr"][1]
+    assert np.all(p["cvr"] < 0.2)
+
+
+def test_calibration_of_a_conditional_task_uses_the_rows_that_count(refused: Refused) -> None:
+    (path,) = refused.artifacts.glob("Calibrator/evaluation/*/eval_predictions.parquet")
+    rows = pq.read_table(path)
+    assert rows.num_rows == 600
+    columns = {"country", "amount", "past_clicks", "offer_id", "click", "conversion"}
+    predicted = {column(task) for task in ("ctr", "cvr") for column in (raw_column, calibrated_column)}
+    assert set(rows.column_names) == columns | predicted
+    # Nothing converted in `valid`: calibration lowers the probability, and does not drive it to nothing.
+    assert 0 < rows[calibrated_column("cvr")].to_numpy().mean() < rows[raw_column("cvr")].to_numpy().mean()

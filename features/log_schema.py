@@ -1,7 +1,8 @@
 """Arrow schemas of the archived logs, derived from the market. A row is one stream entry; docs/event-log.md lists the columns.
 
 A field is nullable only where its absence means something: a feature the market did not have yet, an event without a
-position or a value, what a candidate that was removed before ranking would have been worth. `conform` reads parts written under an older market file.
+position or a value, what a candidate that was removed before ranking would have been worth. `conform` reads parts written
+under an older market file.
 """
 
 import numpy as np

@@ -89,7 +89,7 @@ function candidateRow(candidates, i, tasks, slot) {
       el("div", { class: "clip", title: `${title(offer)} (${offer})` }, `${title(offer)} `, el("small", {}, offer)),
       amount(candidates.ecpm_micros[i]),
       slot ? [amount(slot.bid_kind === "cpm" ? slot.price_micros * 1000 : slot.price_micros), el("small", {}, ` ${slot.bid_kind}`)] : "",
-      ...tasks.map((task) => number((candidates.probability[task][i] ?? 0) * 100, 2)),
+      ...tasks.map((task) => points(candidates.probability[task][i], 2)),
       reason(candidates.reason[i]),
       slot?.campaign_id ?? market?.campaigns[offer] ?? NONE,
       candidates.source[i],

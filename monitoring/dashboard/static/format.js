@@ -8,6 +8,11 @@ function number(value, digits = 0) {
   return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
+/** A share in percent, without the sign. */
+function points(share, digits) {
+  return number(share === null || share === undefined ? null : share * 100, digits);
+}
+
 function percent(share, digits = 1) {
   return share === null || share === undefined ? NONE : `${number(share * 100, digits)} %`;
 }

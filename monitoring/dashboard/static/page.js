@@ -62,10 +62,10 @@ function showTiles({ recent, total, currency }) {
   fill("tiles",
     tile("Decisions", number(recent.decisions_per_s, 1), "per s", `${number(total.decisions)} in all`),
     tile("Latency p95", number(recent.p95_ms, 1), "ms", `p50 ${number(recent.p50_ms, 1)} · p99 ${number(recent.p99_ms, 1)} ms`),
-    tile("CTR", number(recent.ctr === null ? null : recent.ctr * 100, 2), "%", `${percent(total.ctr, 2)} in all, ${number(total.clicks)} clicks`),
+    tile("CTR", points(recent.ctr, 2), "%", `${percent(total.ctr, 2)} in all, ${number(total.clicks)} clicks`),
     tile("Revenue per 1,000", amount(recent.revenue_per_1000_micros), currency, `${amount(total.charged_micros)} ${currency} in all`),
-    tile("Fill rate", number(recent.fill_rate === null ? null : recent.fill_rate * 100, 1), "%", `${percent(total.fill_rate)} in all`),
-    tile("Degraded", number(recent.degraded_share === null ? null : recent.degraded_share * 100, 1), "%",
+    tile("Fill rate", points(recent.fill_rate, 1), "%", `${percent(total.fill_rate)} in all`),
+    tile("Degraded", points(recent.degraded_share, 1), "%",
       `${percent(total.degraded_share)} in all`, recent.degraded_share > 0.01));
 }
 
@@ -75,7 +75,7 @@ function showReleases({ releases, currency }) {
       one.release,
       clock(one.first_ms),
       number(one.decisions),
-      [percent(one.ctr, 2), one.ctr_low === null ? "" : `${number(one.ctr_low * 100, 2)} to ${number(one.ctr_high * 100, 2)}`],
+      [percent(one.ctr, 2), one.ctr_low === null ? "" : `${points(one.ctr_low, 2)} to ${points(one.ctr_high, 2)}`],
       percent(one.cvr, 1),
       amount(one.revenue_per_1000_micros),
       percent(one.fill_rate),

@@ -151,6 +151,16 @@ def test_a_feature_the_log_does_not_know_yet_is_null(market: Market) -> None:
     assert table["features"].to_pylist() == [{"country": "NL", "amount": None, "past_clicks": None}]
 
 
+def test_what_a_candidate_removed_before_ranking_was_worth_is_null(market: Market) -> None:
+    _, decisions = log_formats(market)
+    removed = replace(
+        GOOD.candidates, ecpm_micros=[1.0, None, 3.0], probability={"ctr": [0.1, None, 0.1], "cvr": [0.1, None, 0.1]}
+    )
+    table, rejected = decisions.table([entry(decision_fields(replace(GOOD, candidates=removed)))])
+    assert not rejected
+    assert table["candidates"].to_pylist()[0]["ecpm_micros"] == [1.0, None, 3.0]
+
+
 def test_no_entries_make_an_empty_table(market: Market) -> None:
     for log in log_formats(market):
         table, rejected = log.table([])

@@ -18,7 +18,7 @@ class DashboardSettings(BaseSettings):
     """Whose /readyz is shown; none shows no gateway."""
     host: str = "127.0.0.1"
     """The page has no log-in and shows shopper keys: keep it on an address that only operators reach."""
-    port: int = Field(default=8090, ge=0, le=65_535)
+    port: int = Field(default=8081, ge=0, le=65_535)
     page_bucket_s: int = Field(default=5, ge=1, le=3600)
     """Length of a point in the charts."""
     page_window_s: int = Field(default=3600, ge=60)

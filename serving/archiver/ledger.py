@@ -41,12 +41,14 @@ class Reconciliation:
         return tuple(a for a in self.accounts if a.charged_micros != a.spent_micros)
 
 
-def reconcile(client: "redis.Redis", market: Market, log_dir: Path) -> Reconciliation:
+def reconcile(client: "redis.Redis", market: Market, log_dir: Path, since_day: int = 0) -> Reconciliation:
     """Compares the archive plus the part of the stream not yet archived with the budgets, exactly, also while events arrive.
 
     The stream's tail and all budgets are read in one transaction, and settling writes both in one script, so the two
-    sides are of the same instant. Budget hashes that have expired count as nothing spent.
+    sides are of the same instant. A budget hash that has expired counts as nothing spent, hence `since_day`.
 
+    Args:
+      since_day: budget days before it are left out.
     Raises:
       redis.RedisError: Redis cannot be read.
       KeyError, ValueError: the stream's tail holds a malformed entry.
@@ -73,6 +75,7 @@ def reconcile(client: "redis.Redis", market: Market, log_dir: Path) -> Reconcili
         tuple(
             Account(campaign, day, charged[campaign, day], spent_of.get((campaign, day), 0))
             for campaign, day in sorted(charged.keys() | spent_of.keys(), key=lambda account: (account[1], account[0]))
+            if day >= since_day
         )
     )
 

@@ -66,6 +66,7 @@ def test_a_micro_too_many_or_an_account_that_is_gone_is_a_difference(redis_url: 
         client.hincrby(KEYS.budget("tea", 3), "spent", 1)
         client.delete(KEYS.budget("wine", 3))
         result = reconcile(client, market, tmp_path / "log")
+        assert reconcile(client, market, tmp_path / "log", since_day=4).accounts == (Account("wine", 4, 600_000, 600_000),)
         assert result.differences == (Account("tea", 3, 250_000, 250_001), Account("wine", 3, 500_000, 0))
 
 

@@ -90,11 +90,12 @@ def serve(
     host: options.Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of the gateway; the next free one if taken.")] = 8080,
     monitor_port: Annotated[int, typer.Option(min=1, max=65535, help="Of the page; the next free one if taken.")] = 8081,
+    public_url: options.PublicUrl = None,
 ) -> None:
     """Serve a market: Redis, gateway, pacer, archiver, monitor and model server, until Ctrl-C."""
     from offerrank.serve import run
 
-    run(market, release, directory, host, port, monitor_port)
+    run(market, release, directory, host, port, monitor_port, public_url)
 
 
 @app.command()
@@ -137,23 +138,15 @@ def gateway(
     releases: options.Releases = None,
     host: options.Host = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="OFFERRANK_PORT", min=1, max=65535, help="Port to listen on.")] = 8080,
+    public_url: options.PublicUrl = None,
 ) -> None:
     """Answer decisions and events over HTTP. OFFERRANK_SECRET must be set: it signs the URLs."""
     from serving.gateway.server import run
     from serving.gateway.settings import GatewaySettings
 
     _log()
-    run(
-        _settings(
-            GatewaySettings,
-            market=market,
-            redis_url=redis_url,
-            model_server=model_server,
-            releases=releases,
-            host=host,
-            port=port,
-        )
-    )
+    given = {"market": market, "redis_url": redis_url, "model_server": model_server, "releases": releases}
+    run(_settings(GatewaySettings, **given, host=host, port=port, public_url=public_url))
 
 
 @app.command("model-server")
@@ -263,5 +256,6 @@ def _settings(kind: "type[Settings]", **given: Any) -> "Settings":
     except ValidationError as e:
         first = e.errors()[0]
         name = "OFFERRANK_" + "_".join(str(step) for step in first["loc"]).upper()
-        got = "" if first["type"] == "missing" else f", got {first['input']!r}"
+        shown = first["type"] != "missing" and not name.endswith(("SECRET", "KEY"))
+        got = f", got {first['input']!r}" if shown else ""
         raise OfferRankError(f"{name}: {first['msg']}{got}") from None

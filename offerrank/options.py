@@ -18,6 +18,12 @@ ModelServer = Annotated[
 ]
 GatewayUrl = Annotated[str, typer.Option(envvar="OFFERRANK_GATEWAY_URL", help="Where the gateway is reached.")]
 Host = Annotated[str, typer.Option(envvar="OFFERRANK_HOST", help="Address to listen on; 0.0.0.0 for all.")]
+PublicUrl = Annotated[
+    str | None,
+    typer.Option(
+        envvar="OFFERRANK_PUBLIC_URL", help="What impression and click URLs begin with.", show_default="http://HOST:PORT"
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Seed = Annotated[int, typer.Option(min=0, help="Fixes shoppers, purchases and tastes: same seed, same market.")]
 

@@ -16,7 +16,9 @@ from offerrank.stack import MODEL_SERVER_READY_S, Plan, Stack, releases_of
 POLL_S = 0.3
 
 
-def run(market: Path, release: Path | None, run_dir: Path, host: str, port: int, monitor_port: int) -> None:
+def run(
+    market: Path, release: Path | None, run_dir: Path, host: str, port: int, monitor_port: int, public_url: str | None = None
+) -> None:
     """Starts everything, says where it is, and restarts what crashes.
 
     Raises:
@@ -27,7 +29,7 @@ def run(market: Path, release: Path | None, run_dir: Path, host: str, port: int,
     plan = Plan.of(market, run_dir, releases, host, port, monitor_port)
     started_s = time.monotonic()
     with told_to_stop() as stop, Supervisor(plan.run_dir, _say) as supervisor:
-        stack = Stack(plan, supervisor)
+        stack = Stack(plan, supervisor, {"OFFERRANK_PUBLIC_URL": public_url} if public_url else None)
         stack.check_releases()
         stack.start_serving()
         taken = "" if plan.gateway_port == port else f" (port {port} was taken)"

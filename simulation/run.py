@@ -44,8 +44,8 @@ class Simulation:
         self._market = market
         self._seed = seed
         self._per_second = per_second
-        self._shoppers = Shoppers(market, seed)
-        self._world = World(market, self._shoppers)
+        self.shoppers = Shoppers(market, seed)
+        self._world = World(market, self.shoppers)
         self._valuation = Valuation(self._world)
         self._placements = [{"name": p.name, "count": p.count} for p in market.placements]
         self._under_way = 0
@@ -82,7 +82,7 @@ class Simulation:
 
     async def _visit(self, index: int, at_ms: int, start_s: float, day_offset_ms: int) -> None:
         """One purchase, from the request for offers to the last conversion."""
-        purchase = self._shoppers.purchase(index, at_ms, day_offset_ms)
+        purchase = self.shoppers.purchase(index, at_ms, day_offset_ms)
         request = decision_request(purchase, self._placements)
         self._under_way += 1
         try:
@@ -112,7 +112,7 @@ class Simulation:
         return phase
 
     async def _react(self, purchase: Purchase, answer: Answer, phase: Phase) -> None:
-        reaction = self._shoppers.reaction(purchase.index)
+        reaction = self.shoppers.reaction(purchase.index)
         pctr, pcvr = self._world.pctr(purchase), self._world.pcvr(purchase)
         pending: list[asyncio.Task[None]] = []
         left: list[Shown] = []

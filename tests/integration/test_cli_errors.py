@@ -1,0 +1,166 @@
+"""What a user can get wrong on the command line gets one line on standard error and exit code 2, never a traceback."""
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from offerrank.cli import app
+from offerrank.options import seconds
+
+REPOSITORY = Path(__file__).parents[2]
+MARKET = str(REPOSITORY / "examples" / "confirmation" / "market.toml")
+
+
+def offerrank(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("OFFERRANK_")}
+    return subprocess.run(
+        [sys.executable, "-m", "offerrank", *arguments], capture_output=True, text=True, env=clean | environment, timeout=120
+    )
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def without_offers(tmp_path: Path) -> str:
+    return write(tmp_path / "market.toml", Path(MARKET).read_text(encoding="utf-8").partition("[[offers]]")[0])
+
+
+def negative_bid(tmp_path: Path) -> str:
+    text = Path(MARKET).read_text(encoding="utf-8")
+    return write(tmp_path / "market.toml", text.replace("bid_micros = 620_000", "bid_micros = -1"))
+
+
+def wrong_columns(tmp_path: Path) -> str:
+    return write(tmp_path / "log.csv", "x,y\n1,2\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["market", "check", "nowhere.toml"], "nowhere.toml: expected a market.toml file, got 'no such file'"),
+        (["market", "check", without_offers], "offers: expected Field required, got 'nothing'"),
+        (["market", "check", negative_bid], 'campaigns[0 "streamly-trial"].bid_micros'),
+        (["serve", "--market", MARKET, "--release", "nowhere"], "no such folder; `offerrank train --out DIR` makes one"),
+        (["serve", "--market", MARKET, "--release", str(REPOSITORY / "docs")], "expected a release, or a folder of releases"),
+        (["serve", "--market", "nowhere.toml"], "nowhere.toml: expected a market.toml file"),
+        (["gateway", "--market", MARKET], "OFFERRANK_SECRET: Field required"),
+        (["pacer", "--market", "nowhere.toml"], "nowhere.toml: expected a market.toml file"),
+        (["archiver", "--market", "nowhere.toml"], "nowhere.toml: expected a market.toml file"),
+        (
+            ["simulate", "--market", MARKET, "--gateway-url", "http://127.0.0.1:9"],
+            "gateway: does not answer at http://127.0.0.1:9",
+        ),
+        (["retrain", "--market", MARKET, "--log-dir", "nowhere", "--out", "out"], "nowhere"),
+        (["train", "--market", MARKET, "--data", "nowhere.csv", "--out", "out"], "nowhere.csv"),
+        (["train", "--market", MARKET, "--data", wrong_columns, "--out", "out"], "log.csv: expected columns 'country'"),
+    ],
+    ids=lambda value: " ".join(str(getattr(v, "__name__", v)) for v in value[:4]) if isinstance(value, list) else "",
+)
+def test_mistakes_are_one_line_and_exit_code_2(tmp_path: Path, arguments: list[object], said: str) -> None:
+    given = [a(tmp_path) if callable(a) else str(a) for a in arguments]
+    for i, name in enumerate(given):
+        if name == "out" or (given[0] == "serve" and name == "nowhere"):
+            given[i] = str(tmp_path / name)
+    if given[0] == "serve":
+        given += ["--dir", str(tmp_path / "run")]
+    done = offerrank(*given)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("[")]  # training's steps
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("offerrank: ")
+    assert said in lines[0]
+    assert not (tmp_path / "out").exists(), "something half-written"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["gateway"], "Missing option '--market' (env var: 'OFFERRANK_MARKET')"),
+        (["demo", "--minutes", "soon"], "Invalid value for '--minutes'"),
+        (["demo", "--rate", "0"], "Invalid value for '--rate'"),
+        (["retrain", "--market", MARKET, "--out", "out", "--every", "weekly"], "expected a duration such as 90s"),
+        (["serve", "--market", MARKET, "--port", "99999"], "Invalid value for '--port'"),
+        (["fly"], "No such command 'fly'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage_says_what_was_wrong(arguments: list[str], said: str) -> None:
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2
+    assert said in done.output
+    assert "Traceback" not in done.output
+
+
+def test_settings_from_the_environment_are_named_by_their_variable() -> None:
+    done = offerrank("pacer", OFFERRANK_MARKET=MARKET, OFFERRANK_PACER_INTERVAL_S="soon")
+    assert done.returncode == 2
+    assert done.stderr.startswith("offerrank: OFFERRANK_PACER_INTERVAL_S: ")
+    assert "'soon'" in done.stderr
+
+
+def test_a_secret_that_is_refused_is_not_printed() -> None:
+    done = offerrank("gateway", OFFERRANK_MARKET=MARKET, OFFERRANK_SECRET="swordfish")
+    assert done.returncode == 2
+    assert done.stderr.startswith("offerrank: OFFERRANK_SECRET: ")
+    assert "swordfish" not in done.stderr
+
+
+def test_every_option_of_every_command_is_described() -> None:
+    import typer
+
+    def commands(group: object, path: str = "") -> "list[tuple[str, object]]":
+        found = getattr(group, "commands", None)
+        if found is None:
+            return [(path, group)]
+        return [leaf for name, child in found.items() for leaf in commands(child, f"{path} {name}".strip())]
+
+    every = commands(typer.main.get_command(app))
+    assert {name for name, _ in every} == {
+        *("demo", "serve", "train", "retrain", "gateway", "model-server", "pacer", "archiver", "monitor", "simulate", "version"),
+        "market check",
+    }
+    documented = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
+    for name, command in every:
+        assert getattr(command, "help", None), name
+        assert f"offerrank {name}" in documented, f"docs/cli.md does not mention {name}"
+        for option in command.params:  # type: ignore[attr-defined]
+            assert option.help, f"{name}: {option.name} is not described"
+            for flag in option.opts:
+                assert not flag.startswith("--") or f"`{flag}`" in documented, f"docs/cli.md does not mention {flag} of {name}"
+
+
+def test_help_and_version_do_not_load_the_machinery() -> None:
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom offerrank.cli import app\n"
+        "for arguments in (['--help'], ['serve', '--help'], ['version']):\n"
+        "    assert CliRunner().invoke(app, arguments).exit_code == 0\n"
+        "heavy = {'tensorflow', 'tfx', 'numpy', 'fastapi', 'redis', 'pyarrow', 'grpc'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_supervising_does_not_load_tensorflow() -> None:
+    code = (
+        "import sys, offerrank.demo, offerrank.serve, offerrank.simulate, offerrank.training\n"
+        "sys.exit('loaded' if 'tensorflow' in sys.modules else 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_version_is_that_of_the_package() -> None:
+    assert version("offerrank") in offerrank("version").stdout
+
+
+@pytest.mark.parametrize(("given", "expected"), [("90s", 90), ("15m", 900), ("1h", 3600), ("2d", 172_800)])
+def test_durations(given: str, expected: int) -> None:
+    assert seconds(given) == expected

@@ -50,7 +50,8 @@ def print_result(console: Console, result: dict[str, Any]) -> None:
     for task, found in result["metrics"].items():
         for kind in ("raw", "calibrated"):
             m = found[kind]
-            numbers = (f"{m['auc']:.4f}", f"{m['log_loss']:.4f}", f"{m['pcoc']:.3f}")
+            # A metric is None where it is undefined, such as AUC without a positive.
+            numbers = ("-" if m[name] is None else f"{m[name]:.4f}" for name in ("auc", "log_loss", "pcoc"))
             metrics.add_row(task, kind, f"{found['rows']:,}", f"{found['positives']:,}", *numbers)
     console.print(metrics)
     slowest = sorted(result["seconds"].items(), key=lambda step: -step[1])[:5]

@@ -171,7 +171,7 @@ class ModelSpec(_Record):
     """At most; training stops earlier once the validation loss of the first task no longer falls."""
     patience: int = Field(default=2, ge=1)
     """Epochs without a better validation loss before training stops."""
-    tower_epochs: int = Field(default=3, ge=1, le=1000)
+    tower_epochs: int = Field(default=10, ge=1, le=1000)
     """Epochs of the two towers."""
     seed: int = 1
     """Of the initial weights, the shuffling and the split."""

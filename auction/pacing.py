@@ -4,7 +4,6 @@ A plan, not a guard: that spend never passes the budget is the business of the h
 the reasoning, and what the controller does in odd situations.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +52,7 @@ def update(
     Args:
       before: from the last update.
       day: budget day of this reading.
-      traffic_passed: share of that day's traffic that has passed, from `traffic_passed`.
+      traffic_passed: share of that day's traffic that has passed, from `domain.clock.traffic_passed`.
       spent_micros: [C] spend of that day so far.
       budget_micros: [C] daily budgets, > 0; one too large to matter leaves the multiplier at 1.
     Source: Balseiro, Lu and Mirrokni (2020), Dual Mirror Descent for Online Allocation Problems, with the target rate
@@ -69,14 +68,3 @@ def update(
     step = -GAIN * ((spent_micros - spent_before) - rho) / budget_micros
     multiplier = before.multiplier * np.exp(np.clip(step, -MAX_STEP, MAX_STEP))
     return Pacing(day, traffic_passed, spent_micros, np.clip(multiplier, MIN_MULTIPLIER, 1.0))
-
-
-def traffic_passed(day_fraction: float, shape: Sequence[float] = (1.0,)) -> float:
-    """Share of a day's traffic that comes before a point of the day, in [0, 1].
-
-    Args:
-      day_fraction: in [0, 1].
-      shape: K weights >= 0 of K equal parts of the day, such as 24 hours; traffic is even within a part.
-    """
-    cumulative = np.concatenate(([0.0], np.cumsum(shape)))
-    return float(np.interp(day_fraction * len(shape), np.arange(len(shape) + 1), cumulative / cumulative[-1]))

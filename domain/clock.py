@@ -1,6 +1,7 @@
 """Time is UTC. Budgets live in budget days, which a simulated market may shorten."""
 
 import time
+from collections.abc import Sequence
 
 
 def now_ms() -> int:
@@ -17,3 +18,14 @@ def day_fraction(at_ms: int, day_length_s: int) -> float:
     """How much of the current budget day has passed, in [0, 1)."""
     length_ms = day_length_s * 1000
     return (at_ms % length_ms) / length_ms
+
+
+def traffic_passed(at_ms: int, day_length_s: int, shape: Sequence[float] = (1.0,)) -> float:
+    """Share of the budget day's traffic that has come by `at_ms`, in [0, 1]: what share of a budget the plan has spent.
+
+    Args:
+      shape: K weights >= 0 of K equal parts of the day, such as 24 hours; traffic is even within a part.
+    """
+    parts = day_fraction(at_ms, day_length_s) * len(shape)
+    whole = int(parts)
+    return (sum(shape[:whole]) + (parts - whole) * shape[whole]) / sum(shape)

@@ -60,7 +60,7 @@ class Keys:
 
     @property
     def archiver(self) -> str:
-        """Hash the archiver writes when it has flushed: `beat_ms`, `interval_s`, `rejected`, and the last archived id of each log."""
+        """Hash the archiver writes when it has flushed: `beat_ms`, `interval_s`, `rejected`, the last archived id of each log."""
         return f"or:{{{self.market}}}:archiver"
 
     @property

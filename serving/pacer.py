@@ -19,8 +19,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from auction.pacing import MIN_MULTIPLIER, Pacing, traffic_passed, update
-from domain.clock import budget_day, day_fraction, now_ms
+from auction.pacing import MIN_MULTIPLIER, Pacing, update
+from domain.clock import budget_day, now_ms, traffic_passed
 from domain.errors import OfferRankError
 from domain.keys import Keys
 from features.market import Market, load_market
@@ -163,7 +163,7 @@ class Pacer:
         for campaign in self._campaign_ids:
             pipe.hget(self._keys.budget(campaign, day), "spent")
         spent = np.array([int(s or 0) for s in pipe.execute()], dtype=np.int64)
-        return day, traffic_passed(day_fraction(now_ms, self._policy.day_length_s), self._policy.traffic_shape), spent
+        return day, traffic_passed(now_ms, self._policy.day_length_s, self._policy.traffic_shape), spent
 
     def _take_over(self, now_ms: int) -> Pacing:
         """Starts where the last leader left off; campaigns it did not know start at 1, and those that are gone are removed."""

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 
 import redis
 
-from domain.clock import budget_day, day_fraction, now_ms
+from domain.clock import budget_day, day_fraction, now_ms, traffic_passed
 from domain.keys import Keys
-from domain.policy import Policy
 from features.market import Market
 
 log = logging.getLogger("offerrank.dashboard")
@@ -54,14 +53,6 @@ class State:
     first_served_ms: dict[str, int] = field(default_factory=dict)
     """Release -> when a gateway first served it."""
     health: list[Health] = field(default_factory=list)
-
-
-def planned_share(at_ms: int, policy: Policy) -> float:
-    """Share of a day's budget that should be spent by now: the share of the day's traffic passed (`policy.traffic_shape`)."""
-    shape = policy.traffic_shape
-    passed = day_fraction(at_ms, policy.day_length_s) * len(shape)
-    whole = int(passed)
-    return (sum(shape[:whole]) + (passed - whole) * shape[whole]) / sum(shape)
 
 
 class StateReader:
@@ -111,7 +102,7 @@ class StateReader:
 
     def _campaigns(self, at_ms: int) -> list[CampaignState]:
         policy = self._market.policy
-        day, share = budget_day(at_ms, policy.day_length_s), planned_share(at_ms, policy)
+        day, share = budget_day(at_ms, policy.day_length_s), traffic_passed(at_ms, policy.day_length_s, policy.traffic_shape)
         with self._client.pipeline(transaction=False) as reads:
             reads.hgetall(self._keys.pacing)
             for campaign in self._market.campaigns:

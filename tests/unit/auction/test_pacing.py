@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from auction.pacing import MAX_STEP, MIN_MULTIPLIER, Pacing, traffic_passed, update
+from auction.pacing import MAX_STEP, MIN_MULTIPLIER, Pacing, update
+from domain.clock import traffic_passed
 
 BUDGET = 1_000_000_000
 HOURS = tuple(1.0 + 0.8 * np.sin(2 * np.pi * (h - 8) / 24) for h in range(24))
@@ -54,7 +55,8 @@ def simulate(
     pending = [0] * delay
     rows: list[tuple[float, int, float]] = []
     for t in range(updates):
-        before, passed = traffic_passed(t / updates, shape), traffic_passed((t + 1) / updates, shape)
+        # A day of as many seconds as updates; the last millisecond of each still belongs to it.
+        before, passed = (traffic_passed(ms, updates, shape) for ms in (t * 1000, t * 1000 + 999))
         events = demand * BUDGET / price_micros * (passed - before) * state.multiplier[0] ** elasticity
         is_open = not closed[0] <= t / updates < closed[1]
         pending.append(int(rng.poisson(events)) if is_open else 0)
@@ -165,12 +167,6 @@ def test_campaigns_are_paced_each_by_itself() -> None:
     after = update(state, 1, 0.1, np.array([200, 100, 0]), np.array([1000, 1000, 1000]))
     # Planned 10 %: the first spent 20 %, the second 10 %, the third nothing.
     np.testing.assert_allclose(after.multiplier, [0.4 * np.exp(-MAX_STEP), 0.4, 0.4 * np.exp(MAX_STEP)])
-
-
-def test_traffic_passes_by_the_weight_of_the_hours() -> None:
-    assert traffic_passed(0.3) == pytest.approx(0.3)
-    # Quarters of weight 0, 1, 3, 0: nothing by 6:00, a quarter by noon, half of the third quarter's 3 on top by 15:00.
-    assert [traffic_passed(f, (0, 1, 3, 0)) for f in (0, 0.25, 0.5, 0.625, 0.75, 1)] == [0, 0, 0.25, 0.625, 1, 1]
 
 
 def test_bids_that_sell_all_or_nothing_are_paced_around_their_threshold() -> None:

@@ -4,18 +4,14 @@ import tomllib
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from log_entries import MARKET_TOML, decision, decision_fields, event_fields, slot
 
-from auction.pacing import traffic_passed
-from domain.clock import day_fraction
 from domain.outcome import Reason
 from features.market import Market, parse_market
 from monitoring.dashboard import board as limits
 from monitoring.dashboard.board import Board
 from monitoring.dashboard.reasons import MEANING
-from monitoring.dashboard.state import State, planned_share
+from monitoring.dashboard.state import State
 from monitoring.dashboard.summary import percentile, summarise, wilson
 
 T = 1_700_000_000_000  # a multiple of 5 s
@@ -188,19 +184,6 @@ def test_wilson_interval() -> None:
     assert high == pytest.approx(0.17436730, abs=1e-6)
     assert wilson(0, 10)[0] == 0.0
     assert wilson(10, 10)[1] == 1.0
-
-
-@given(
-    st.integers(0, 10**14),
-    st.lists(st.floats(0, 1e6), min_size=1, max_size=24).filter(lambda shape: sum(shape) > 1e-3),
-    st.integers(10, 86_400),
-)
-def test_the_plan_is_the_one_the_pacer_steers_by(at_ms: int, shape: list[float], day_length_s: int) -> None:
-    policy = parse_market(tomllib.loads(MARKET_TOML)).policy.model_copy(
-        update={"traffic_shape": tuple(shape), "day_length_s": day_length_s}
-    )
-    expected = traffic_passed(day_fraction(at_ms, day_length_s), shape)
-    assert planned_share(at_ms, policy) == pytest.approx(expected, abs=1e-9)
 
 
 def test_every_reason_has_words() -> None:

@@ -21,7 +21,10 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT
   local campaign, day, micros = string.match(member, '^(.-)|(%d+)|(%d+)|')
   redis.call('ZREM', KEYS[1], member)
   if campaign then -- what is not a hold is dropped, or every sweep would meet it again
-    redis.call('HINCRBY', ARGV[5] .. campaign .. ':' .. day, 'held', '-' .. micros)
+    local budget = ARGV[5] .. campaign .. ':' .. day
+    if redis.call('EXISTS', budget) == 1 then
+      redis.call('HINCRBY', budget, 'held', '-' .. micros)
+    end
   end
 end
 

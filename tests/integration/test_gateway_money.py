@@ -8,7 +8,16 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from domain.clock import budget_day
 from domain.events import EventStatus, EventType
@@ -28,6 +37,7 @@ KEYS = Keys(MARKET.name)
 DAY_MS = MARKET.policy.day_length_s * 1000
 START_MS = 20_833 * DAY_MS
 TIMEOUT_S = 5.0
+BUDGETED = ("alpha-spring", "gamma-sales", "beta-reach")
 
 
 def limit_of(campaign_id: str) -> int | None:
@@ -123,19 +133,17 @@ class BudgetMachine(RuleBasedStateMachine):
     def expire(self) -> None:
         self.holds = {i: h for i, h in self.holds.items() if h.expires_ms > self.now_ms}
 
+    # Prices are tenths of the budget, so that budgets are often full to the micro.
     @rule(
         target=shown,
-        page=st.lists(
-            st.tuples(st.sampled_from(["alpha-spring", "beta-reach", "gamma-sales"]), st.integers(1, 4_000_000)),
-            min_size=1,
-            max_size=3,
-        ),
+        page=st.lists(st.tuples(st.sampled_from(BUDGETED), st.integers(1, 7)), min_size=1, max_size=3),
         mode=st.sampled_from(["all", "any"]),
     )
     def hold(self, page, mode):
         offers = []
-        for campaign_id, micros in page:
+        for campaign_id, tenths in page:
             self.impressions += 1
+            micros = (limit_of(campaign_id) or 0) * tenths // 10
             offers.append(sold(f"i{self.impressions}", campaign_id, micros, self.now_ms))
         self.expire()
         taken: dict[str, int] = {}
@@ -158,8 +166,11 @@ class BudgetMachine(RuleBasedStateMachine):
         self.impressions += 1
         return sold(f"i{self.impressions}", "house", micros, self.now_ms)
 
-    @rule(one=shown, event=st.sampled_from([EventType.IMPRESSION, EventType.CLICK, EventType.CONVERSION]))
+    @rule(one=shown, event=st.sampled_from([EventType.CLICK, EventType.CONVERSION, EventType.IMPRESSION]))
     def report(self, one, event):
+        self.check_report(one, event)
+
+    def check_report(self, one: Sold, event: EventType) -> None:
         if self.now_ms >= valid_until_ms(event, one, MARKET):
             return  # its token is refused
         status, charged = self.money.report(event, one, self.now_ms)
@@ -201,6 +212,9 @@ class BudgetMachine(RuleBasedStateMachine):
 
     @rule(one=shown)
     def dismiss(self, one):
+        self.check_dismissal(one)
+
+    def check_dismissal(self, one: Sold) -> None:
         if self.now_ms >= valid_until_ms(EventType.DISMISS, one, MARKET):
             return
         status, charged = self.money.report(EventType.DISMISS, one, self.now_ms)
@@ -216,11 +230,27 @@ class BudgetMachine(RuleBasedStateMachine):
         elif self.holds.pop(one.impression_id, None) and status is not EventStatus.RELEASED:
             raise AssertionError("a live hold was not released")
 
+    @precondition(lambda self: self.holds)
+    @rule(
+        which=st.integers(0, 50),
+        steps=st.lists(st.tuples(st.sampled_from(list(EventType)), st.sampled_from([0, 59, 60, 300])), min_size=2, max_size=4),
+    )
+    def journey(self, which, steps):
+        """Several events of one impression that is held: what single rules would seldom do to the same one."""
+        one = list(self.holds.values())[which % len(self.holds)].sold
+        for event, seconds in steps:
+            self.now_ms += seconds * 1000
+            if event is EventType.DISMISS:
+                self.check_dismissal(one)
+            else:
+                self.check_report(one, event)
+
     @rule(one=consumes(shown))
     def forget(self, one):
         """The shopper closes the page without a word."""
 
-    @rule(seconds=st.integers(1, 700))
+    # Just before and at the ends of holds: 60 s, and 600 s after a click.
+    @rule(seconds=st.sampled_from([1, 30, 59, 60, 300, 600]))
     def wait(self, seconds):
         self.now_ms += seconds * 1000
 
@@ -263,7 +293,7 @@ def test_budgets_hold_under_any_sequence(redis_url):
     BudgetMachine.url = redis_url
     run_state_machine_as_test(
         BudgetMachine,
-        settings=settings(max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)),
+        settings=settings(max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)),
     )
 
 

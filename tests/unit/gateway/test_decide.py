@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from domain.errors import ContractError, DependencyTimeout, Unavailable
+from retrieval.index import build_index
 
 
 def offers(answer, placement=0):
@@ -165,6 +166,46 @@ def test_a_model_that_answers_nonsense_does_not_rank(gateway, wrong):
     gateway.serve_release()
     gateway.model.outputs = lambda _, inputs: {t: np.full(len(inputs["category"]), wrong, np.float32) for t in ("ctr", "cvr")}
     assert gateway.decide()["degraded"] == ["ranker"]
+
+
+@pytest.fixture
+def large(build_gateway, market):
+    """A catalogue larger than what may be ranked, and a release whose index puts gamma-trip and delta-game nearest."""
+    gateway = build_gateway(market.model_copy(update={"policy": market.policy.model_copy(update={"max_candidates": 3})}))
+    ids = [o.id for o in market.offers]
+    embeddings = np.tile(np.array([[0.0, 1.0]], np.float32), (len(ids), 1))
+    embeddings[[ids.index("gamma-trip"), ids.index("delta-game")]] = [1.0, 0.0]
+    at_priors = gateway.model.outputs
+    gateway.model.outputs = lambda signature, inputs: (
+        {"embedding": np.array([[1.0, 0.0]], np.float32)} if signature == "query" else at_priors(signature, inputs)
+    )
+    gateway.serve_release(index=build_index(ids, embeddings))
+    return gateway
+
+
+def sources(answer):
+    return {c["offer_id"]: c["source"] for c in answer["explain"]["candidates"]}
+
+
+def test_a_large_catalogue_is_searched_by_the_shoppers_embedding(large):
+    answer = large.decide(explain=True)
+    assert [signature for signature, *_ in large.model.asked] == ["query", "serving_default"]
+    assert large.model.asked[0][2].keys() == {"country", "visits", "amount", "past_clicks"}
+    found = sources(answer)
+    assert len(found) == 3
+    assert (found["gamma-trip"], found["delta-game"]) == ("ann", "ann")
+    assert answer["degraded"] == []
+
+
+@pytest.mark.parametrize("embedding", [[[1.0, 0.0, 0.0]], [1.0, 0.0], [[np.nan, 0.0]], None])
+def test_without_an_embedding_the_rules_find_candidates(large, embedding):
+    ranked = large.model.outputs
+    query = {} if embedding is None else {"embedding": np.array(embedding, np.float32)}
+    large.model.outputs = lambda signature, inputs: query if signature == "query" else ranked(signature, inputs)
+    answer = large.decide(explain=True)
+    assert answer["degraded"] == ["retrieval"]
+    assert set(sources(answer).values()) <= {"popular", "new"}
+    assert offers(answer)
 
 
 def test_a_test_request_holds_and_logs_nothing(gateway):

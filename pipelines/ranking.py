@@ -109,6 +109,8 @@ def eval_config(market: Market, rows: Ingested) -> tfma.EvalConfig:
     Every task has one threshold that always holds: TFMA blesses nothing without any.
     """
     several = len(market.tasks) > 1
+    # Hardly two rows share a float: each would become a slice of its own.
+    sliced = [f.name for f in market.features if f.name in market.training.slices and f.dtype != "float"]
     model = tfma.ModelSpec(signature_name="examples", model_type="tf_generic")
     if several:
         model.label_keys.update({t.name: t.label for t in market.tasks})
@@ -117,7 +119,7 @@ def eval_config(market: Market, rows: Ingested) -> tfma.EvalConfig:
         model.label_key = market.tasks[0].label
     config = tfma.EvalConfig(
         model_specs=[model],
-        slicing_specs=[tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[name]) for name in market.training.slices)],
+        slicing_specs=[tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[name]) for name in sliced)],
         options=tfma.Options(include_default_metrics={"value": False}),
     )
     for t in market.tasks:

@@ -1,5 +1,7 @@
 """Trains on this machine: reads a log, runs the pipeline with TFX's LocalDagRunner, says what came of it."""
 
+import logging
+import os
 import shutil
 import signal
 import tempfile
@@ -23,6 +25,8 @@ from pipelines.progress import Listener, StepFinished, StepStarted, listening, t
 COMPONENTS = 12
 STEPS = 2 + COMPONENTS  # reading the log and importing TFX come first
 LOG = "train.log"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +83,10 @@ def train(
     market = load_market(market_path)
     if not market.offer_features or not market.request_features:
         raise InvalidMarket("features", "at least one with source offer and one with another source, to train", "none")
+    _require_writable(out)
     with ExitStack() as stack:
         work = stack.enter_context(_workplace(work_dir))
+        shutil.copy(market_path, work / "market.toml")
         listener = progress or stack.enter_context(console_listener())
         stack.enter_context(listening(listener))
         stack.enter_context(_sigterm_unwinds())
@@ -90,15 +96,27 @@ def train(
             rows = ingest(market, data, work / "rows")
         with _step("import TFX", 2, seconds):
             run = _import_pipeline()
-        shutil.copy(market_path, work / "market.toml")
         try:
             with component_times(first=3, of=STEPS) as components:
                 run(market, rows, out.absolute(), work)
-        except OfferRankError:
-            raise
         except Exception as e:
-            raise ContractError(f"training failed: {type(e).__name__}: {str(e).strip()[:500]}; see {work / LOG}") from e
+            if isinstance(e, OfferRankError) and not isinstance(e, ContractError):
+                raise
+            log.exception("training failed")
+            what = str(e) if isinstance(e, ContractError) else f"{type(e).__name__}: {str(e).strip()[:500]}"
+            raise ContractError(f"training failed: {what}; see {work / LOG}") from e
         return _result(out.absolute(), work, rows, seconds | components)
+
+
+def _require_writable(out: Path) -> None:
+    """Minutes before it is written to.
+
+    Raises:
+      ContractError: `out` is no folder, or none can be made there.
+    """
+    nearest = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise ContractError(f"{out}: expected a folder that can be written to; {nearest} is not")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 from tfx.components.example_gen.base_example_gen_executor import BaseExampleGenExecutor
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
@@ -37,4 +38,4 @@ def _as_lists(column: pa.Array) -> pa.Array:
     """[a, b] -> [[a], [b]]: tf.Example holds lists only."""
     if pa.types.is_string(column.type):
         column = column.cast(pa.binary())
-    return pa.ListArray.from_arrays(pa.array(range(len(column) + 1), pa.int32()), column)
+    return pa.ListArray.from_arrays(pa.array(np.arange(len(column) + 1, dtype=np.int32)), column)

@@ -1,5 +1,6 @@
 """Loads the release in a model server and asks it, as serving will: a release that does not answer alike is not pushed."""
 
+import logging
 import socket
 import subprocess
 import sys
@@ -31,6 +32,8 @@ TOLERANCE = 1e-5
 START_TIMEOUT_S = 120.0
 CALL_TIMEOUT_S = 30.0
 AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE
+
+log = logging.getLogger(__name__)
 
 Predictions = dict[str, NDArray[np.float32]]
 
@@ -92,7 +95,7 @@ class Server:
 
     address: str
     process: "subprocess.Popen[bytes]"
-    log: Path
+    output: Path
 
     def await_available(self) -> None:
         """Returns once a version answers.
@@ -113,21 +116,21 @@ class Server:
                 if any(v.state == AVAILABLE for v in found):
                     return
                 time.sleep(0.1)
-        lines = self.log.read_text(errors="replace").strip().splitlines()
-        last = lines[-1] if lines else "it said nothing"
-        raise ContractError(f"serving check: the model server did not load the release: {last}; see {self.log}")
+        said = self.output.read_text(errors="replace").strip() or "it said nothing"
+        log.error("the model server said:\n%s", said)
+        raise ContractError(f"serving check: the model server did not load the release: {said.splitlines()[-1]}")
 
 
 @contextmanager
-def model_server(base: Path, log: Path) -> Iterator[Server]:
+def model_server(base: Path, output: Path) -> Iterator[Server]:
     """A model server over `base` as a child process, started and not yet awaited; ended on leaving."""
     port = free_port()
     command = [sys.executable, "-m", "serving.model_server", "--model-base-path", str(base), "--model-name", MODEL_NAME]
     command += ["--port", str(port), "--rest-port", str(free_port())]
-    with log.open("wb") as out:
+    with output.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
     try:
-        yield Server(f"127.0.0.1:{port}", process, log)
+        yield Server(f"127.0.0.1:{port}", process, output)
     finally:
         process.terminate()
         try:

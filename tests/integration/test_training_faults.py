@@ -59,6 +59,14 @@ def test_bad_data_gets_one_clear_message_and_exit_code_2(case: str, tmp_path: Pa
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+def test_a_releases_folder_that_cannot_be_is_refused_at_once(tmp_path: Path, environment: dict[str, str]) -> None:
+    (tmp_path / "file").write_text("in the way")
+    run = subprocess.run(command(COUPONS, tmp_path / "file" / "out"), capture_output=True, text=True, env=environment)
+    assert run.returncode != 0
+    assert "expected a folder that can be written to" in run.stderr
+    assert "import TFX" not in run.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_ended_early_leaves_nothing(number: signal.Signals, tmp_path: Path, environment: dict[str, str]) -> None:
     log = tmp_path / "stderr"

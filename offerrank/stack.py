@@ -191,9 +191,10 @@ def releases_of(given: Path, run_dir: Path) -> Path:
     if given.name.isdigit() and versions(given.parent):
         only = run_dir / "releases"
         only.mkdir(parents=True, exist_ok=True)
-        link = only / given.name
-        if not link.exists():
-            link.symlink_to(given)
+        for old in only.iterdir():
+            if old.is_symlink():
+                old.unlink()
+        (only / given.name).symlink_to(given)
         return only
     found = sorted(p.name for p in given.iterdir())[:8]
     raise ContractError(

@@ -128,7 +128,7 @@ class Shoppers:
         return np.asarray(scores / scores.sum(axis=1, keepdims=True))
 
 
-def arrivals_ms(seed: int, per_second: float, day_length_s: int, day_offset_ms: int = 0, swing: float = 0.4) -> Iterator[float]:
+def arrivals_ms(seed: int, per_second: float, day_length_s: int, day_offset_ms: int = 0, swing: float = 0.25) -> Iterator[float]:
     """Times of a Poisson process whose rate follows the day, in ms after the start, without end.
 
         rate(t) = per_second * (1 - swing * cos(2 pi t / day)),  lowest at midnight, highest at noon

@@ -71,8 +71,8 @@ def test_arrivals_follow_the_day_and_keep_the_mean_rate() -> None:
     in_day = times % 100
     noon = ((in_day > 40) & (in_day < 60)).sum()
     midnight = ((in_day < 10) | (in_day > 90)).sum()
-    # The rate is 10 (1 - 0.4 cos x): over the fifth of the day around its turn, cos averages 5 sin(pi / 5) / pi = 0.935.
-    assert noon / midnight == pytest.approx((1 + 0.4 * 0.935) / (1 - 0.4 * 0.935), rel=0.08)
+    # The rate is 10 (1 - 0.25 cos x): over the fifth of the day around its turn, cos averages 5 sin(pi / 5) / pi = 0.935.
+    assert noon / midnight == pytest.approx((1 + 0.25 * 0.935) / (1 - 0.25 * 0.935), rel=0.08)
 
 
 def test_arrivals_are_fixed_by_the_seed() -> None:

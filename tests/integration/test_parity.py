@@ -14,6 +14,7 @@ import pytest
 from features.market import Market, load_market
 from models.release import EVAL_PREDICTIONS, calibrated_column
 from serving.embedded_redis import free_port
+from tests.integration.conftest import TrainedRelease
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MARKET = REPOSITORY / "examples/coupons/market.toml"
@@ -21,10 +22,10 @@ ROWS = 600
 
 
 @pytest.fixture(scope="module")
-def gateway(coupon_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def gateway(coupon_release: TrainedRelease, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """URL and operator key of what the documented `offerrank serve` command starts."""
     run_dir = tmp_path_factory.mktemp("serve")
-    command = [sys.executable, "-m", "offerrank", "serve", "--market", str(MARKET), "--release", str(coupon_release.parent)]
+    command = [sys.executable, "-m", "offerrank", "serve", "--market", str(MARKET), "--release", str(coupon_release.releases)]
     command += ["--dir", str(run_dir), "--port", str(free_port()), "--monitor-port", str(free_port())]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as serve:
         assert serve.stdout is not None
@@ -44,10 +45,10 @@ def gateway(coupon_release: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         assert serve.returncode == 0, rest
 
 
-def test_the_api_predicts_what_the_evaluation_did(gateway: tuple[str, str], coupon_release: Path) -> None:
+def test_the_api_predicts_what_the_evaluation_did(gateway: tuple[str, str], coupon_release: TrainedRelease) -> None:
     url, operator_key = gateway
     market = load_market(MARKET)
-    rows = pq.read_table(coupon_release / EVAL_PREDICTIONS).slice(0, ROWS).to_pylist()
+    rows = pq.read_table(coupon_release.path / EVAL_PREDICTIONS).slice(0, ROWS).to_pylist()
     assert len(rows) == ROWS
     worst = 0.0
     with httpx.Client(base_url=url, headers={"authorization": f"Bearer {operator_key}"}, timeout=10) as http:
@@ -55,7 +56,7 @@ def test_the_api_predicts_what_the_evaluation_did(gateway: tuple[str, str], coup
             answer = http.post("/v1/decisions", json=_request(market, row))
             assert answer.status_code == 200, answer.text
             body = answer.json()
-            assert body["release"] == coupon_release.name
+            assert body["release"] == str(coupon_release.version)
             assert body["degraded"] == []
             served = {c["offer_id"]: c["probability"]["ctr"] for c in body["explain"]["candidates"]}
             worst = max(worst, abs(served[_offer_of(market, row)] - row[calibrated_column("ctr")]))

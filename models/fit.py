@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from features.market import Market
 from features.spec import ModelSpec
 from models.legacy_keras import keras, tf
-from models.losses import task_weights, unit_mean
+from models.losses import task_weights
 from models.preprocessing import Encoding
 from models.progress import FitProgress, Report
 from models.ranker import Ranker
@@ -43,10 +43,10 @@ def fit_ranker(market: Market, encoding: Encoding, train: Rows, valid: Rows, rep
     held_out = (
         valid.inputs,
         np.stack([valid.labels[t.label] for t in market.tasks], axis=1),
-        unit_mean(task_weights(market.tasks, valid.labels)),
+        task_weights(market.tasks, valid.labels),
     )
     ranker.fit(
-        _batches((train.inputs, labels, unit_mean(weights)), spec, shuffle=True),
+        _batches((train.inputs, labels, weights), spec, shuffle=True),
         validation_data=_batches(held_out, spec, shuffle=False),
         epochs=spec.epochs,
         verbose=0,

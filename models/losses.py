@@ -21,16 +21,12 @@ def weighted_log_loss(labels: Any, logits: Any, weights: Any) -> Any:
 
         L_t = sum_i w_it BCE(y_it, z_it) / N
 
-    Divided by all N rows, not by those that count: a batch with one click then weighs that click as any other batch would.
+    Divided by all N rows, not by those that count: a batch with one click then weighs that click as any other batch would,
+    and with weights of 0 and 1 the sum over tasks is the negative log likelihood of all labels of a row. A task that counts
+    for few rows must not be scaled up to the others: with some hundred clicks its noise would drown the first task.
 
     Args:
-      labels, logits, weights: [N, T]; weights are scaled to mean 1 per task.
+      labels, logits, weights: [N, T].
     """
     losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
     return tf.reduce_mean(weights * losses, axis=0)
-
-
-def unit_mean(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Weights [N, T] scaled so that each task's mean is 1; a task without rows keeps zeros."""
-    mean = weights.mean(axis=0)
-    return (weights / np.where(mean > 0, mean, 1)).astype(np.float32)

@@ -34,7 +34,7 @@ from simulation.run import Simulation
 
 MARKET = Path(__file__).parents[1] / "examples" / "confirmation" / "market.toml"
 TICK_S = 0.25
-TRAINING_NICE = 15
+TRAINING_NICE = 5
 ARCHIVE_EVERY_S = 5.0
 KEPT_RUNS = 2
 

@@ -145,7 +145,7 @@ class Supervisor:
         child = self._children.pop(name, None)
         process = child.process if child else self._jobs.pop(name, None)
         if process is not None:
-            self._end(process)
+            self._end(name, process)
 
     def close(self) -> None:
         """Ends everything, the youngest first, and the guardian once nothing is left to guard."""
@@ -175,13 +175,13 @@ class Supervisor:
             for line in words:
                 self.say(f"  {child.service.name} | {line}")
 
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
+    def _end(self, name: str, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is None:
             _signal(process, signal.SIGTERM)
             try:
                 process.wait(self.grace_s)
             except subprocess.TimeoutExpired:
-                self.say(f"process {process.pid} did not end in {self.grace_s:.0f} s; killing it")
+                self.say(f"{name} did not end in {self.grace_s:.0f} s; killing it")
         self._forget(process)
 
     def _forget(self, process: subprocess.Popen[bytes]) -> None:

@@ -21,9 +21,7 @@ def start(tmp_path: Path, *arguments: str) -> "subprocess.Popen[str]":
 def quick_market(tmp_path: Path) -> Path:
     """The demo's market, content with fewer rows and with one budget so small that it must run out."""
     text = (REPOSITORY / "examples" / "confirmation" / "market.toml").read_text(encoding="utf-8")
-    text = text.replace(
-        "daily_budget_micros = 120_000_000", "daily_budget_micros = 3_000_000"
-    )
+    text = text.replace("daily_budget_micros = 120_000_000", "daily_budget_micros = 3_000_000")
     path = tmp_path / "market.toml"
     path.write_text(text, encoding="utf-8")
     return path

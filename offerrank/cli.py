@@ -122,12 +122,23 @@ def retrain(
     every: Annotated[
         str | None, typer.Option(help="Again and again, such as 1h or 15m; once if absent.", show_default=False)
     ] = None,
+    delay: Annotated[
+        str | None,
+        typer.Option(help="Wait before the first time, such as 60s, and load TensorFlow meanwhile.", show_default=False),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Train on what the gateway logged: joins the archive into examples, then trains."""
     from offerrank.training import retrain as run
 
-    run(market, log_dir, out, every_s=options.seconds(every) if every else None, as_json=json)
+    run(
+        market,
+        log_dir,
+        out,
+        every_s=options.seconds(every) if every else None,
+        delay_s=options.seconds(delay) if delay else 0,
+        as_json=json,
+    )
 
 
 @app.command()

@@ -35,6 +35,9 @@ from simulation.run import Simulation
 MARKET = Path(__file__).parents[1] / "examples" / "confirmation" / "market.toml"
 TICK_S = 0.25
 TRAINING_NICE = 5
+LOADING_S = 50.0
+SETTLED_S = 10.0
+AGAIN_S = 60.0
 ARCHIVE_EVERY_S = 5.0
 KEPT_RUNS = 2
 
@@ -96,7 +99,6 @@ class Demo:
         )
         self._training: subprocess.Popen[bytes] | None = None
         self._train_at_s = self._started_s + settings.train_after_s
-        self._trainings = 0
         self._shown: set[str] = set()
 
     async def run(self) -> None:
@@ -162,34 +164,35 @@ class Demo:
         self._view.update(self._status)
 
     def _train(self) -> None:
+        """Starts a training early enough to have TensorFlow loaded when it is due, and follows it to its end."""
         now_s = time.monotonic()
+        wait_s = self._train_at_s - now_s
         if self._training is None:
-            if now_s < self._train_at_s:
-                if not self._trainings:
-                    self._status.pipeline = Pipeline(
-                        f"starts in {self._train_at_s - now_s:.0f} s, once there are clicks to learn from"
-                    )
-                return
-            self._trainings += 1
-            self._training_s = now_s
-            self._view.say(f"training starts on {self._simulation.tally.clicks:,} clicks, in the background")
-            arguments = ["retrain", "--market", str(self._stack.plan.market), "--log-dir", str(self._stack.plan.log_dir)]
-            arguments += ["--out", str(self._stack.plan.releases)]
-            self._training = self._stack.supervisor.job("training", arguments, self._stack.environment, nice=TRAINING_NICE)
-        log = self._stack.plan.run_dir / "logs" / "training.log"
-        code = self._training.poll()
-        if code is None:
-            self._status.pipeline = progress_in(log)
+            self._status.pipeline = Pipeline(f"starts in {max(wait_s, 0):.0f} s, to learn from the clicks until then")
+            if wait_s <= LOADING_S and now_s >= self._started_s + SETTLED_S:
+                self._training = self._start_training(round(wait_s))
             return
-        took = f"{now_s - self._training_s:.0f} s"
+        log = self._stack.plan.run_dir / "logs" / "training.log"
+        if (code := self._training.poll()) is None:
+            if wait_s <= 0 and self._once(f"training {self._train_at_s}", True):
+                self._view.say(f"training starts on {self._simulation.tally.clicks:,} clicks, in the background")
+            self._status.pipeline = progress_in(log) if wait_s <= 0 else Pipeline(f"loads TensorFlow, starts in {wait_s:.0f} s")
+            return
         if code == 0:
-            self._view.say(f"training is done after {took}: the release was blessed, the model server loads it")
+            self._view.say(f"training is done after {-wait_s:.0f} s: the release was blessed, the model server loads it")
         else:
             last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-            self._view.say(f"training brought no release after {took} (log: {log}): {last[0]}")
+            self._view.say(f"training brought no release (log: {log}): {last[0]}")
         self._training = None
-        self._train_at_s = now_s + self._settings.retrain_every_s
-        self._status.pipeline = Pipeline(f"done; again in {self._settings.retrain_every_s:.0f} s")
+        self._train_at_s = now_s + (self._settings.retrain_every_s if code == 0 else AGAIN_S)
+
+    def _start_training(self, delay_s: int) -> subprocess.Popen[bytes]:
+        plan = self._stack.plan
+        arguments = ["retrain", "--market", str(plan.market), "--log-dir", str(plan.log_dir), "--out", str(plan.releases)]
+        if delay_s > 0:
+            arguments += ["--delay", f"{delay_s}s"]
+        (plan.run_dir / "logs" / "training.log").unlink(missing_ok=True)
+        return self._stack.supervisor.job("training", arguments, self._stack.environment, nice=TRAINING_NICE)
 
     def _announce(self) -> None:
         """Says once what is new: the page, the first answer, each release."""

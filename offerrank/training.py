@@ -61,7 +61,7 @@ def print_result(console: Console, result: dict[str, Any]) -> None:
     console.print(f"release {result['release']}", highlight=False, soft_wrap=True)
 
 
-def retrain(market_path: Path, log_dir: Path, out: Path, every_s: int | None, as_json: bool) -> None:
+def retrain(market_path: Path, log_dir: Path, out: Path, every_s: int | None, delay_s: int, as_json: bool) -> None:
     """Joins the archive into examples and trains on them; once, or again and again until told to stop.
 
     On a schedule a failed turn is said and the next one tried; of a single turn errors are raised as in `train`.
@@ -76,6 +76,8 @@ def retrain(market_path: Path, log_dir: Path, out: Path, every_s: int | None, as
             _say(f"{report.rows:,} impressions, {report.clicks:,} clicks and {report.conversions:,} conversions to learn from")
             train(market_path, rows, out, as_json)
 
+    if delay_s:
+        _load_while_waiting(delay_s)
     if every_s is None:
         turn()
         return
@@ -87,6 +89,16 @@ def retrain(market_path: Path, log_dir: Path, out: Path, every_s: int | None, as
             except OfferRankError as e:
                 _say(f"no release this time: {e}")
             stop.wait(max(every_s - (time.monotonic() - started_s), 1.0))
+
+
+def _load_while_waiting(delay_s: int) -> None:
+    """TensorFlow takes its time to load; the log fills meanwhile."""
+    from pipelines.run_local import import_pipeline
+
+    start_s = time.monotonic() + delay_s
+    _say("loading TensorFlow while the log fills")
+    import_pipeline()
+    time.sleep(max(start_s - time.monotonic(), 0))
 
 
 def progress_in(log: Path) -> Pipeline:

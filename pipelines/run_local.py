@@ -95,7 +95,7 @@ def train(
         with _step("read", 1, seconds):
             rows = ingest(market, data, work / "rows")
         with _step("import TFX", 2, seconds):
-            run = _import_pipeline()
+            run = import_pipeline()
         try:
             with component_times(first=3, of=STEPS) as components:
                 run(market, rows, out.absolute(), work)
@@ -171,8 +171,8 @@ def _step(name: str, number: int, seconds: dict[str, float]) -> Iterator[None]:
     tell(StepFinished(name, seconds[name]))
 
 
-def _import_pipeline() -> Callable[[Market, Ingested, Path, Path], None]:
-    """TensorFlow and TFX, 10 to 20 s: only once the data has been found good."""
+def import_pipeline() -> Callable[[Market, Ingested, Path, Path], None]:
+    """TensorFlow and TFX, 10 to 20 s: only once the data has been found good, or ahead of time while data is still to come."""
     from google.protobuf import text_format
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 

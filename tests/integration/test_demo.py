@@ -40,7 +40,7 @@ def left_behind(run: Path) -> list[str]:
 @pytest.mark.timeout(900)
 def test_the_loop_closes_and_the_model_pays(tmp_path: Path) -> None:
     summary_file = tmp_path / "summary.json"
-    arguments = ("--market", str(quick_market(tmp_path)), "--json", str(summary_file), "--rate", "30", "--train-after", "50")
+    arguments = ("--market", str(quick_market(tmp_path)), "--json", str(summary_file), "--train-after", "60")
     with start(tmp_path, *arguments) as demo:
         assert demo.stdout is not None
         said: list[str] = []
@@ -74,7 +74,7 @@ def test_the_loop_closes_and_the_model_pays(tmp_path: Path) -> None:
     assert summary["releases"][0] == "cold-start"
     assert len(summary["releases"]) == 2
     # By the truth, which has hardly any noise: pages ranked by the model are worth much more, and no more than the best.
-    assert before["expected_ctr"] * 1.15 < after["expected_ctr"] <= best["ctr"]
+    assert before["expected_ctr"] * 1.05 < after["expected_ctr"] <= best["ctr"]
     assert before["expected_revenue_per_request_micros"] * 1.5 < after["expected_revenue_per_request_micros"]
     assert after["expected_revenue_per_request_micros"] <= best["revenue_per_request_micros"]
     # And as it happened.

@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import redis
+
 from domain.errors import Unavailable
 
 
@@ -68,11 +70,12 @@ class EmbeddedRedis:
         raise Unavailable("redis", f"redis-server did not start on port {self.port}; see {log}")
 
     def _answers(self) -> bool:
+        """Whether our server has its data: on a port that was taken meanwhile, somebody else's would answer."""
+        assert self.process is not None
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=0.2) as s:
-                s.sendall(b"PING\r\n")
-                return s.recv(16).startswith(b"+PONG")
-        except OSError:
+            with redis.Redis(port=self.port, socket_timeout=0.5) as client:
+                return bool(client.info("server")["process_id"] == self.process.pid and client.ping())
+        except redis.RedisError:  # not there yet, or still loading
             return False
 
     def stop(self, timeout_s: float = 5.0) -> None:

@@ -77,8 +77,8 @@ def test_the_loop_closes_and_the_model_pays(tmp_path: Path) -> None:
     assert before["expected_ctr"] * 1.05 < after["expected_ctr"] <= best["ctr"]
     assert before["expected_revenue_per_request_micros"] * 1.5 < after["expected_revenue_per_request_micros"]
     assert after["expected_revenue_per_request_micros"] <= best["revenue_per_request_micros"]
-    # And as it happened.
-    assert after["ctr"] > before["ctr"]
+    # And as it happened: conversions are rare, but the difference is large.
+    assert after["revenue_per_request_micros"] > before["revenue_per_request_micros"]
     # The small budget ran dry, to the last price that fitted, and not a micro further.
     small = [d for d in summary["campaigns"] if d["campaign"] == "pixelforge-pass"]
     assert all(d["spent_micros"] <= 3_000_000 for d in small)

@@ -75,9 +75,10 @@ def measure(market_path: Path, releases: Path, market: Market, rate: float, seco
             with subprocess.Popen(command, stdout=subprocess.PIPE) as generator:
                 assert generator.stdout is not None
                 generator.stdout.readline()
-                busy = _cpu_s(supervisor)
+                busy, machine = _cpu_s(supervisor), _machine_s()
                 load = Load(**orjson.loads(generator.stdout.readline()))
                 busy = {name: (used - busy[name]) / load.seconds for name, used in _cpu_s(supervisor).items()}
+                others = (_machine_s() - machine) / load.seconds - sum(busy.values()) - load.cpu_share
                 memory = _memory_mb(supervisor)
                 stages = _stages(stack, market, round(rate * seconds))
                 most = orjson.loads(generator.stdout.readline())
@@ -102,7 +103,8 @@ def measure(market_path: Path, releases: Path, market: Market, rate: float, seco
         "p50_to_predict_p50": round(float(p50) / predict_p50, 2),
         "stages": stages,
         "memory_mb": memory,
-        "cpu_share": {name: round(share, 3) for name, share in busy.items()} | {"load generator": round(load.cpu_share, 3)},
+        "cpu_share": {name: round(share, 3) for name, share in busy.items()}
+        | {"load generator": round(load.cpu_share, 3), "everything else": round(max(others, 0.0), 3)},
         "maximum_decisions_per_s": round(len(most["latency_ms"]) / most["seconds"], 1) if most else None,
         "offers": len(market.offers),
         "candidates": CANDIDATES,
@@ -131,7 +133,8 @@ def report(console: Console, numbers: dict[str, Any]) -> None:
     table.add_section()
     for name, used in numbers["memory_mb"].items():
         table.add_row(f"memory {name}", f"{used:.0f} MB", f"{numbers['cpu_share'].get(name, 0):.0%} of a core")
-    table.add_row("load generator", "", f"{numbers['cpu_share']['load generator']:.0%} of a core")
+    for name in ("load generator", "everything else"):
+        table.add_row(name, "", f"{numbers['cpu_share'][name]:.0%} of a core")
     console.print(table)
 
 
@@ -155,6 +158,12 @@ def _bodies(market: Market) -> list[bytes]:
 
 def _cpu_s(supervisor: Supervisor) -> dict[str, float]:
     return {name: sum(psutil.Process(pid).cpu_times()[:2]) for name, pid in supervisor.pids().items()}
+
+
+def _machine_s() -> float:
+    """CPU seconds that all cores together have worked: tells whether somebody else was busy meanwhile."""
+    times = psutil.cpu_times()
+    return float(times.user + times.system + getattr(times, "nice", 0.0))
 
 
 def _memory_mb(supervisor: Supervisor) -> dict[str, float]:

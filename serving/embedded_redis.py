@@ -56,7 +56,7 @@ class EmbeddedRedis:
         log = self.directory / "redis.log"
         command = [
             *(str(find_redis_server()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)),
-            # Always: with `everysec` Redis holds writes back while an fsync is under way, and kill -9 then loses what it answered.
+            # With `everysec` Redis holds writes back while an fsync is under way, and kill -9 then loses what it answered.
             *("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--logfile", str(log)),
             *("--maxmemory-policy", "noeviction"),
         ]

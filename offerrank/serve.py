@@ -10,8 +10,8 @@ import typer
 
 from models.release import versions
 from offerrank.processes import Supervisor
-from offerrank.signals import told_to_stop
 from offerrank.stack import MODEL_SERVER_READY_S, Plan, Stack, releases_of
+from serving.signals import TERMINAL, told_to_stop
 
 POLL_S = 0.3
 
@@ -28,7 +28,7 @@ def run(
     releases = releases_of(release, run_dir) if release else None
     plan = Plan.of(market, run_dir, releases, host, port, monitor_port)
     started_s = time.monotonic()
-    with told_to_stop() as stop, Supervisor(plan.run_dir, _say) as supervisor:
+    with told_to_stop(TERMINAL) as stop, Supervisor(plan.run_dir, _say) as supervisor:
         stack = Stack(plan, supervisor, {"OFFERRANK_PUBLIC_URL": public_url} if public_url else None)
         stack.check_releases()
         stack.start_serving()

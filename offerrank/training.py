@@ -17,7 +17,7 @@ from domain.clock import now_ms
 from domain.errors import OfferRankError
 from features.market import load_market
 from offerrank.demo_view import Pipeline
-from offerrank.signals import told_to_stop
+from serving.signals import TERMINAL, told_to_stop
 
 FIT_LINE_EVERY_S = 2.0
 _STEP = re.compile(r"^\[(\d+)/(\d+)\] (.+)$")
@@ -81,7 +81,7 @@ def retrain(market_path: Path, log_dir: Path, out: Path, every_s: int | None, de
     if every_s is None:
         turn()
         return
-    with told_to_stop() as stop:
+    with told_to_stop(TERMINAL) as stop:
         while not stop.is_set():
             started_s = time.monotonic()
             try:

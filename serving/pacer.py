@@ -5,7 +5,6 @@ suspended, do no harm: sweeping is atomic per hold, and a multiplier written twi
 """
 
 import logging
-import signal
 import sys
 import threading
 import uuid
@@ -25,6 +24,7 @@ from domain.errors import OfferRankError
 from domain.keys import Keys
 from features.market import Market, load_market
 from retrieval.catalogue import UNLIMITED, Catalogue
+from serving.signals import told_to_stop
 
 log = logging.getLogger("offerrank.pacer")
 LUA = Path(__file__).parent / "lua"
@@ -55,11 +55,8 @@ def run(settings: PacerSettings) -> None:
       InvalidMarket: the market file is wrong.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    stop = threading.Event()
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-    pace(settings, stop)
+    with told_to_stop() as stop:
+        pace(settings, stop)
 
 
 def pace(settings: PacerSettings, stop: threading.Event) -> None:

@@ -1,7 +1,6 @@
 """The archiver process: a loop around two streams that outlives Redis and stops when told to."""
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from serving.archiver.files import sole_archiver
 from serving.archiver.rows import log_formats
 from serving.archiver.settings import ArchiverSettings
 from serving.archiver.stream import StreamArchiver
+from serving.signals import told_to_stop
 
 log = logging.getLogger("offerrank.archiver")
 READ_EVERY_S = 1.0  # often and little, so that a flush is no burst of parsing
@@ -29,11 +29,8 @@ def run(settings: ArchiverSettings) -> None:
       ContractError: the folder is taken by another archiver or another market.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    stop = threading.Event()
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-    archive(settings, stop)
+    with told_to_stop() as stop:
+        archive(settings, stop)
 
 
 def archive(settings: ArchiverSettings, stop: threading.Event) -> None:

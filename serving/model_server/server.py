@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
@@ -17,6 +16,7 @@ import uvicorn
 
 from domain.errors import Unavailable
 from serving.model_server.settings import ModelServerSettings
+from serving.signals import told_to_stop
 
 if TYPE_CHECKING:
     from serving.model_server.core import Core
@@ -32,7 +32,7 @@ def run(settings: ModelServerSettings) -> None:
     Raises:
       Unavailable: a port is taken.
     """
-    with _until_signal() as stop:
+    with told_to_stop() as stop:
         if not logging.getLogger().handlers:
             logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
         listener = _bind(settings.host, settings.rest_port)
@@ -49,21 +49,6 @@ def run(settings: ModelServerSettings) -> None:
                 core.stop()
         core.close()
     log.info("ended")
-
-
-@contextmanager
-def _until_signal() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set, from before TensorFlow's import on; the old handlers come back afterwards."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _core(settings: ModelServerSettings) -> "Core":

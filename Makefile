@@ -16,7 +16,8 @@ install: .venv/installed ## build .venv (uv is bootstrapped when it is missing)
 	@$(PYTHON) offerrank/check_python.py
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@command -v uv >/dev/null 2>&1 || test -x .venv/uv/bin/uv || { $(PYTHON) -m venv .venv/uv && .venv/uv/bin/pip install -q uv; }
-	$(UV) pip sync --python $(BIN)/python requirements.lock
+	@# Compiled here once: TensorFlow's imports, of which the demo has several, take half the time.
+	$(UV) pip sync --python $(BIN)/python --compile-bytecode requirements.lock
 	$(UV) pip install --python $(BIN)/python --no-deps -q -e .
 	@touch $@
 

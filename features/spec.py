@@ -46,7 +46,7 @@ class FeatureSpec(_Record):
     quantiles: int | None = Field(default=None, ge=2, le=1000)
     """Cut a number at this many quantiles and embed the bucket."""
     normalize: bool = False
-    """Feed a number to the network with mean 0 and standard deviation 1."""
+    """Feed a number to the network with mean 0 and standard deviation 1, held within the range seen in training."""
     counter: Literal["impression", "click", "conversion"] | None = None
     """For source history: which of the shopper's counters."""
     examples: tuple[Value, ...] = ()

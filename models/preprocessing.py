@@ -98,9 +98,18 @@ def _encode(f: FeatureSpec, x: Any) -> Tensors:
     if f.quantiles:
         columns[f"{f.name}:bucket"] = tft.bucketize(x, f.quantiles)
     if f.normalize:
-        z = tft.scale_to_z_score(tf.cast(x, tf.float32))
-        columns[f"{f.name}:z"] = tf.clip_by_value(z, -MAX_Z, MAX_Z)
+        columns[f"{f.name}:z"] = _normalized(tf.cast(x, tf.float32))
     return columns
+
+
+def _normalized(x: Any) -> Any:
+    """Mean 0, standard deviation 1, within the range seen in training: a network says nothing true beyond it.
+
+    Learned from a morning's log, an hour of the evening would otherwise carry each logit as far away as it likes.
+    """
+    seen = tf.clip_by_value(x, tft.min(x), tft.max(x))
+    z = tf.math.divide_no_nan(seen - tft.mean(x), tf.sqrt(tft.var(x)))
+    return tf.clip_by_value(z, -MAX_Z, MAX_Z)
 
 
 def _table(f: FeatureSpec, vocabulary: tuple[str | int, ...]) -> Callable[[], Any]:

@@ -56,8 +56,10 @@ class EmbeddedRedis:
         log = self.directory / "redis.log"
         command = [
             *(str(find_redis_server()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)),
-            # With `everysec` Redis holds writes back while an fsync is under way, and kill -9 then loses what it answered.
-            *("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--logfile", str(log)),
+            # `no` writes before each answer and leaves the disk to the kernel: kill -9 loses nothing, only a crash of the
+            # machine does. `everysec` holds writes back while an fsync is under way; `always` waits for disks shared with
+            # a training. A deployment takes `always` (docs/deploy.md).
+            *("--appendonly", "yes", "--appendfsync", "no", "--save", "", "--logfile", str(log)),
             *("--maxmemory-policy", "noeviction"),
         ]
         # A session of its own: Ctrl-C reaches the supervisor alone, which ends Redis last.

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,23 +139,43 @@ def test_the_model_server_answered_as_the_model_does(refused: Refused) -> None:
     assert "available" in log.read_text()
 
 
-def test_the_network_has_an_output_for_each_task(refused: Refused) -> None:
+@pytest.fixture(scope="module")
+def predict(refused: Refused) -> Callable[[int], dict[str, Any]]:
+    """Probabilities of alpha and delta for a shopper with this many past clicks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TensorFlow's own imports
         from models.legacy_keras import tf
     (manifest,) = refused.artifacts.glob(f"Release/release_model/*/Format-Serving/{MANIFEST}")
     model = tf.saved_model.load(str(manifest.parents[1]))
-    page = {
-        "country": tf.constant([b"DE"]),
-        "amount": tf.constant([30.0]),
-        "past_clicks": tf.constant([2], tf.int64),
-        "offer_id": tf.constant([b"alpha", b"delta"]),
-    }
-    p = {name: x.numpy() for name, x in model.signatures["serving_default"](**page).items()}
+
+    def ask(past_clicks: int) -> dict[str, Any]:
+        page = {
+            "country": tf.constant([b"DE"]),
+            "amount": tf.constant([30.0]),
+            "past_clicks": tf.constant([past_clicks], tf.int64),
+            "offer_id": tf.constant([b"alpha", b"delta"]),
+        }
+        return {name: x.numpy() for name, x in model.signatures["serving_default"](**page).items()}
+
+    return ask
+
+
+def test_the_network_has_an_output_for_each_task(predict: Callable[[int], dict[str, Any]]) -> None:
+    p = predict(2)
     assert set(p) == {"ctr", "cvr"}
     assert all(x.shape == (2,) and x.dtype == np.float32 for x in p.values())
     assert p["ctr"][0] > 2 * p["ctr"][1]
     assert np.all(p["cvr"] < 0.2)
+
+
+def test_a_number_beyond_those_trained_on_counts_as_the_largest_of_them(
+    refused: Refused, predict: Callable[[int], dict[str, Any]]
+) -> None:
+    log = pq.read_table(refused.out.parent / "log.parquet")
+    trained = log["past_clicks"].to_numpy()[: ROWS * 7 // 10]
+    largest = int(trained.max())
+    np.testing.assert_array_equal(predict(largest)["ctr"], predict(1000)["ctr"])
+    assert np.any(predict(largest)["ctr"] != predict(largest - 1)["ctr"])
 
 
 def test_calibration_of_a_conditional_task_uses_the_rows_that_count(refused: Refused) -> None:

@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from domain.campaign import Campaign, Offer, Value
 from domain.errors import InvalidMarket
 from domain.policy import Policy
-from features.spec import FeatureSpec, ModelSpec, TaskSpec, TrainingSpec
+from features.model_spec import ModelSpec, TaskSpec
+from features.spec import FeatureSpec
+from features.training_spec import TrainingSpec
 
 
 class Placement(BaseModel):

@@ -1,4 +1,4 @@
-"""One record per feature and per task. Schema, preprocessing, request validation, assembly and log columns follow from it."""
+"""One record per feature. Schema, preprocessing, request validation, assembly and log columns follow from it."""
 
 import math
 from typing import Literal, Self
@@ -17,11 +17,13 @@ Source = Literal["shopper", "context", "history", "offer"]
 DType = Literal["string", "int", "float"]
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """Immutable, and strict about unknown keys; the docstrings of fields become docs/market.md."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class FeatureSpec(_Record):
+class FeatureSpec(Record):
     """A feature: what it holds, where it comes from, how the model encodes it.
 
     A string feature is looked up in a `vocabulary` (given, or the N most frequent learned in training) or hashed into
@@ -114,118 +116,3 @@ class FeatureSpec(_Record):
         if not math.isfinite(value) or abs(value) > 3e38:
             raise ValueError(f"must be a finite 32-bit number, got {value!r}")
         return float(value)
-
-
-class TaskSpec(_Record):
-    """A probability to predict: P(label | shown), or P(label | given) where `given` is another label."""
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")
-    """Name of the model's output, such as `ctr`."""
-    label: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
-    """Name of the 0/1 column in training rows; from the event log: `click` or `conversion`."""
-    column: str | None = None
-    """Name in an external training file, where it differs."""
-    given: str | None = None
-    """Label that must be 1 for this task to count, such as `click` for pcvr."""
-
-    @property
-    def log_column(self) -> str:
-        """Column of an external training file."""
-        return self.column or self.label
-
-
-class ModelSpec(_Record):
-    """The network and how it is trained."""
-
-    structure: Literal["stacked", "parallel"] = "stacked"
-    """Deep layers on top of the cross layers, or beside them."""
-    cross_layers: int = Field(default=2, ge=0, le=8)
-    """Depth of DCN-V2's cross network."""
-    projection_dim: int | None = Field(default=None, ge=1)
-    """Rank of the cross layers; none is full rank."""
-    hidden_units: tuple[int, ...] = (64, 32)
-    """Widths of the deep network."""
-    experts: int = Field(default=4, ge=1, le=64)
-    """MMoE experts, where there are two tasks or more."""
-    expert_units: int = Field(default=32, ge=1, le=4096)
-    """Width of an expert."""
-    embedding_dim: int = Field(default=8, ge=1, le=512)
-    """Length of a feature's embedding in the ranker."""
-    tower_dim: int = Field(default=16, ge=2, le=512)
-    """Length of the two-tower embeddings."""
-    tower_temperature: float = Field(default=0.1, gt=0)
-    """Divides the towers' cosine similarities in the softmax."""
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of deep units left out while training."""
-    input_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the embedded input left out while training."""
-    l2: float = Field(default=1e-6, ge=0)
-    """Weight of the layers' squared norm in the loss."""
-    embedding_l2: float = Field(default=0.0, ge=0)
-    """Weight of the squared norm of the embeddings that a row uses."""
-    learning_rate: float = Field(default=2e-3, gt=0)
-    """Adam's."""
-    batch_size: int = Field(default=512, ge=1)
-    """Rows per step."""
-    epochs: int = Field(default=8, ge=1, le=1000)
-    """At most; training stops earlier once the validation loss of the first task no longer falls."""
-    patience: int = Field(default=2, ge=1)
-    """Epochs without a better validation loss before training stops."""
-    tower_epochs: int = Field(default=10, ge=1, le=1000)
-    """Epochs of the two towers."""
-    seed: int = 1
-    """Of the initial weights, the shuffling and the split."""
-
-
-class SplitSpec(_Record):
-    """How rows are divided: `train` fits the weights, `valid` stops training and fits the calibrator, `eval` reports."""
-
-    kind: Literal["random", "hash", "time"] = "random"
-    """random by the seed, hash by a column's value, time by a column's order."""
-    by: str | None = None
-    """Column: hashed for `hash`; ordered for `time`, latest rows to eval."""
-    valid_fraction: float = Field(default=0.1, gt=0, lt=1)
-    """Share of the rows in `valid`."""
-    eval_fraction: float = Field(default=0.2, gt=0, lt=1)
-    """Share of the rows in `eval`."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.valid_fraction + self.eval_fraction >= 0.95:
-            raise ValueError("valid_fraction and eval_fraction must leave at least 5 % of the rows for training")
-        if (self.kind == "random") != (self.by is None):
-            raise ValueError("`by` names the column for kind hash or time, and is absent for random")
-        return self
-
-
-class Gate(_Record):
-    """Least a task's eval metrics must reach for a release to be pushed."""
-
-    min_auc: float = Field(default=0.5, ge=0, le=1)
-    """Area under the ROC curve."""
-    max_log_loss: float | None = Field(default=None, gt=0)
-    """Mean log loss of the calibrated probabilities, in nats."""
-    min_pcoc: float = Field(default=0.8, ge=0)
-    """PCOC is sum p / sum y of the calibrated probabilities."""
-    max_pcoc: float = Field(default=1.25, ge=0)
-    """Upper bound of the same."""
-    min_positives: int = Field(default=100, ge=1)
-    """With fewer positives, or fewer negatives, in `eval` the gate is skipped, and the report says so: PCOC's standard error is
-    about 1 / sqrt(positives)."""
-
-
-class TrainingSpec(_Record):
-    """Everything about a training run that is not the network."""
-
-    split: SplitSpec = SplitSpec()
-    """Which rows train, which calibrate, which report."""
-    gates: dict[str, Gate] = {}
-    """Task -> gate; a task without one takes the defaults."""
-    slices: tuple[str, ...] = ()
-    """Features whose values get their own metrics."""
-    min_rows: int = Field(default=200, ge=10)
-    """Fewer rows than this are refused."""
-    click_window_s: int = Field(default=7 * 86_400, ge=1)
-    """A click counts for an impression this long before it."""
-    conversion_window_s: int = Field(default=30 * 86_400, ge=1)
-    """A conversion counts for a click this long before it."""

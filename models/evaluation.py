@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from features.spec import Gate
+from features.training_spec import Gate
 from models import metrics
 
 MOST_SLICES = 50

@@ -1,14 +1,14 @@
 """Trains the ranker and the two towers on packed rows in memory (4 bytes per row and column)."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.market import Market
-from features.spec import ModelSpec
+from features.model_spec import ModelSpec
 from models.legacy_keras import keras, tf
 from models.losses import task_weights
 from models.preprocessing import Encoding
@@ -21,10 +21,16 @@ REPORT_EVERY_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """inputs: the packed tensors of models.ranker.Inputs; labels: label -> [N] 0 or 1."""
+    """Rows to fit on or to judge by."""
 
     inputs: dict[str, NDArray[Any]]
+    """The packed tensors of models.ranker.Inputs."""
     labels: dict[str, NDArray[np.float32]]
+    """Label -> [N], 0 or 1."""
+    positions: NDArray[np.int32] | None = None
+    """[N], the slot each row was shown in, from 0; none where the log does not tell."""
+    weights: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    """Task -> [N], multiplies the row's loss of that task, such as an importance weight for delayed labels."""
 
     def __len__(self) -> int:
         return len(self.inputs["request_ids"])

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.spec import TaskSpec
+from features.model_spec import TaskSpec
 from models.legacy_keras import tf
 
 

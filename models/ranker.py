@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.spec import ModelSpec
+from features.model_spec import ModelSpec
 from models.legacy_keras import keras, tf, tfrs
 from models.losses import weighted_log_loss
 from models.preprocessing import Encoding, Group

@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from domain.errors import ContractError
 from features.market import Market
-from features.spec import DType, FeatureSpec, Source, TaskSpec
+from features.model_spec import TaskSpec
+from features.spec import DType, FeatureSpec, Source
 from models.calibration import Calibrator
 
 EXTRA = "assets.extra"

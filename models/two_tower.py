@@ -10,7 +10,7 @@ Sources: Yi et al. (2019), Sampling-bias-corrected neural modeling; Covington et
 
 from typing import Any
 
-from features.spec import ModelSpec
+from features.model_spec import ModelSpec
 from models.legacy_keras import keras, tf, tfrs
 from models.preprocessing import Encoding, Group
 from models.ranker import GroupEmbedding, Inputs, dense

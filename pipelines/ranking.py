@@ -15,7 +15,7 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import example_gen_pb2, pusher_pb2, trainer_pb2, transform_pb2
 
 from features.market import Market
-from features.spec import Gate
+from features.training_spec import Gate
 from pipelines.components import parquet_examples
 from pipelines.components.anomaly_check import AnomalyCheck
 from pipelines.components.atomic_pusher import AtomicPusher

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from features.spec import SplitSpec
+from features.training_spec import SplitSpec
 
 SPLITS = ("train", "valid", "eval")
 TRAIN, VALID, EVAL = range(3)

@@ -14,7 +14,8 @@ from tfx.types.standard_artifacts import Examples, Model
 from tfx.utils import path_utils
 
 from features.market import Market, load_market
-from features.spec import Gate, TaskSpec
+from features.model_spec import TaskSpec
+from features.training_spec import Gate
 from models.calibration import Calibrator as Calibration
 from models.calibration import Platt
 from models.evaluation import EvaluationReport, GateResult, TaskEvaluation, check_gate, evaluate_task

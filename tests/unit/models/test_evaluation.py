@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from features.spec import Gate
+from features.training_spec import Gate
 from models.evaluation import EvaluationReport, GateResult, TaskEvaluation, check_gate, evaluate_task
 
 LABELS = np.array([1, 0, 1, 0])

@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from features.spec import SplitSpec
+from features.training_spec import SplitSpec
 from pipelines.splits import EVAL, TRAIN, VALID, RandomSplit, hash_split, time_cuts, time_split
 
 RANDOM = SplitSpec(valid_fraction=0.1, eval_fraction=0.3)

@@ -1,0 +1,61 @@
+"""Which rows train and which judge, and what a model must reach to be released."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from features.spec import Record
+
+
+class SplitSpec(Record):
+    """How rows are divided: `train` fits the weights, `valid` stops training and fits the calibrator, `eval` reports."""
+
+    kind: Literal["random", "hash", "time"] = "random"
+    """random by the seed, hash by a column's value, time by a column's order."""
+    by: str | None = None
+    """Column: hashed for `hash`; ordered for `time`, latest rows to eval."""
+    valid_fraction: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the rows in `valid`."""
+    eval_fraction: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the rows in `eval`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.valid_fraction + self.eval_fraction >= 0.95:
+            raise ValueError("valid_fraction and eval_fraction must leave at least 5 % of the rows for training")
+        if (self.kind == "random") != (self.by is None):
+            raise ValueError("`by` names the column for kind hash or time, and is absent for random")
+        return self
+
+
+class Gate(Record):
+    """Least a task's eval metrics must reach for a release to be pushed."""
+
+    min_auc: float = Field(default=0.5, ge=0, le=1)
+    """Area under the ROC curve."""
+    max_log_loss: float | None = Field(default=None, gt=0)
+    """Mean log loss of the calibrated probabilities, in nats."""
+    min_pcoc: float = Field(default=0.8, ge=0)
+    """PCOC is sum p / sum y of the calibrated probabilities."""
+    max_pcoc: float = Field(default=1.25, ge=0)
+    """Upper bound of the same."""
+    min_positives: int = Field(default=100, ge=1)
+    """With fewer positives, or fewer negatives, in `eval` the gate is skipped, and the report says so: PCOC's standard error is
+    about 1 / sqrt(positives)."""
+
+
+class TrainingSpec(Record):
+    """Everything about a training run that is not the network."""
+
+    split: SplitSpec = SplitSpec()
+    """Which rows train, which calibrate, which report."""
+    gates: dict[str, Gate] = Field(default={})
+    """Task -> gate; a task without one takes the defaults."""
+    slices: tuple[str, ...] = ()
+    """Features whose values get their own metrics."""
+    min_rows: int = Field(default=200, ge=10)
+    """Fewer rows than this are refused."""
+    click_window_s: int = Field(default=7 * 86_400, ge=1)
+    """A click counts for an impression this long before it."""
+    conversion_window_s: int = Field(default=30 * 86_400, ge=1)
+    """A conversion counts for a click this long before it."""

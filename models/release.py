@@ -130,7 +130,7 @@ class Release:
                     f"{where} takes feature {name!r} as {was.source} {was.dtype}, "
                     f"the market says {now.source} {now.dtype}: train again"
                 )
-        tasks = tuple(t.name for t in market.tasks)
+        tasks = tuple(t.name for t in market.served_tasks)
         if self.manifest.tasks != tasks:
             raise ContractError(f"{where} predicts {list(self.manifest.tasks)}, the market asks for {list(tasks)}: train again")
         return self

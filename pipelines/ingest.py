@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from domain.errors import InvalidTrainingData
 from features.market import Market
-from pipelines.columns import ARROW, feature_column, label_column, time_column
+from pipelines.columns import ARROW, feature_column, integer_column, label_column, time_column
 from pipelines.sources import files_of, read
 from pipelines.splits import SPLITS, TRAIN, Codes, RandomSplit, hash_split, time_cuts, time_split
 
@@ -82,14 +82,15 @@ def ingest(market: Market, data: Path, directory: Path) -> Ingested:
 
 
 def arrow_schema(market: Market) -> pa.Schema:
-    """Features by name, labels by label."""
+    """Features by name, labels by label, and what else rows have."""
     fields = [(f.name, ARROW[f.dtype]) for f in market.features]
-    return pa.schema(fields + [(t.label, pa.int64()) for t in market.tasks])
+    return pa.schema(fields + [(name, pa.int64()) for name in (*(t.label for t in market.tasks), *market.row_columns)])
 
 
 def _batches(market: Market, files: list[Path]) -> Iterator[tuple[Path, int, pa.RecordBatch]]:
     """(file, rows of it before this batch, batch)."""
     columns = {f.log_column: None for f in market.features} | {t.log_column: None for t in market.tasks}
+    columns |= dict.fromkeys(market.row_columns)
     if market.training.split.by is not None:
         columns |= {_key_column(market): None}
     for file in files:
@@ -114,6 +115,7 @@ def _checked(
         counts = labels[t.given] == 1 if t.given in labels else np.ones(raw.num_rows, bool)
         labels[t.label] = label_column(columns[t.log_column], counts, partial(_where, file, t.log_column, start))
     arrays += [pa.array(labels[t.label]) for t in market.tasks]
+    arrays += [integer_column(columns[name], partial(_where, file, name, start)) for name in market.row_columns]
     return pa.Table.from_arrays(arrays, schema=schema), labels
 
 

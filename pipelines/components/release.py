@@ -61,7 +61,7 @@ def Release(  # noqa: N802
             market=market.name,
             created_ms=now_ms,
             inputs=release.inputs_of(market),
-            tasks=tuple(t.name for t in market.tasks),
+            tasks=tuple(t.name for t in market.served_tasks),
             embedding_dim=embeddings.shape[1],
             rows={split: int(count) for split, count in (pair.split("=") for pair in rows.split(","))},
             packages={name: installed(name) for name in PACKAGES},

@@ -68,7 +68,7 @@ def _questions(market: Market, folder: Path) -> Iterator[tuple[str, dict[str, Te
     """(name, tensors, expected): logged rows against the evaluation, then one request for all offers against the model itself."""
     logged = pq.read_table(folder / release.EVAL_PREDICTIONS).slice(0, ROWS)
     rows = {f.name: to_tensor(f, logged[f.name].to_pylist()) for f in market.features}
-    offline = {t.name: logged[release.raw_column(t.name)].to_numpy() for t in market.tasks}
+    offline = {t.name: logged[release.raw_column(t.name)].to_numpy() for t in market.served_tasks}
     yield f"{len(logged)} rows of the evaluation", rows, offline
     catalogue = OfferColumns.of(market)
     offers = np.arange(min(len(market.offers), market.policy.max_candidates), dtype=np.int32)

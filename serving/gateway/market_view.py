@@ -1,5 +1,6 @@
 """A market, with everything that is computed from it once and looked up per decision."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,6 +12,8 @@ from domain.campaign import Offer, Value
 from features.assemble import OfferColumns
 from features.market import Market
 from retrieval.catalogue import UNLIMITED, Catalogue
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,13 @@ class MarketView:
 
     @property
     def task_names(self) -> tuple[str, ...]:
-        """P(click | shown) first, then P(conversion | click) where the market has it."""
-        return tuple(t.name for t in self.market.tasks)
+        """What the model is asked for, P(click | shown) first."""
+        return tuple(t.name for t in self.market.served_tasks)
+
+    def click_and_conversion(self, probability: Mapping[str, Floats]) -> tuple[Floats, Floats | None]:
+        """P(click | shown) and P(conversion | click), if the market predicts it: what bids are priced by."""
+        conversion = self.market.conversion_task
+        return probability[self.market.tasks[0].name], probability[conversion.name] if conversion else None
 
     def priors(self, n: int) -> dict[str, NDArray[np.float64]]:
         """Task -> [n] times its prior: what is assumed where no model answers."""
@@ -61,7 +69,5 @@ class MarketView:
     def prior_value(self) -> NDArray[np.float64]:
         """[N] eCPM of every offer at the priors, unpaced."""
         c = self.catalogue
-        p = list(self.priors(len(c)).values())
-        return effective_bids(
-            c.advertiser, c.bid_kind, c.bid_micros, p[0], p[1] if len(p) > 1 else None, np.ones(len(c))
-        ).ecpm_micros
+        pctr, pcvr = self.click_and_conversion(self.priors(len(c)))
+        return effective_bids(c.advertiser, c.bid_kind, c.bid_micros, pctr, pcvr, np.ones(len(c))).ecpm_micros

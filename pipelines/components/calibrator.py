@@ -1,5 +1,6 @@
 """Fits the calibrator on `valid`, measures raw and calibrated probabilities on `eval`."""
 
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from tfx.utils import path_utils
 
 from features.market import Market, load_market
 from features.model_spec import TaskSpec
+from features.slices import slice_values
 from features.training_spec import Gate
 from models.calibration import Calibrator as Calibration
-from models.calibration import Platt
+from models.calibration import TaskCalibration
 from models.evaluation import EvaluationReport, GateResult, TaskEvaluation, check_gate, evaluate_task
 from models.legacy_keras import tf
 from models.release import calibrated_column, raw_column
@@ -51,8 +53,7 @@ def Calibrator(  # noqa: N802
     measured = _predicted(market, rank, examples.uri, "eval")
     calibrator = fit(market, valid)
     out = Path(evaluation.uri)
-    for t in market.tasks:
-        measured[calibrated_column(t.name)] = calibrator.apply(t.name, measured[raw_column(t.name)])
+    calibrate(market, calibrator, measured)
     (out / CALIBRATOR_FILE).write_text(calibrator.model_dump_json(indent=2) + "\n", encoding="utf-8")
     (out / EVALUATION_FILE).write_text(evaluate(market, measured).model_dump_json(indent=2) + "\n", encoding="utf-8")
     schema = arrow_schema(market)
@@ -65,11 +66,20 @@ def Calibrator(  # noqa: N802
 
 def fit(market: Market, valid: Columns) -> Calibration:
     """One calibration per task, over the rows that count."""
+    slices = slice_values(market, market.training.calibration.slices, valid)
     fitted = {}
     for t in market.tasks:
         counts = _counting(t, valid)
-        fitted[t.name] = Platt.fit(valid[t.label][counts], valid[raw_column(t.name)][counts])
+        of_rows = {name: list(compress(values, counts)) for name, values in slices.items()}
+        fitted[t.name] = TaskCalibration.fit(valid[t.label][counts], valid[raw_column(t.name)][counts], of_rows)
     return Calibration(tasks=fitted)
+
+
+def calibrate(market: Market, calibrator: Calibration, columns: Columns) -> None:
+    """Adds the calibrated probabilities to columns that have the raw ones."""
+    slices = slice_values(market, calibrator.slices, columns)
+    for t in market.tasks:
+        columns[calibrated_column(t.name)] = calibrator.apply(t.name, columns[raw_column(t.name)], slices)
 
 
 def evaluate(market: Market, measured: Columns) -> EvaluationReport:

@@ -1,10 +1,15 @@
 """Which curve a task is calibrated by."""
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import NDArray
 
 from models.calibration.curves import Beta, Curve, Isotonic, Platt, Spline
 from models.calibration.logistic import Floats, Labels, Probabilities
 from models.metrics import row_log_loss
+
+Mask = NDArray[np.bool_]
 
 CANDIDATES = (Platt, Beta, Spline, Isotonic)  # simplest first
 FOLDS = 5
@@ -24,18 +29,34 @@ def choose_curve(labels: Labels, p: Probabilities) -> tuple[Curve, dict[str, flo
       than 50 positives or 50 negatives.
     Source: Breiman et al. (1984), Classification and regression trees, section 3.4.3.
     """
-    positives = int(labels.sum())
-    if min(positives, len(labels) - positives) < LEAST:
+    if not enough(labels):
         return Platt.fit(labels, p), {}
-    fold = _folds(labels)
-    losses: dict[type[Platt | Beta | Spline | Isotonic], Floats] = {c: np.empty(len(labels)) for c in CANDIDATES}
-    for held_out in (fold == k for k in range(FOLDS)):
-        for candidate, loss in losses.items():
-            curve = candidate.fit(labels[~held_out], p[~held_out])
-            loss[held_out] = row_log_loss(labels[held_out], curve.apply(p[held_out]))
+    losses = {
+        candidate: out_of_fold(labels, lambda fit, judge, c=candidate: c.fit(labels[fit], p[fit]).apply(p[judge]))  # type: ignore[misc]
+        for candidate in CANDIDATES
+    }
     best = min(losses.values(), key=np.mean)
     chosen = next(c for c, loss in losses.items() if not clearly_worse(loss, best))
     return chosen.fit(labels, p), {c.__name__.lower(): float(loss.mean()) for c, loss in losses.items()}
+
+
+def enough(labels: Labels) -> bool:
+    """Whether rows [R] hold 50 of both labels."""
+    positives = int(labels.sum())
+    return min(positives, len(labels) - positives) >= LEAST
+
+
+def out_of_fold(labels: Labels, predict: Callable[[Mask, Mask], Floats]) -> Floats:
+    """The log loss of each row, [R], as predicted by what was fitted without it.
+
+    Args:
+      labels: [R], 0 or 1.
+      predict: (rows to fit to [R], rows to judge [R]) -> probabilities of the latter.
+    """
+    fold, loss = _folds(labels), np.empty(len(labels))
+    for judge in (fold == k for k in range(FOLDS)):
+        loss[judge] = row_log_loss(labels[judge], predict(~judge, judge))
+    return loss
 
 
 def clearly_worse(loss: Floats, than: Floats) -> bool:

@@ -1,6 +1,5 @@
 """Fits the calibrator on `valid`, measures raw and calibrated probabilities on `eval`."""
 
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,11 @@ from tfx.types.standard_artifacts import Examples, Model
 from tfx.utils import path_utils
 
 from features.market import Market, load_market
-from features.model_spec import TaskSpec
-from features.slices import slice_values
 from features.training_spec import Gate
-from models.calibration import Calibrator as Calibration
-from models.calibration import TaskCalibration
 from models.evaluation import EvaluationReport, GateResult, TaskEvaluation, check_gate, evaluate_task
 from models.legacy_keras import tf
 from models.release import calibrated_column, raw_column
+from pipelines.calibration import calibrated, counting, fit_calibrator
 from pipelines.examples_io import read_split
 from pipelines.ingest import arrow_schema
 
@@ -51,9 +47,9 @@ def Calibrator(  # noqa: N802
     rank = tf.saved_model.load(path_utils.serving_model_path(model.uri)).signatures["serving_default"]
     valid = _predicted(market, rank, examples.uri, "valid")
     measured = _predicted(market, rank, examples.uri, "eval")
-    calibrator = fit(market, valid)
+    calibrator = fit_calibrator(market, valid)
     out = Path(evaluation.uri)
-    calibrate(market, calibrator, measured)
+    measured |= calibrated(market, calibrator, measured)
     (out / CALIBRATOR_FILE).write_text(calibrator.model_dump_json(indent=2) + "\n", encoding="utf-8")
     (out / EVALUATION_FILE).write_text(evaluate(market, measured).model_dump_json(indent=2) + "\n", encoding="utf-8")
     schema = arrow_schema(market)
@@ -64,30 +60,12 @@ def Calibrator(  # noqa: N802
     pq.write_table(pa.table({name: measured[name] for name in schema.names}, schema=schema), out / PREDICTIONS_FILE)
 
 
-def fit(market: Market, valid: Columns) -> Calibration:
-    """One calibration per task, over the rows that count."""
-    slices = slice_values(market, market.training.calibration.slices, valid)
-    fitted = {}
-    for t in market.tasks:
-        counts = _counting(t, valid)
-        of_rows = {name: list(compress(values, counts)) for name, values in slices.items()}
-        fitted[t.name] = TaskCalibration.fit(valid[t.label][counts], valid[raw_column(t.name)][counts], of_rows)
-    return Calibration(tasks=fitted)
-
-
-def calibrate(market: Market, calibrator: Calibration, columns: Columns) -> None:
-    """Adds the calibrated probabilities to columns that have the raw ones."""
-    slices = slice_values(market, calibrator.slices, columns)
-    for t in market.tasks:
-        columns[calibrated_column(t.name)] = calibrator.apply(t.name, columns[raw_column(t.name)], slices)
-
-
 def evaluate(market: Market, measured: Columns) -> EvaluationReport:
     """Metrics and gates of every task."""
     tasks: dict[str, TaskEvaluation] = {}
     gates: list[GateResult] = []
     for t in market.tasks:
-        counts = _counting(t, measured)
+        counts = counting(t, measured)
         tasks[t.name] = evaluate_task(
             measured[t.label][counts],
             measured[raw_column(t.name)][counts].astype(np.float64),
@@ -96,10 +74,6 @@ def evaluate(market: Market, measured: Columns) -> EvaluationReport:
         )
         gates += check_gate(t.name, market.training.gates.get(t.name, Gate()), tasks[t.name])
     return EvaluationReport(tasks=tasks, gates=tuple(gates))
-
-
-def _counting(task: TaskSpec, columns: Columns) -> NDArray[np.bool_]:
-    return columns[task.given] == 1 if task.given else np.ones(len(columns[task.label]), bool)
 
 
 def _predicted(market: Market, rank: Any, examples_uri: str, split: str) -> Columns:

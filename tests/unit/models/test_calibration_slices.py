@@ -124,11 +124,21 @@ def test_slices_are_fitted_over_the_curve_and_the_fit_says_on_what() -> None:
     fitted = TaskCalibration.fit(shifted(), sigmoid(0.5 * Z), {"format": FORMAT})
     assert (fitted.rows, fitted.positives) == (40_000, int(shifted().sum()))
     assert fitted.curve.kind == "platt"
-    assert set(fitted.cv_log_loss) == {"platt", "beta", "spline", "isotonic"}
+    assert fitted.cv_log_loss["sliced"] < fitted.cv_log_loss["platt"] - 0.001
     q = fitted.apply(sigmoid(0.5 * Z), {"format": FORMAT})
     for value in FORMAT_SHIFT:
         here = value == FORMAT
         assert q[here].mean() == pytest.approx(shifted()[here].mean(), rel=0.02)
+
+
+def test_slices_that_do_not_pay_are_left_out() -> None:
+    # 300 values that say nothing, a handful of rows each.
+    labels, noise = drawn(Z[:3000]), np.random.default_rng(9).integers(0, 300, 3000).astype(str)
+    fitted = TaskCalibration.fit(labels, sigmoid(Z[:3000]), {"noise": noise})
+    assert fitted.cv_log_loss["sliced"] > fitted.cv_log_loss["platt"]
+    assert fitted.slices == {}
+    few = TaskCalibration.fit(np.repeat([1, 0], [40, 60]), np.full(100, 0.3), {"format": FORMAT[:100]})
+    assert (few.slices, few.cv_log_loss) == ({}, {})
 
 
 def test_no_rows_change_nothing() -> None:

@@ -14,6 +14,11 @@ from features.model_spec import ModelSpec, TaskSpec
 from features.spec import FeatureSpec
 from features.training_spec import TrainingSpec
 
+OFFER_ID = "offer_id"
+"""Feature that holds the offer's id."""
+CAMPAIGN = "campaign"
+"""Slice of calibration that is no feature: the campaign of the row's offer."""
+
 
 class Placement(BaseModel):
     """A named place on the page."""
@@ -91,6 +96,11 @@ class Market(BaseModel):
         for name in self.training.slices:
             if name not in feature_by_name:
                 raise ValueError(f"training.slices: {name!r} is not a feature")
+        for name in self.training.calibration.slices:
+            of = feature_by_name.get(OFFER_ID if name == CAMPAIGN else name)
+            if of is None or of.dtype == "float" or (name == CAMPAIGN and of.source != "offer"):
+                known = f"a string or int feature, or {CAMPAIGN!r} where there is an offer feature {OFFER_ID!r}"
+                raise ValueError(f"training.calibration.slices: expected {known}, got {name!r}")
         campaigns = {c.id for c in self.campaigns}
         for c in self.campaigns:
             if c.bid_kind == "cpa" and self.conversion_task is None:
@@ -143,7 +153,7 @@ class Market(BaseModel):
 
     def offer_value(self, offer: Offer, feature: FeatureSpec) -> Value:
         """An offer's value of an offer feature; a feature named `offer_id` is the offer's id unless given."""
-        if feature.name == "offer_id" and "offer_id" not in offer.features:
+        if feature.name == OFFER_ID and OFFER_ID not in offer.features:
             return offer.id
         return feature.coerce(offer.features.get(feature.name, feature.default))
 

@@ -44,6 +44,13 @@ class Gate(Record):
     about 1 / sqrt(positives)."""
 
 
+class CalibrationSpec(Record):
+    """How probabilities are corrected on the rows of `valid`; the curve is chosen there by cross-validated log loss."""
+
+    slices: tuple[str, ...] = ()
+    """String or int features whose values get a correction of their own, or `campaign`, which the feature `offer_id` tells."""
+
+
 class TrainingSpec(Record):
     """Everything about a training run that is not the network."""
 
@@ -53,6 +60,8 @@ class TrainingSpec(Record):
     """Task -> gate; a task without one takes the defaults."""
     slices: tuple[str, ...] = ()
     """Features whose values get their own metrics."""
+    calibration: CalibrationSpec = CalibrationSpec()
+    """What corrects the model's probabilities."""
     min_rows: int = Field(default=200, ge=10)
     """Fewer rows than this are refused."""
     click_window_s: int = Field(default=7 * 86_400, ge=1)

@@ -25,6 +25,7 @@ from models.calibration import Calibrator
 EXTRA = "assets.extra"
 MANIFEST = f"{EXTRA}/release.json"
 CALIBRATOR = f"{EXTRA}/calibrator.json"
+RECALIBRATION = f"{EXTRA}/recalibration.json"
 FEATURE_SPEC = f"{EXTRA}/feature_spec.json"
 EVALUATION = f"{EXTRA}/evaluation.json"
 EVAL_PREDICTIONS = f"{EXTRA}/eval_predictions.parquet"
@@ -85,6 +86,8 @@ class Manifest(_Artifact):
     """Rows per split."""
     packages: dict[str, str]
     """Versions of what built it."""
+    recalibrated_from: int | None = None
+    """The trained release whose model this is, with a calibrator fitted since; none for one that was trained."""
     files: dict[str, FileRecord] = {}
     """Relative path -> digest; all files but this one."""
 

@@ -14,13 +14,11 @@ from tfx.types.standard_artifacts import Examples, Model
 from tfx.utils import path_utils
 
 from features.market import Market, load_market
-from features.model_spec import TaskSpec
 from features.training_spec import Gate
-from models.calibration import Calibrator as Calibration
-from models.calibration import Platt
 from models.evaluation import EvaluationReport, GateResult, TaskEvaluation, check_gate, evaluate_task
 from models.legacy_keras import tf
 from models.release import calibrated_column, raw_column
+from pipelines.calibration import calibrated, counting, fit_calibrator
 from pipelines.examples_io import read_split
 from pipelines.ingest import arrow_schema
 
@@ -49,10 +47,9 @@ def Calibrator(  # noqa: N802
     rank = tf.saved_model.load(path_utils.serving_model_path(model.uri)).signatures["serving_default"]
     valid = _predicted(market, rank, examples.uri, "valid")
     measured = _predicted(market, rank, examples.uri, "eval")
-    calibrator = fit(market, valid)
+    calibrator = fit_calibrator(market, valid)
     out = Path(evaluation.uri)
-    for t in market.tasks:
-        measured[calibrated_column(t.name)] = calibrator.apply(t.name, measured[raw_column(t.name)])
+    measured |= calibrated(market, calibrator, measured)
     (out / CALIBRATOR_FILE).write_text(calibrator.model_dump_json(indent=2) + "\n", encoding="utf-8")
     (out / EVALUATION_FILE).write_text(evaluate(market, measured).model_dump_json(indent=2) + "\n", encoding="utf-8")
     schema = arrow_schema(market)
@@ -63,21 +60,12 @@ def Calibrator(  # noqa: N802
     pq.write_table(pa.table({name: measured[name] for name in schema.names}, schema=schema), out / PREDICTIONS_FILE)
 
 
-def fit(market: Market, valid: Columns) -> Calibration:
-    """One calibration per task, over the rows that count."""
-    fitted = {}
-    for t in market.tasks:
-        counts = _counting(t, valid)
-        fitted[t.name] = Platt.fit(valid[t.label][counts], valid[raw_column(t.name)][counts])
-    return Calibration(tasks=fitted)
-
-
 def evaluate(market: Market, measured: Columns) -> EvaluationReport:
     """Metrics and gates of every task."""
     tasks: dict[str, TaskEvaluation] = {}
     gates: list[GateResult] = []
     for t in market.tasks:
-        counts = _counting(t, measured)
+        counts = counting(t, measured)
         tasks[t.name] = evaluate_task(
             measured[t.label][counts],
             measured[raw_column(t.name)][counts].astype(np.float64),
@@ -86,10 +74,6 @@ def evaluate(market: Market, measured: Columns) -> EvaluationReport:
         )
         gates += check_gate(t.name, market.training.gates.get(t.name, Gate()), tasks[t.name])
     return EvaluationReport(tasks=tasks, gates=tuple(gates))
-
-
-def _counting(task: TaskSpec, columns: Columns) -> NDArray[np.bool_]:
-    return columns[task.given] == 1 if task.given else np.ones(len(columns[task.label]), bool)
 
 
 def _predicted(market: Market, rank: Any, examples_uri: str, split: str) -> Columns:

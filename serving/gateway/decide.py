@@ -154,11 +154,13 @@ async def _rank(
     """Calibrated probabilities of the live candidates, task -> [M] in (0, 1)."""
     tensors = assemble(view.market, features, view.columns, live.offer)
     outputs = await model.predict("serving_default", release.version, tensors, timeout_s)
+    calibrator = release.calibrator
+    assert calibrator is not None
+    slices = view.slices(calibrator.slices, features, live.offer)
     probability: Probabilities = {}
     for task in view.task_names:
         raw = outputs.get(task)
         if raw is None or raw.shape != (len(live),) or not ((raw >= 0) & (raw <= 1)).all():
             raise ContractError(f"release {release.version}: expected {len(live)} probabilities of {task}, got {raw}")
-        assert release.calibrator is not None
-        probability[task] = release.calibrator.apply(task, raw)
+        probability[task] = calibrator.apply(task, raw, slices)
     return probability

@@ -79,9 +79,10 @@ class Market(BaseModel):
             if name not in {t.name for t in self.tasks}:
                 raise ValueError(f"training.gates: {name!r} is not a task")
         feature_by_name = {f.name: f for f in self.features}
-        for name in self.training.slices:
-            if name not in feature_by_name:
-                raise ValueError(f"training.slices: {name!r} is not a feature")
+        for key in ("slices", "max_missing"):
+            for name in getattr(self.training, key):
+                if name not in feature_by_name:
+                    raise ValueError(f"training.{key}: {name!r} is not a feature")
         campaigns = {c.id for c in self.campaigns}
         for c in self.campaigns:
             if c.bid_kind == "cpa" and len(self.tasks) < 2:

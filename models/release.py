@@ -24,6 +24,7 @@ from models.calibration import Calibrator
 
 EXTRA = "assets.extra"
 MANIFEST = f"{EXTRA}/release.json"
+REPORT = f"{EXTRA}/report.html"
 CALIBRATOR = f"{EXTRA}/calibrator.json"
 FEATURE_SPEC = f"{EXTRA}/feature_spec.json"
 EVALUATION = f"{EXTRA}/evaluation.json"

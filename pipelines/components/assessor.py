@@ -21,7 +21,6 @@ from models.calibration import Calibrator
 from models.evaluation import (
     DataUsed,
     EvaluationReport,
-    Floats,
     GateResult,
     InService,
     LabelCount,
@@ -32,11 +31,10 @@ from models.evaluation import (
     evaluate_task,
 )
 from models.gates import check_task
-from models.legacy_keras import tf
 from models.release import calibrated_column, raw_column
-from pipelines.components.calibrator import CALIBRATOR_FILE, Columns, FittedCalibration, calibrate, counting, predicted
-from pipelines.examples_io import BATCH_ROWS
+from pipelines.components.calibrator import CALIBRATOR_FILE, FittedCalibration, calibrate
 from pipelines.ingest import arrow_schema
+from pipelines.scoring import Columns, counting, load_ranker, read_columns, score
 
 EVALUATION_FILE = "evaluation.json"
 PREDICTIONS_FILE = "eval_predictions.parquet"
@@ -61,10 +59,10 @@ def Assessor(  # noqa: N802
 ) -> None:
     """`releases` is the folder whose newest version is in service; `data` a `DataUsed` as JSON."""
     market = load_market(Path(market_file))
-    rank = _signature(path_utils.serving_model_path(model.uri))
-    calibrator = Calibrator.model_validate_json((Path(calibration.uri) / CALIBRATOR_FILE).read_bytes())
-    rows = predicted(market, rank, examples.uri, "eval")
-    calibrate(market, calibrator, rows)
+    rank = load_ranker(path_utils.serving_model_path(model.uri))
+    rows = read_columns(market, examples.uri, "eval")
+    rows |= score(market, rank, rows)
+    calibrate(market, Calibrator.model_validate_json((Path(calibration.uri) / CALIBRATOR_FILE).read_bytes()), rows)
     used = DataUsed.model_validate_json(data)
     evaluation = assess(market, rows, used, importances(market, rank, rows), in_service(market, Path(releases), rows))
     out = Path(assessment.uri)
@@ -74,7 +72,8 @@ def Assessor(  # noqa: N802
         schema = schema.append(pa.field(raw_column(t.name), pa.float32()))
     for t in market.tasks:
         schema = schema.append(pa.field(calibrated_column(t.name), pa.float64()))
-    pq.write_table(pa.table({name: rows[name] for name in schema.names}, schema=schema), out / PREDICTIONS_FILE)
+    columns = {name: list(x) if x.ndim > 1 else x for name, x in rows.items()}
+    pq.write_table(pa.table({name: columns[name] for name in schema.names}, schema=schema), out / PREDICTIONS_FILE)
 
 
 def assess(
@@ -103,11 +102,11 @@ def in_service(market: Market, releases: Path, rows: Columns) -> InService | Non
         newest = release.load_release(releases / str(versions[-1])).compatible_with(market)
     except ContractError as e:
         return InService(version=versions[-1], note=f"not compared: {e}")
-    raw = _rank(_signature(str(newest.path)), market, rows)
-    theirs = rows | {raw_column(task): p for task, p in raw.items()}
+    raw = score(market, load_ranker(str(newest.path)), rows)
+    theirs = rows | raw
     calibrate(market, newest.calibrator, theirs)
     tasks: dict[str, Rival] = {}
-    for t in market.tasks:
+    for t in (t for t in market.tasks if raw_column(t.name) in raw):
         counts, column = counting(t, rows), calibrated_column(t.name)
         slices = _slices(market, rows, counts)
         tasks[t.name] = compare(rows[t.label][counts], rows[column][counts], theirs[column][counts], slices)
@@ -123,16 +122,24 @@ def importances(market: Market, rank: Any, rows: Columns) -> dict[str, dict[str,
     chosen = np.sort(rng.permutation(len(rows[market.tasks[0].label]))[:SHUFFLED_ROWS])
     sample = {name: column[chosen] for name, column in rows.items()}
     order = rng.permutation(len(chosen))
-    lost: dict[str, dict[str, float]] = {t.name: {} for t in market.tasks}
+    before = _aucs(market, sample, score(market, rank, sample))
+    lost: dict[str, dict[str, float]] = {task: {} for task in before}
     for f in market.features:
-        shuffled = _rank(rank, market, sample | {f.name: sample[f.name][order]})
-        for t in market.tasks:
-            counts = counting(t, sample)
-            labels = sample[t.label][counts]
-            before, after = metrics.auc(labels, sample[raw_column(t.name)][counts]), metrics.auc(labels, shuffled[t.name][counts])
-            if before is not None and after is not None:
-                lost[t.name][f.name] = before - after
+        after = _aucs(market, sample, score(market, rank, sample | {f.name: sample[f.name][order]}))
+        for task in before:
+            lost[task][f.name] = before[task] - after[task]
     return {task: dict(sorted(by_feature.items(), key=lambda item: -item[1])) for task, by_feature in lost.items()}
+
+
+def _aucs(market: Market, rows: Columns, raw: Columns) -> dict[str, float]:
+    """Task -> AUC over the rows that count, where it is defined."""
+    found = {}
+    for t in (t for t in market.tasks if raw_column(t.name) in raw):
+        counts = counting(t, rows)
+        area = metrics.auc(rows[t.label][counts], raw[raw_column(t.name)][counts])
+        if area is not None:
+            found[t.name] = area
+    return found
 
 
 def _entire(market: Market, task: TaskSpec, rows: Columns) -> Measured:
@@ -154,17 +161,3 @@ def _slices(market: Market, rows: Columns, counts: Any) -> dict[str, Any]:
 
 def _trained_on(data: DataUsed, task: TaskSpec) -> LabelCount:
     return data.splits["train"].tasks[task.name]
-
-
-def _signature(saved_model: str) -> Any:
-    """The function that serving calls."""
-    return tf.saved_model.load(saved_model).signatures["serving_default"]
-
-
-def _rank(rank: Any, market: Market, rows: Columns) -> dict[str, Floats]:
-    """Task -> [N], raw probabilities of rows that `predicted` returned."""
-    batches = []
-    for start in range(0, len(rows[market.tasks[0].label]), BATCH_ROWS):
-        inputs = {f.name: tf.constant(rows[f.name][start : start + BATCH_ROWS]) for f in market.features}
-        batches.append({task: p.numpy() for task, p in rank(**inputs).items()})
-    return {task: np.concatenate([b[task] for b in batches]) for task in batches[0]}

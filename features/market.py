@@ -93,9 +93,10 @@ class Market(BaseModel):
             spec = feature_by_name.get(name)
             if spec is None or spec.source == "offer" or not isinstance(spec.vocabulary, tuple):
                 raise ValueError(f"model.bias.features: {name!r} is not a request feature with a given vocabulary")
-        for name in self.training.slices:
-            if name not in feature_by_name:
-                raise ValueError(f"training.slices: {name!r} is not a feature")
+        for key in ("slices", "max_missing"):
+            for name in getattr(self.training, key):
+                if name not in feature_by_name:
+                    raise ValueError(f"training.{key}: {name!r} is not a feature")
         for name in self.training.calibration.slices:
             of = feature_by_name.get(OFFER_ID if name == CAMPAIGN else name)
             if of is None or of.dtype == "float" or (name == CAMPAIGN and of.source != "offer"):

@@ -16,9 +16,9 @@ from features.spec import FeatureSpec
 from models.legacy_keras import tf
 from models.preprocessing import Encoding
 from models.ranker import Ensemble
+from models.release import EXAMINATION
 from models.two_tower import TwoTower
 
-EXAMINATION = "examination"
 DTYPES = {"string": tf.string, "int": tf.int64, "float": tf.float32}
 
 

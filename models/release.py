@@ -24,6 +24,7 @@ from models.calibration import Calibrator
 
 EXTRA = "assets.extra"
 MANIFEST = f"{EXTRA}/release.json"
+REPORT = f"{EXTRA}/report.html"
 CALIBRATOR = f"{EXTRA}/calibrator.json"
 RECALIBRATION = f"{EXTRA}/recalibration.json"
 FEATURE_SPEC = f"{EXTRA}/feature_spec.json"
@@ -35,6 +36,8 @@ STATISTICS = f"{EXTRA}/statistics/FeatureStats.pb"
 MARKET = f"{EXTRA}/market.toml"
 HISTORY = f"{EXTRA}/history.json"
 WARMUP = f"{EXTRA}/tf_serving_warmup_requests"
+EXAMINATION = "examination"
+"""Output and column: P(seen at the row's position) over that at the first."""
 SAVED_MODEL = "saved_model.pb"
 REQUIRED = (
     *(SAVED_MODEL, CALIBRATOR, FEATURE_SPEC, EVALUATION, EVAL_PREDICTIONS),

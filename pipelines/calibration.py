@@ -11,7 +11,7 @@ from features.market import Market
 from features.model_spec import TaskSpec
 from features.slices import slice_values
 from models.calibration import Calibrator, TaskCalibration
-from models.release import calibrated_column, raw_column
+from models.release import EXAMINATION, calibrated_column, raw_column
 
 Columns = Mapping[str, NDArray[Any]]
 """Features, labels and `raw.<task>` by name, [R] each; text as str."""
@@ -20,6 +20,13 @@ Columns = Mapping[str, NDArray[Any]]
 def counting(task: TaskSpec, columns: Columns) -> NDArray[np.bool_]:
     """[R], whether a row counts for a task."""
     return columns[task.given] == 1 if task.given else np.ones(len(columns[task.label]), bool)
+
+
+def where_shown(market: Market, columns: Columns) -> dict[str, NDArray[Any]]:
+    """Rows with the raw probabilities of being clicked where they were shown: what their labels can be held against."""
+    seen = columns[EXAMINATION]
+    names = [raw_column(t.name) for t in market.tasks if t.given is None]
+    return {**columns, **{name: columns[name] * seen for name in names if name in columns}}
 
 
 def fit_calibrator(market: Market, columns: Columns) -> Calibrator:

@@ -69,6 +69,7 @@ WRONG: list[tuple[str, Change, str, str]] = [
         "market.toml",
         "got 'campaign'",
     ),
+    ("max_missing", lambda m: m.update(training={"max_missing": {"x": 0.1}}), "market.toml", "training.max_missing: 'x'"),
     ("split", lambda m: m.update(training={"split": {"kind": "time"}}), "training.split", "`by` names the column"),
 ]
 

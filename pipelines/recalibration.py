@@ -4,7 +4,6 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,19 +11,17 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from domain.errors import ContractError
-from features.assemble import to_tensor
 from features.market import Market
 from features.model_spec import TaskSpec
 from models import metrics, release
 from models.calibration import Calibrator
 from models.calibration.selection import clearly_worse, enough
-from models.release import Release, calibrated_column, raw_column
-from pipelines.calibration import Columns, calibrated, counting, fit_task
+from models.release import Release, calibrated_column
+from pipelines.calibration import Columns, calibrated, counting, fit_task, where_shown
 from pipelines.examples import join_log
 from pipelines.push import PARTIAL, link, push
 
 JUDGED = 0.2  # of a task's rows, the latest
-BATCH_ROWS = 4096
 
 
 class Comparison(BaseModel):
@@ -119,16 +116,11 @@ def newest_release(releases: Path) -> Release:
 
 
 def predicted(market: Market, trained: Release, rows: pa.Table) -> Columns:
-    """The rows' columns, and the model's own probabilities of them."""
-    from models.legacy_keras import tf  # takes seconds: only once there are rows
+    """The rows' columns, and the model's own probabilities of them where they were shown."""
+    from pipelines.scoring import load_ranker, score  # TensorFlow takes seconds: only once there are rows
 
-    rank = tf.saved_model.load(str(trained.path)).signatures["serving_default"]
     columns = {name: rows[name].to_numpy() for name in rows.column_names}
-    batches: list[dict[str, Any]] = []
-    for start in range(0, len(rows), BATCH_ROWS):
-        batch = rows.slice(start, BATCH_ROWS)
-        batches.append(rank(**{f.name: tf.constant(to_tensor(f, batch[f.name].to_pylist())) for f in market.features}))
-    return columns | {raw_column(t.name): np.concatenate([b[t.name].numpy() for b in batches]) for t in market.tasks}
+    return where_shown(market, columns | score(market, load_ranker(str(trained.path)), columns))
 
 
 def _matures_s(market: Market, task: TaskSpec) -> int:

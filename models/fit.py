@@ -1,6 +1,7 @@
 """Trains the ranker and the two towers on packed rows in memory (4 bytes per row and column)."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,9 @@ from models.ranker import Ranker
 from models.two_tower import TwoTower
 
 REPORT_EVERY_S = 0.2
+
+Start = Callable[[Any], object]
+"""Sets the weights that a network starts from, once it has some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,9 @@ class Rows:
         return len(self.inputs["request_ids"])
 
 
-def fit_ranker(market: Market, encoding: Encoding, train: Rows, valid: Rows, report: Report) -> Ranker:
+def fit_ranker(
+    market: Market, encoding: Encoding, train: Rows, valid: Rows, report: Report, start: Start | None = None
+) -> Ranker:
     """Stops once the first task's validation loss no longer falls, and keeps the weights of its lowest point."""
     spec, names = market.model, tuple(t.name for t in market.tasks)
     keras.utils.set_random_seed(spec.seed)
@@ -45,6 +51,9 @@ def fit_ranker(market: Market, encoding: Encoding, train: Rows, valid: Rows, rep
     base_rates = ((labels * weights).sum(axis=0) + 0.5) / (weights.sum(axis=0) + 1)
     ranker = Ranker(encoding, names, spec, base_rates.astype(np.float64))
     ranker.compile(optimizer=keras.optimizers.Adam(spec.learning_rate), weighted_metrics=[])
+    if start is not None:
+        ranker(_first(train.inputs))
+        start(ranker)
     stop = keras.callbacks.EarlyStopping(f"val_{names[0]}_loss", mode="min", patience=spec.patience, restore_best_weights=True)
     held_out = (
         valid.inputs,
@@ -61,7 +70,7 @@ def fit_ranker(market: Market, encoding: Encoding, train: Rows, valid: Rows, rep
     return ranker
 
 
-def fit_towers(market: Market, encoding: Encoding, train: Rows, report: Report) -> TwoTower:
+def fit_towers(market: Market, encoding: Encoding, train: Rows, report: Report, start: Start | None = None) -> TwoTower:
     """Fits on the rows whose first label is 1."""
     spec = market.model
     keras.utils.set_random_seed(spec.seed)
@@ -73,6 +82,11 @@ def fit_towers(market: Market, encoding: Encoding, train: Rows, report: Report) 
     probability = (count / count.sum())[offer].astype(np.float32)
     towers = TwoTower(encoding, spec)
     towers.compile(optimizer=keras.optimizers.Adam(spec.learning_rate), weighted_metrics=[])
+    if start is not None:
+        one = _first(train.inputs)
+        towers.query(one["request_ids"], one["request_numbers"])
+        towers.offer(one["offer_ids"], one["offer_numbers"])
+        start(towers)
     towers.fit(
         _batches((inputs, offer.astype(np.int64), probability), spec, shuffle=True),
         epochs=spec.tower_epochs,
@@ -80,6 +94,11 @@ def fit_towers(market: Market, encoding: Encoding, train: Rows, report: Report) 
         callbacks=[_Reporter("two towers", int(clicked.sum()), spec.tower_epochs, spec.batch_size, report)],
     )
     return towers
+
+
+def _first(inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """One row, which is enough for a network to make its weights."""
+    return {name: column[:1] for name, column in inputs.items()}
 
 
 def _batches(columns: Any, spec: ModelSpec, *, shuffle: bool) -> Any:

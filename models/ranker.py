@@ -27,6 +27,7 @@ class GroupEmbedding(keras.layers.Layer):
 
     def __init__(self, group: Group, spec: ModelSpec, name: str) -> None:
         super().__init__(name=name)
+        self.group = group
         sizes = [size for _, size in group.ids]
         self._offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32) if sizes else np.zeros(0, np.int32)
         self._width = len(sizes) * spec.embedding_dim

@@ -107,38 +107,48 @@ def train(
     work_dir: Annotated[
         Path | None, typer.Option(help="Keep the pipeline's artifacts, metadata and log here.", show_default="a temporary folder")
     ] = None,
+    beam_runner: options.BeamRunner = None,
+    beam_arg: options.BeamArgs = [],  # noqa: B006
 ) -> None:
     """Train a release: the TFX pipeline from examples to a checked, pushed version."""
     from offerrank.training import train as run
+    from pipelines.beam import beam_args
 
-    run(market, data, out, as_json=json, work_dir=work_dir)
+    run(market, data, out, as_json=json, work_dir=work_dir, beam_args=beam_args(beam_runner, beam_arg))
 
 
 @app.command()
 def retrain(
     market: options.Market,
     out: Annotated[Path, typer.Option(envvar="OFFERRANK_RELEASES", help="Folder of releases; the new one is OUT/VERSION.")],
-    log_dir: options.LogDir = options.LOG_DIR,
+    log_dir: Annotated[
+        Path, typer.Option("--log", "--log-dir", envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")
+    ] = options.LOG_DIR,
     every: Annotated[
         str | None, typer.Option(help="Again and again, such as 1h or 15m; once if absent.", show_default=False)
     ] = None,
+    full_every: Annotated[
+        str, typer.Option(help="Train on the whole log when the last such training is this long ago; 0s for each time.")
+    ] = "24h",
     delay: Annotated[
         str | None,
         typer.Option(help="Wait before the first time, such as 60s, and load TensorFlow meanwhile.", show_default=False),
     ] = None,
     json: options.Json = False,
+    beam_runner: options.BeamRunner = None,
+    beam_arg: options.BeamArgs = [],  # noqa: B006
 ) -> None:
-    """Train on what the gateway logged: joins the archive into examples, then trains."""
+    """Train on what the gateway logged: starts from the newest release, on what is new since; now and then on everything."""
+    from offerrank.training import Schedule
     from offerrank.training import retrain as run
+    from pipelines.beam import beam_args
 
-    run(
-        market,
-        log_dir,
-        out,
+    schedule = Schedule(
         every_s=options.seconds(every) if every else None,
         delay_s=options.seconds(delay) if delay else 0,
-        as_json=json,
+        full_every_s=0 if full_every == "0s" else options.seconds(full_every),
     )
+    run(market, log_dir, out, schedule, as_json=json, beam_args=beam_args(beam_runner, beam_arg))
 
 
 @app.command()

@@ -34,9 +34,9 @@ def Release(  # noqa: N802
     release_model: OutputArtifact[Model],
     market_file: Parameter[str],
     releases: Parameter[str],
-    rows: Parameter[str],
+    origin_file: Parameter[str],
 ) -> None:
-    """Writes a sealed release as the artifact's serving model; `rows` is `split=count` joined by commas."""
+    """Writes a sealed release as the artifact's serving model; `origin_file` holds a `models.release.Origin`."""
     market = load_market(Path(market_file))
     folder = Path(path_utils.serving_model_path(release_model.uri))
     shutil.copytree(path_utils.serving_model_path(model.uri), folder)
@@ -63,7 +63,7 @@ def Release(  # noqa: N802
             inputs=release.inputs_of(market),
             tasks=tuple(t.name for t in market.tasks),
             embedding_dim=embeddings.shape[1],
-            rows={split: int(count) for split, count in (pair.split("=") for pair in rows.split(","))},
+            **release.Origin.model_validate_json(Path(origin_file).read_bytes()).model_dump(),
             packages={name: installed(name) for name in PACKAGES},
         ),
     )

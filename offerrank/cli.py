@@ -39,6 +39,8 @@ app = typer.Typer(
 )
 market_app = typer.Typer(help="Look at market files.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(market_app, name="market")
+pipeline_app = typer.Typer(help="Give the training pipeline to an orchestrator.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(pipeline_app, name="pipeline")
 
 
 @app.command()
@@ -247,6 +249,32 @@ def check(path: Annotated[Path, typer.Argument(help="The market.toml to check.",
     typer.echo(f"  daily budgets of {format_micros(budget, market.currency)} in all")
     typer.echo(f"  {len(market.request_features)} request and {len(market.offer_features)} offer features")
     typer.echo(f"  tasks {', '.join(t.name for t in market.tasks)}; policy {market.policy.id}")
+
+
+@pipeline_app.command("compile")
+def compile_pipeline(
+    market: options.Market,
+    out: Annotated[Path, typer.Option(help="The job, as .yaml or .json.")],
+    to: Annotated[str, typer.Option(help="What will run it: kubeflow, which includes Vertex AI.")] = "kubeflow",
+    log_dir: Annotated[Path, typer.Option("--log", help="Root of the Parquet archive.")] = Path("/var/lib/offerrank/log"),
+    releases: Annotated[Path, typer.Option(help="Folder of releases.")] = Path("/var/lib/offerrank/releases"),
+    work_dir: Annotated[Path, typer.Option(help="Rows and artifacts of one run at a time.")] = Path("/var/lib/offerrank/work"),
+    image: Annotated[str | None, typer.Option(help="Image of every component.", show_default="offerrank:VERSION")] = None,
+    beam_runner: options.BeamRunner = None,
+    beam_arg: options.BeamArgs = [],  # noqa: B006
+) -> None:
+    """Write a full training on the log as a job. All paths are those that its containers see."""
+    from importlib.metadata import version as installed
+
+    from pipelines.beam import beam_args
+
+    if to != "kubeflow":
+        raise typer.BadParameter(f"expected kubeflow, got {to!r}", param_hint="--to")
+    arguments = beam_args(beam_runner, beam_arg)
+    from pipelines.orchestration import compile_for_kubeflow, log_pipeline
+
+    pipeline = log_pipeline(market, log_dir, releases, work_dir, arguments)
+    compile_for_kubeflow(pipeline, image or f"offerrank:{installed('offerrank')}", out)
 
 
 @app.command()

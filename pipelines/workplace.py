@@ -48,6 +48,13 @@ class Workplace:
         """A TransformGraph."""
         return self.path / "transform"
 
+    def clear(self) -> None:
+        """Removes what an earlier `lay_out` left, where a pipeline has the same folder for each run."""
+        shutil.rmtree(self.rows, ignore_errors=True)
+        for path in (self.market, self.origin, self.schema):
+            path.unlink(missing_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+
     def lay_out(self, market_path: Path, data: Path, through_ms: int | None = None, previous: Release | None = None) -> Ingested:
         """Checks and splits the rows, and notes where they come from; TensorFlow-free for CSV and Parquet.
 

@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.types.artifact import Artifact
-from tfx.types.standard_artifacts import Examples, Model
+from tfx.types.standard_artifacts import Examples, Model, ModelEvaluation
 from tfx.utils import path_utils
 
 from features.market import Market, load_market
@@ -31,20 +30,14 @@ PREDICTIONS_FILE = "eval_predictions.parquet"
 Columns = dict[str, NDArray[Any]]
 
 
-class CalibratedEvaluation(Artifact):
-    """calibrator.json, evaluation.json and eval_predictions.parquet."""
-
-    TYPE_NAME = "CalibratedEvaluation"
-
-
 @component
 def Calibrator(  # noqa: N802
     model: InputArtifact[Model],
     examples: InputArtifact[Examples],
-    evaluation: OutputArtifact[CalibratedEvaluation],
+    evaluation: OutputArtifact[ModelEvaluation],
     market_file: Parameter[str],
 ) -> None:
-    """The held-out half of training, which the weights have not seen."""
+    """The held-out half of training, which the weights have not seen: the three files above go to `evaluation`."""
     market = load_market(Path(market_file))
     rank = tf.saved_model.load(path_utils.serving_model_path(model.uri)).signatures["serving_default"]
     valid = _predicted(market, rank, examples.uri, "valid")

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.types.standard_artifacts import ExampleStatistics, Model
+from tfx.types.standard_artifacts import ExampleStatistics, Model, ModelEvaluation
 from tfx.utils import path_utils
 
 from features.assemble import OfferColumns, Tensor, assemble, request_tensors
 from features.market import Market, load_market
 from models import release
 from models.legacy_keras import tf
-from pipelines.components.calibrator import CALIBRATOR_FILE, EVALUATION_FILE, PREDICTIONS_FILE, CalibratedEvaluation
+from pipelines.components.calibrator import CALIBRATOR_FILE, EVALUATION_FILE, PREDICTIONS_FILE
 from retrieval.index import build_index
 
 MODEL_NAME = "ranker"
@@ -29,7 +29,7 @@ PACKAGES = ("tfx", "tensorflow", "tf-keras", "tensorflow-recommenders", "offerra
 @component
 def Release(  # noqa: N802
     model: InputArtifact[Model],
-    evaluation: InputArtifact[CalibratedEvaluation],
+    evaluation: InputArtifact[ModelEvaluation],
     statistics: InputArtifact[ExampleStatistics],
     release_model: OutputArtifact[Model],
     market_file: Parameter[str],

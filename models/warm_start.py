@@ -66,8 +66,8 @@ def carry_over(model: Any, weights: Weights, tables: Sequence[tuple[Group, NDArr
     for name, weight in _named(model).items():
         value = weights.get(name)
         rows = sources.get(id(weight))
-        if value is not None and rows is not None and len(rows):
-            value = value[rows] if len(value) > rows.max() else None
+        if value is not None and rows is not None and len(rows) and len(value) == rows.max() + 1:
+            value = value[rows]
         if value is not None and value.shape == tuple(weight.shape):
             weight.assign(value)
             taken.append(name)

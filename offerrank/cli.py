@@ -264,6 +264,7 @@ def compile_pipeline(
     beam_arg: options.BeamArgs = [],  # noqa: B006
 ) -> None:
     """Write a full training on the log as a job. All paths are those that its containers see."""
+    import warnings
     from importlib.metadata import version as installed
 
     from pipelines.beam import beam_args
@@ -271,9 +272,11 @@ def compile_pipeline(
     if to != "kubeflow":
         raise typer.BadParameter(f"expected kubeflow, got {to!r}", param_hint="--to")
     arguments = beam_args(beam_runner, beam_arg)
-    from pipelines.orchestration import compile_for_kubeflow, log_pipeline
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TFX's own imports
+        from pipelines.orchestration import compile_for_kubeflow, log_pipeline
 
-    pipeline = log_pipeline(market, log_dir, releases, work_dir, arguments)
+    pipeline = log_pipeline(market.absolute(), log_dir, releases, work_dir, arguments)
     compile_for_kubeflow(pipeline, image or f"offerrank:{installed('offerrank')}", out)
 
 

@@ -44,6 +44,6 @@ def compile_for_kubeflow(pipeline: Pipeline, image: str, file: Path) -> dict[str
 
     if file.suffix not in (".json", ".yaml", ".yml"):
         raise OfferRankError(f"--out: expected a file that ends in .json, .yaml or .yml, got {str(file)!r}")
-    config = KubeflowV2DagRunnerConfig(default_image=image)
+    config = KubeflowV2DagRunnerConfig(default_image=image, use_pipeline_spec_2_1=True)
     job: dict[str, Any] = KubeflowV2DagRunner(config, str(file.absolute().parent), file.name).run(pipeline)
     return job

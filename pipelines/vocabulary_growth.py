@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import tensorflow_transform as tft
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tensorflow_transform import annotations_pb2
 
 from features.log_schema import contiguous
 from features.market import Market
@@ -41,7 +40,7 @@ def grow_vocabularies(market: Market, transform: Path, rows: Path, grown: Path) 
             with file.open("a", encoding="utf-8", newline="\n") as lines:
                 lines.writelines(f"{entry}\n" for entry in new)
             gained[f.name] = len(new)
-    _forget_sizes(grown / tft.TFTransformOutput.TRANSFORMED_METADATA_DIR / "schema.pbtxt", gained)
+    _forget_sizes(grown / tft.TFTransformOutput.TRANSFORMED_METADATA_DIR / "schema.pbtxt")
     return gained
 
 
@@ -58,14 +57,10 @@ def new_entries(column: pa.ChunkedArray, known: list[str]) -> list[str]:
     return [entry for _, entry in sorted(new)]
 
 
-def _forget_sizes(path: Path, gained: dict[str, int]) -> None:
-    """Transform notes each vocabulary's size in its schema; without the note it counts the lines."""
+def _forget_sizes(path: Path) -> None:
+    """Some builds of Transform note each vocabulary's size in the schema; without the note they count the lines."""
     schema = text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
-    kept = []
-    for note in schema.annotation.extra_metadata:
-        size = annotations_pb2.VocabularyMetadata()
-        if not (note.Unpack(size) and size.file_name in gained):
-            kept.append(note)
+    kept = [note for note in schema.annotation.extra_metadata if not note.type_url.endswith("VocabularyMetadata")]
     del schema.annotation.extra_metadata[:]
     schema.annotation.extra_metadata.extend(kept)
     path.write_text(text_format.MessageToString(schema), encoding="utf-8")

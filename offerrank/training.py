@@ -114,9 +114,9 @@ def retrain(
         with tempfile.TemporaryDirectory(prefix="offerrank-") as folder:
             rows = Path(folder) / "rows.parquet"
             previous, why = release_to_continue(market, out, now_ms(), schedule.full_every_s)
-            _say(f"{'incremental' if previous else 'full'} training: {why}")
             since_ms = (previous.manifest.trained_through_ms or 0) + 1 if previous else 0
             report = write_training_rows(market, log_dir, now_ms(), rows, since_ms)
+            _say(f"{'incremental' if previous else 'full'} training: {why}")
             _say(f"{report.rows:,} impressions, {report.clicks:,} clicks and {report.conversions:,} conversions to learn from")
             train(market_path, rows, out, as_json, through_ms=report.newest_ms, previous=previous, beam_args=beam_args)
 

@@ -1,6 +1,7 @@
 """Trains the ranker and the two towers on packed rows in memory (4 bytes per row and column)."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,9 @@ from models.two_tower import TwoTower
 REPORT_EVERY_S = 0.2
 MEMBER_SEED = 10_000  # keeps the seeds of members apart
 
+Start = Callable[[Any], object]
+"""Sets the weights that a network starts from, once it has some."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -38,27 +42,31 @@ class Rows:
         return len(self.inputs["request_ids"])
 
 
-def fit_ranker(market: Market, encoding: Encoding, train: Rows, valid: Rows, report: Report) -> tuple[Ensemble, Histories]:
+def fit_ranker(
+    market: Market, encoding: Encoding, train: Rows, valid: Rows, report: Report, start: Start | None = None
+) -> tuple[Ensemble, Histories]:
     """The market's ensemble, one member after the other."""
     members, histories = [], []
     for number in range(market.model.members):
         spec = market.model.model_copy(update={"seed": market.model.seed + MEMBER_SEED * number})
-        name = f"ranker {number + 1}/{market.model.members}" if market.model.members > 1 else "ranker"
-        member, history = _fit_member(market.model_copy(update={"model": spec}), encoding, train, valid, report, name)
+        member, history = _fit_member(market.model_copy(update={"model": spec}), encoding, train, valid, report, start, number)
         members.append(member)
         histories.append(history)
     return Ensemble(members), Histories(fits=tuple(histories))
 
 
 def _fit_member(
-    market: Market, encoding: Encoding, train: Rows, valid: Rows, report: Report, name: str
+    market: Market, encoding: Encoding, train: Rows, valid: Rows, report: Report, start: Start | None, number: int
 ) -> tuple[Ranker, History]:
     """Stops once the first task's validation loss no longer falls, and keeps the weights of its lowest point."""
     spec = market.model
     keras.utils.set_random_seed(spec.seed)
-    ranker = new_ranker(market, encoding, train)
+    ranker = new_ranker(market, encoding, train, number)
     ranker.compile(optimizer=keras.optimizers.Adam(spec.learning_rate), weighted_metrics=[])
-    primary = market.tasks[0].name
+    if start is not None:
+        start(ranker)
+    primary, members = market.tasks[0].name, market.model.members
+    name = f"ranker {number + 1}/{members}" if members > 1 else "ranker"
     stop = keras.callbacks.EarlyStopping(f"val_{primary}_loss", mode="min", patience=spec.patience, restore_best_weights=True)
     recorder = _Recorder(ranker, market.tasks)
     ranker.fit(
@@ -71,12 +79,13 @@ def _fit_member(
     return ranker, History(model=name, primary=primary, epochs=tuple(recorder.epochs))
 
 
-def new_ranker(market: Market, encoding: Encoding, train: Rows) -> Ranker:
+def new_ranker(market: Market, encoding: Encoding, train: Rows, number: int = 0) -> Ranker:
     """A ranker that predicts the base rates, with all its variables built."""
     _, _, labels, weights = _columns(market.tasks, train)
     base_rates = ((labels * weights).sum(axis=0) + 0.5) / (weights.sum(axis=0) + 1)
-    ranker = Ranker(encoding, market.tasks, market.model, base_rates.astype(np.float64), sum(p.count for p in market.placements))
-    first = {name: column[:1] for name, column in train.inputs.items()}
+    slots = sum(p.count for p in market.placements)
+    ranker = Ranker(encoding, market.tasks, market.model, base_rates.astype(np.float64), slots, name=f"ranker_{number}")
+    first = _first(train.inputs)
     ranker(first)
     ranker.log_examination(first, np.zeros(1, np.int32))
     return ranker
@@ -92,7 +101,7 @@ def _columns(tasks: tuple[TaskSpec, ...], rows: Rows) -> tuple[Any, Any, Any, An
     return rows.inputs, positions, np.stack([rows.labels[t.label] for t in tasks], axis=1), weights
 
 
-def fit_towers(market: Market, encoding: Encoding, train: Rows, report: Report) -> TwoTower:
+def fit_towers(market: Market, encoding: Encoding, train: Rows, report: Report, start: Start | None = None) -> TwoTower:
     """Fits on the rows whose first label is 1."""
     spec = market.model
     keras.utils.set_random_seed(spec.seed)
@@ -104,6 +113,11 @@ def fit_towers(market: Market, encoding: Encoding, train: Rows, report: Report) 
     probability = (count / count.sum())[offer].astype(np.float32)
     towers = TwoTower(encoding, spec)
     towers.compile(optimizer=keras.optimizers.Adam(spec.learning_rate), weighted_metrics=[])
+    if start is not None:
+        one = _first(train.inputs)
+        towers.query(one["request_ids"], one["request_numbers"])
+        towers.offer(one["offer_ids"], one["offer_numbers"])
+        start(towers)
     towers.fit(
         _batches((inputs, offer.astype(np.int64), probability), spec, shuffle=True),
         epochs=spec.tower_epochs,
@@ -111,6 +125,11 @@ def fit_towers(market: Market, encoding: Encoding, train: Rows, report: Report) 
         callbacks=[_Reporter("two towers", int(clicked.sum()), spec.tower_epochs, spec.batch_size, report)],
     )
     return towers
+
+
+def _first(inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """One row, which is enough for a network to make its weights."""
+    return {name: column[:1] for name, column in inputs.items()}
 
 
 def _batches(columns: Any, spec: ModelSpec, *, shuffle: bool) -> Any:

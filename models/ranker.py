@@ -29,6 +29,7 @@ class GroupEmbedding(keras.layers.Layer):
 
     def __init__(self, group: Group, spec: ModelSpec, name: str) -> None:
         super().__init__(name=name)
+        self.group = group
         sizes = [size for _, size in group.ids]
         self._offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32) if sizes else np.zeros(0, np.int32)
         self._width = len(sizes) * spec.embedding_dim
@@ -62,8 +63,9 @@ class Ranker(tfrs.models.Model):
         spec: ModelSpec,
         base_rates: NDArray[np.float64],
         positions: int = 1,
+        name: str = "ranker",
     ) -> None:
-        super().__init__(name="ranker")
+        super().__init__(name=name)
         self._tasks = tasks
         self._request = GroupEmbedding(encoding.request, spec, "request")
         self._offer = GroupEmbedding(encoding.offer, spec, "offer")

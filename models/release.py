@@ -36,6 +36,9 @@ STATISTICS = f"{EXTRA}/statistics/FeatureStats.pb"
 MARKET = f"{EXTRA}/market.toml"
 HISTORY = f"{EXTRA}/history.json"
 WARMUP = f"{EXTRA}/tf_serving_warmup_requests"
+WEIGHTS = f"{EXTRA}/weights.npz"
+TRANSFORM = f"{EXTRA}/transform"
+WARM_START = f"{EXTRA}/warm_start.json"
 EXAMINATION = "examination"
 """Output and column: P(seen at the row's position) over that at the first."""
 SAVED_MODEL = "saved_model.pb"
@@ -74,7 +77,31 @@ class Input(_Artifact):
     dtype: DType
 
 
-class Manifest(_Artifact):
+class Origin(_Artifact):
+    """What a release learned from."""
+
+    rows: dict[str, int]
+    """Rows per split."""
+    trained_through_ms: int | None = None
+    """Time of the newest logged decision that it or the releases before it learned from; none for rows from elsewhere."""
+    warm_from: int | None = None
+    """Version whose weights it started from; none for a full training."""
+    full_ms: int | None = None
+    """When the full training was that its weights go back to; its own `created_ms` if none."""
+
+
+class WarmStart(_Artifact):
+    """warm_start.json: what a release took over from the one before it."""
+
+    taken: tuple[str, ...]
+    """Weights that were taken over."""
+    fresh: tuple[str, ...]
+    """Weights that started anew, since there were none of that name and shape."""
+    new_entries: dict[str, int]
+    """Feature -> entries its vocabulary gained."""
+
+
+class Manifest(Origin):
     """release.json: what the release is for, and a digest of every other file."""
 
     format: Literal[1] = 1
@@ -85,8 +112,6 @@ class Manifest(_Artifact):
     tasks: tuple[str, ...]
     """Outputs, in the market's order."""
     embedding_dim: int
-    rows: dict[str, int]
-    """Rows per split."""
     packages: dict[str, str]
     """Versions of what built it."""
     recalibrated_from: int | None = None

@@ -39,6 +39,8 @@ app = typer.Typer(
 )
 market_app = typer.Typer(help="Look at market files.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(market_app, name="market")
+pipeline_app = typer.Typer(help="Give the training pipeline to an orchestrator.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(pipeline_app, name="pipeline")
 
 
 @app.command()
@@ -107,38 +109,48 @@ def train(
     work_dir: Annotated[
         Path | None, typer.Option(help="Keep the pipeline's artifacts, metadata and log here.", show_default="a temporary folder")
     ] = None,
+    beam_runner: options.BeamRunner = None,
+    beam_arg: options.BeamArgs = [],  # noqa: B006
 ) -> None:
     """Train a release: the TFX pipeline from examples to a checked, pushed version."""
     from offerrank.training import train as run
+    from pipelines.beam import beam_args
 
-    run(market, data, out, as_json=json, work_dir=work_dir)
+    run(market, data, out, as_json=json, work_dir=work_dir, beam_args=beam_args(beam_runner, beam_arg))
 
 
 @app.command()
 def retrain(
     market: options.Market,
     out: Annotated[Path, typer.Option(envvar="OFFERRANK_RELEASES", help="Folder of releases; the new one is OUT/VERSION.")],
-    log_dir: options.LogDir = options.LOG_DIR,
+    log_dir: Annotated[
+        Path, typer.Option("--log", "--log-dir", envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")
+    ] = options.LOG_DIR,
     every: Annotated[
         str | None, typer.Option(help="Again and again, such as 1h or 15m; once if absent.", show_default=False)
     ] = None,
+    full_every: Annotated[
+        str, typer.Option(help="Train on the whole log when the last such training is this long ago; 0s for each time.")
+    ] = "24h",
     delay: Annotated[
         str | None,
         typer.Option(help="Wait before the first time, such as 60s, and load TensorFlow meanwhile.", show_default=False),
     ] = None,
     json: options.Json = False,
+    beam_runner: options.BeamRunner = None,
+    beam_arg: options.BeamArgs = [],  # noqa: B006
 ) -> None:
-    """Train on what the gateway logged: joins the archive into examples, then trains."""
+    """Train on what the gateway logged: starts from the newest release, on what is new since; now and then on everything."""
+    from offerrank.training import Schedule
     from offerrank.training import retrain as run
+    from pipelines.beam import beam_args
 
-    run(
-        market,
-        log_dir,
-        out,
+    schedule = Schedule(
         every_s=options.seconds(every) if every else None,
         delay_s=options.seconds(delay) if delay else 0,
-        as_json=json,
+        full_every_s=0 if full_every == "0s" else options.seconds(full_every),
     )
+    run(market, log_dir, out, schedule, as_json=json, beam_args=beam_args(beam_runner, beam_arg))
 
 
 @app.command()
@@ -256,6 +268,35 @@ def check(path: Annotated[Path, typer.Argument(help="The market.toml to check.",
     typer.echo(f"  daily budgets of {format_micros(budget, market.currency)} in all")
     typer.echo(f"  {len(market.request_features)} request and {len(market.offer_features)} offer features")
     typer.echo(f"  tasks {', '.join(t.name for t in market.tasks)}; policy {market.policy.id}")
+
+
+@pipeline_app.command("compile")
+def compile_pipeline(
+    market: options.Market,
+    out: Annotated[Path, typer.Option(help="The job, as .yaml or .json.")],
+    to: Annotated[str, typer.Option(help="What will run it: kubeflow, which includes Vertex AI.")] = "kubeflow",
+    log_dir: Annotated[Path, typer.Option("--log", help="Root of the Parquet archive.")] = Path("/var/lib/offerrank/log"),
+    releases: Annotated[Path, typer.Option(help="Folder of releases.")] = Path("/var/lib/offerrank/releases"),
+    work_dir: Annotated[Path, typer.Option(help="Rows and artifacts of one run at a time.")] = Path("/var/lib/offerrank/work"),
+    image: Annotated[str | None, typer.Option(help="Image of every component.", show_default="offerrank:VERSION")] = None,
+    beam_runner: options.BeamRunner = None,
+    beam_arg: options.BeamArgs = [],  # noqa: B006
+) -> None:
+    """Write a full training on the log as a job. All paths are those that its containers see."""
+    import warnings
+    from importlib.metadata import version as installed
+
+    from pipelines.beam import beam_args
+
+    if to != "kubeflow":
+        raise typer.BadParameter(f"expected kubeflow, got {to!r}", param_hint="--to")
+    arguments = beam_args(beam_runner, beam_arg)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TFX's own imports
+        from pipelines.orchestration import compile_for_kubeflow, log_pipeline
+
+    pipeline = log_pipeline(market.absolute(), log_dir, releases, work_dir, arguments)
+    compile_for_kubeflow(pipeline, image or f"offerrank:{installed('offerrank')}", out)
 
 
 @app.command()

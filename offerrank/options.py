@@ -26,6 +26,14 @@ PublicUrl = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Seed = Annotated[int, typer.Option(min=0, help="Fixes shoppers, purchases and tastes: same seed, same market.")]
+BeamRunner = Annotated[
+    str | None,
+    typer.Option(help="Where Beam runs: direct, flink, spark or dataflow.", show_default="in this process"),
+]
+BeamArgs = Annotated[
+    list[str],
+    typer.Option(help="An option of that runner, such as --flink_master=HOST:8081; may be repeated.", show_default=False),
+]
 
 REDIS_URL = "redis://127.0.0.1:6379/0"
 LOG_DIR = Path(".offerrank/log")

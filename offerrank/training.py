@@ -4,6 +4,8 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from rich.table import Table
 from domain.clock import now_ms
 from domain.errors import OfferRankError
 from features.market import load_market
+from models.release import Release
 from offerrank.demo_view import Pipeline
 from serving.signals import TERMINAL, told_to_stop
 
@@ -23,8 +26,29 @@ FIT_LINE_EVERY_S = 2.0
 _STEP = re.compile(r"^\[(\d+)/(\d+)\] (.+)$")
 
 
-def train(market: Path, data: Path, out: Path, as_json: bool, work_dir: Path | None = None) -> None:
-    """Trains one release and prints its metrics.
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When `offerrank retrain` trains, and from what."""
+
+    every_s: int | None
+    """Seconds from one start to the next; once if none."""
+    delay_s: int
+    """Seconds before the first."""
+    full_every_s: int
+    """Age of the last full training at which the next one is due; 0 trains on the whole log each time."""
+
+
+def train(
+    market: Path,
+    data: Path,
+    out: Path,
+    as_json: bool,
+    work_dir: Path | None = None,
+    through_ms: int | None = None,
+    previous: Release | None = None,
+    beam_args: Sequence[str] = (),
+) -> None:
+    """Trains one release and prints its metrics; see `pipelines.run_local.train`.
 
     Raises:
       InvalidMarket, InvalidTrainingData: the market or the data cannot be used; nothing was written.
@@ -35,7 +59,16 @@ def train(market: Path, data: Path, out: Path, as_json: bool, work_dir: Path | N
 
     # On a terminal the pipeline draws bars; in a log, lines that `progress_in` understands.
     progress = None if sys.stderr.isatty() else _Progress()
-    result = run_pipeline(market, data, out, work_dir=work_dir, progress=progress).as_json()
+    result = run_pipeline(
+        market,
+        data,
+        out,
+        work_dir=work_dir,
+        progress=progress,
+        through_ms=through_ms,
+        previous=previous,
+        beam_args=beam_args,
+    ).as_json()
     if as_json:
         typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
     else:
@@ -58,28 +91,39 @@ def print_result(console: Console, result: dict[str, Any]) -> None:
     console.print(
         f"{result['total_seconds']:.0f} s, of it {', '.join(f'{name} {s:.0f}' for name, s in slowest)}", highlight=False
     )
+    if warm := result["warm_start"]:
+        fresh = f", fresh are {', '.join(warm['fresh'])}" if warm["fresh"] else ""
+        grown = "".join(f", {entries} new of {feature}" for feature, entries in warm["new_entries"].items())
+        console.print(f"warm start: {len(warm['taken'])} weights taken over{fresh}{grown}", highlight=False, soft_wrap=True)
     for name in ("release", "report"):
         console.print(f"{name} {result[name]}", highlight=False, soft_wrap=True)
 
 
-def retrain(market_path: Path, log_dir: Path, out: Path, every_s: int | None, delay_s: int, as_json: bool) -> None:
+def retrain(
+    market_path: Path, log_dir: Path, out: Path, schedule: Schedule, as_json: bool, beam_args: Sequence[str] = ()
+) -> None:
     """Joins the archive into examples and trains on them; once, or again and again until told to stop.
 
+    Starts from the newest release, on what was logged since; from nothing, on the whole log, where that cannot be or is due.
     On a schedule a failed turn is said and the next one tried; of a single turn errors are raised as in `train`.
     """
     from pipelines.examples import write_training_rows
+    from pipelines.freshness import release_to_continue
 
     def turn() -> None:
         market = load_market(market_path)
         with tempfile.TemporaryDirectory(prefix="offerrank-") as folder:
             rows = Path(folder) / "rows.parquet"
-            report = write_training_rows(market, log_dir, now_ms(), rows)
+            previous, why = release_to_continue(market, out, now_ms(), schedule.full_every_s)
+            since_ms = (previous.manifest.trained_through_ms or 0) + 1 if previous else 0
+            report = write_training_rows(market, log_dir, now_ms(), rows, since_ms)
+            _say(f"{'incremental' if previous else 'full'} training: {why}")
             _say(f"{report.rows:,} impressions, {report.clicks:,} clicks and {report.conversions:,} conversions to learn from")
-            train(market_path, rows, out, as_json)
+            train(market_path, rows, out, as_json, through_ms=report.newest_ms, previous=previous, beam_args=beam_args)
 
-    if delay_s:
-        _load_while_waiting(delay_s)
-    if every_s is None:
+    if schedule.delay_s:
+        _load_while_waiting(schedule.delay_s)
+    if schedule.every_s is None:
         turn()
         return
     with told_to_stop(TERMINAL) as stop:
@@ -89,7 +133,7 @@ def retrain(market_path: Path, log_dir: Path, out: Path, every_s: int | None, de
                 turn()
             except OfferRankError as e:
                 _say(f"no release this time: {e}")
-            stop.wait(max(every_s - (time.monotonic() - started_s), 1.0))
+            stop.wait(max(schedule.every_s - (time.monotonic() - started_s), 1.0))
 
 
 def _load_while_waiting(delay_s: int) -> None:

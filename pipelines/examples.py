@@ -44,6 +44,8 @@ class JoinReport:
     """Rows without a click whose click window was still open at `now_ms`: their label may yet change."""
     orphan_events: int
     """Impressions, clicks and conversions of no decision in the log."""
+    newest_ms: int
+    """Time of the newest decision that became a row."""
 
 
 def training_rows(market: Market, log_dir: Path, now_ms: int) -> pa.Table:
@@ -51,9 +53,9 @@ def training_rows(market: Market, log_dir: Path, now_ms: int) -> pa.Table:
     return join_log(market, log_dir, now_ms)[0]
 
 
-def write_training_rows(market: Market, log_dir: Path, now_ms: int, path: Path) -> JoinReport:
+def write_training_rows(market: Market, log_dir: Path, now_ms: int, path: Path, since_ms: int = 0) -> JoinReport:
     """`join_log` into a Parquet file that training reads; on an error nothing is written."""
-    rows, report = join_log(market, log_dir, now_ms)
+    rows, report = join_log(market, log_dir, now_ms, since_ms)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -108,6 +110,7 @@ def join_log(market: Market, log_dir: Path, now_ms: int, since_ms: int = 0) -> t
         not_rendered=len(slots) - len(rows),
         open_windows=_count(pc.and_(pc.and_(rendered, pc.invert(clicked)), still_open)),
         orphan_events=len(tracked) - _count(known),
+        newest_ms=pc.max(rows["time_ms"]).as_py(),
     )
 
 

@@ -4,15 +4,19 @@ ExampleGen > StatisticsGen > ImportSchemaGen > ExampleValidator > AnomalyCheck >
   > Calibrator > Assessor > Evaluator > Release > ServingCheck > Pusher
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tensorflow_model_analysis.proto import config_pb2 as tfma
 from tfx.components import Evaluator, ExampleValidator, FileBasedExampleGen, StatisticsGen, Trainer, Transform
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base import executor_spec
+from tfx.dsl.components.common.importer import Importer
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import example_gen_pb2, pusher_pb2, trainer_pb2, transform_pb2
+from tfx.types.standard_artifacts import TransformGraph
 
 from features.market import Market
 from features.training_spec import Gate
@@ -23,59 +27,77 @@ from pipelines.components.atomic_pusher import AtomicPusher
 from pipelines.components.calibrator import Calibrator
 from pipelines.components.release import Release
 from pipelines.components.serving_check import ServingCheck
-from pipelines.ingest import Ingested
+from pipelines.ingest import Ingested, TaskRows
 from pipelines.splits import SPLITS
+from pipelines.workplace import Workplace
+
+IN_PROCESS = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
 
 
-def ranking_pipeline(market: Market, market_file: Path, schema_file: Path, rows: Ingested, out: Path, work: Path) -> Pipeline:
-    """Everything from ingested rows to a pushed release.
+def ranking_pipeline(
+    market: Market,
+    work: Workplace,
+    out: Path,
+    rows: Ingested | None,
+    previous: Path | None = None,
+    beam_args: Sequence[str] = IN_PROCESS,
+    first: Sequence[Any] = (),
+) -> Pipeline:
+    """Everything from rows that are laid out in `work` to a pushed release.
 
     Args:
-      market_file: a copy of market.toml that stays as it is while the pipeline runs.
-      schema_file: the market's schema as text.
       out: releases folder.
-      work: TFX's artifacts and metadata go here.
+      rows: how many of what there are; none where they are laid out by the pipeline itself, in which case Evaluator knows no
+        bounds and the gates of the calibrated evaluation alone decide.
+      previous: the release to start from; `work.transform` is then used in place of a Transform.
+      beam_args: pipeline options of Beam.
+      first: components that run before all others.
     """
-    custom_config = {"market": str(market_file)}
+    custom_config = {"market": str(work.market)}
     examples = FileBasedExampleGen(
-        input_base=str(rows.directory),
+        input_base=str(work.rows),
         input_config=example_gen_pb2.Input(
             splits=[example_gen_pb2.Input.Split(name=split, pattern=f"{split}/*.parquet") for split in SPLITS]
         ),
         custom_executor_spec=executor_spec.BeamExecutorSpec(parquet_examples.Executor),
     ).with_id("ExampleGen")
     statistics = StatisticsGen(examples=examples.outputs["examples"], exclude_splits=["valid"])
-    schema = ImportSchemaGen(schema_file=str(schema_file))
+    schema = ImportSchemaGen(schema_file=str(work.schema))
     validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
     check = AnomalyCheck(anomalies=validator.outputs["anomalies"], data=market.name)
-    transform = Transform(
-        examples=examples.outputs["examples"],
-        schema=schema.outputs["schema"],
-        preprocessing_fn="models.preprocessing.preprocessing_fn",
-        custom_config=custom_config,
-        splits_config=transform_pb2.SplitsConfig(analyze=["train"]),
-        materialize=False,
-        disable_analyzer_cache=True,
-        disable_statistics=True,
-    )
+    if previous is None:
+        transform = Transform(
+            examples=examples.outputs["examples"],
+            schema=schema.outputs["schema"],
+            preprocessing_fn="models.preprocessing.preprocessing_fn",
+            custom_config=custom_config,
+            splits_config=transform_pb2.SplitsConfig(analyze=["train"]),
+            materialize=False,
+            disable_analyzer_cache=True,
+            disable_statistics=True,
+        )
+        transform_graph = transform.outputs["transform_graph"]
+    else:
+        transform = Importer(source_uri=str(work.transform), artifact_type=TransformGraph).with_id("FormerTransform")
+        transform_graph = transform.outputs["result"]
     transform.add_upstream_node(check)
     trainer = Trainer(
         examples=examples.outputs["examples"],
-        transform_graph=transform.outputs["transform_graph"],
+        transform_graph=transform_graph,
         schema=schema.outputs["schema"],
         run_fn="pipelines.training.run_fn",
-        custom_config=custom_config,
+        custom_config=custom_config | {"previous": str(previous) if previous else None},
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["valid"]),
     )
-    calibrator = Calibrator(model=trainer.outputs["model"], examples=examples.outputs["examples"], market_file=str(market_file))
+    calibrator = Calibrator(model=trainer.outputs["model"], examples=examples.outputs["examples"], market_file=str(work.market))
     assessor = Assessor(
         model=trainer.outputs["model"],
         examples=examples.outputs["examples"],
         calibration=calibrator.outputs["calibration"],
-        market_file=str(market_file),
+        market_file=str(work.market),
         releases=str(out),
-        data=rows.used().model_dump_json(),
+        data_file=str(work.used),
     )
     evaluator = Evaluator(
         examples=examples.outputs["examples"],
@@ -89,30 +111,35 @@ def ranking_pipeline(market: Market, market_file: Path, schema_file: Path, rows:
         calibration=calibrator.outputs["calibration"],
         assessment=assessor.outputs["assessment"],
         statistics=statistics.outputs["statistics"],
-        market_file=str(market_file),
+        market_file=str(work.market),
         releases=str(out),
+        origin_file=str(work.origin),
     )
-    serving_check = ServingCheck(release_model=release.outputs["release_model"], market_file=str(market_file))
+    serving_check = ServingCheck(release_model=release.outputs["release_model"], market_file=str(work.market))
     pusher = AtomicPusher(
         model=release.outputs["release_model"],
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=serving_check.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(out))),
     ).with_id("Pusher")
+    for component in first:
+        for node in (examples, schema):
+            node.add_upstream_node(component)
     return Pipeline(
         pipeline_name=market.name,
-        pipeline_root=str(work / "artifacts"),
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(work / "metadata.sqlite")),
+        pipeline_root=str(work.path / "artifacts"),
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(work.path / "metadata.sqlite")),
         components=[
+            *first,
             *(examples, statistics, schema, validator, check, transform, trainer),
             *(calibrator, assessor, evaluator, release, serving_check, pusher),
         ],
         enable_cache=False,
-        beam_pipeline_args=["--direct_running_mode=in_memory", "--direct_num_workers=1"],
+        beam_pipeline_args=list(beam_args),
     )
 
 
-def eval_config(market: Market, rows: Ingested) -> tfma.EvalConfig:
+def eval_config(market: Market, rows: Ingested | None) -> tfma.EvalConfig:
     """TFMA's metrics of every task, whole and by slice, with the AUC gates.
 
     Every task has one threshold that always holds: TFMA blesses nothing without any.
@@ -132,7 +159,7 @@ def eval_config(market: Market, rows: Ingested) -> tfma.EvalConfig:
         options=tfma.Options(include_default_metrics={"value": False}),
     )
     for t in market.tasks:
-        gate, seen = market.training.gates.get(t.name, Gate()), rows.tasks["eval"][t.name]
+        gate, seen = market.training.gates.get(t.name, Gate()), rows.tasks["eval"][t.name] if rows else TaskRows()
         metrics = [_metric("ExampleCount", at_least=1)]
         if seen.positives and seen.negatives:
             judged = t.role == "primary" and min(seen.positives, seen.negatives) >= gate.min_positives

@@ -7,7 +7,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,13 @@ from domain.errors import ContractError, InvalidMarket, NotBlessed, OfferRankErr
 from features.market import Market, load_market
 from models import release
 from models.evaluation import EvaluationReport
+from models.release import Release, WarmStart
 from pipelines.console import console_listener
-from pipelines.ingest import Ingested, ingest
+from pipelines.ingest import Ingested
 from pipelines.logs import component_times, logs_to
 from pipelines.progress import Listener, StepFinished, StepStarted, listening, tell
 from pipelines.report import write_report
+from pipelines.workplace import Workplace
 
 COMPONENTS = 13
 STEPS = 2 + COMPONENTS  # reading the log and importing TFX come first
@@ -42,6 +44,8 @@ class TrainingResult:
     evaluation: EvaluationReport
     seconds: dict[str, float]
     """By step."""
+    warm_start: WarmStart | None
+    """What was taken over; none in a full training."""
 
     def as_json(self) -> dict[str, Any]:
         """What `offerrank train --json` prints."""
@@ -60,6 +64,7 @@ class TrainingResult:
                 }
                 for name, task in self.evaluation.tasks.items()
             },
+            "warm_start": self.warm_start and self.warm_start.model_dump(),
             "gates": [gate.model_dump() for gate in self.evaluation.gates],
             "seconds": {name: round(s, 2) for name, s in self.seconds.items()},
             "total_seconds": round(sum(self.seconds.values()), 2),
@@ -67,7 +72,15 @@ class TrainingResult:
 
 
 def train(
-    market_path: Path, data: Path, out: Path, *, work_dir: Path | None = None, progress: Listener | None = None
+    market_path: Path,
+    data: Path,
+    out: Path,
+    *,
+    work_dir: Path | None = None,
+    progress: Listener | None = None,
+    through_ms: int | None = None,
+    previous: Release | None = None,
+    beam_args: Sequence[str] = (),
 ) -> TrainingResult:
     """Trains on `data` and pushes a release to `out/<version>`.
 
@@ -78,6 +91,9 @@ def train(
       work_dir: keeps TFX's artifacts, metadata and log here; without one they go to a temporary folder that is removed, except
         for the log of a failed run and the report of a model that was refused.
       progress: hears of every step; without one they are shown on standard error.
+      through_ms: time of the newest logged decision in `data`, if it comes from the log.
+      previous: a release to start from, for a market with the same features and tasks.
+      beam_args: pipeline options of Beam; without any its direct runner works in this process.
     Raises:
       InvalidMarket, InvalidTrainingData: before anything is written to `out`.
       NotBlessed: the model missed a gate.
@@ -89,19 +105,18 @@ def train(
     _require_writable(out)
     with ExitStack() as stack:
         work = stack.enter_context(_workplace(work_dir))
-        shutil.copy(market_path, work / "market.toml")
         listener = progress or stack.enter_context(console_listener())
         stack.enter_context(listening(listener))
         stack.enter_context(_sigterm_unwinds())
         stack.enter_context(logs_to(work / LOG))
         seconds: dict[str, float] = {}
         with _step("read", 1, seconds):
-            rows = ingest(market, data, work / "rows")
+            rows = Workplace(work).lay_out(market_path, data, through_ms, previous)
         with _step("import TFX", 2, seconds):
             run = import_pipeline()
         try:
             with component_times(first=3, of=STEPS) as components:
-                run(market, rows, out.absolute(), work)
+                run(market, Workplace(work), out.absolute(), rows, previous, beam_args)
         except Exception as e:
             if isinstance(e, OfferRankError) and not isinstance(e, ContractError):
                 raise
@@ -179,18 +194,25 @@ def _step(name: str, number: int, seconds: dict[str, float]) -> Iterator[None]:
     tell(StepFinished(name, seconds[name]))
 
 
-def import_pipeline() -> Callable[[Market, Ingested, Path, Path], None]:
+Run = Callable[[Market, Workplace, Path, Ingested, Release | None, Sequence[str]], None]
+
+
+def import_pipeline() -> Run:
     """TensorFlow and TFX, 10 to 20 s: only once the data has been found good, or ahead of time while data is still to come."""
-    from google.protobuf import text_format
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
-    from pipelines.ranking import ranking_pipeline
-    from pipelines.schema import schema_of
+    from pipelines.ranking import IN_PROCESS, ranking_pipeline
+    from pipelines.schema import write_schema
+    from pipelines.vocabulary_growth import grow_vocabularies
 
-    def run(market: Market, rows: Ingested, out: Path, work: Path) -> None:
-        schema_file = work / "schema.pbtxt"
-        schema_file.write_text(text_format.MessageToString(schema_of(market)), encoding="utf-8")
-        LocalDagRunner().run(ranking_pipeline(market, work / "market.toml", schema_file, rows, out, work))
+    def run(
+        market: Market, work: Workplace, out: Path, rows: Ingested, previous: Release | None, beam_args: Sequence[str]
+    ) -> None:
+        write_schema(market, work.schema)
+        start = previous.path.absolute() if previous else None
+        if start is not None:
+            grow_vocabularies(market, start / release.TRANSFORM, work.rows / "train" / "rows.parquet", work.transform)
+        LocalDagRunner().run(ranking_pipeline(market, work, out, rows, start, beam_args or IN_PROCESS))
 
     return run
 
@@ -209,8 +231,11 @@ def _result(out: Path, work: Path, rows: Ingested, seconds: dict[str, float]) ->
         failures = _tfma_failures(_output(work, "Evaluator", "evaluation"))
     if failures:
         raise NotBlessed(failures, _write_report(work, failures))
-    version = _version(_assembled(work)[0])
-    return TrainingResult(out / str(version), version, rows.rows, evaluation, seconds)
+    (assembled,) = _assembled(work)
+    version = _version(assembled)
+    warm = assembled / release.WARM_START
+    warm_start = WarmStart.model_validate_json(warm.read_bytes()) if warm.exists() else None
+    return TrainingResult(out / str(version), version, rows.rows, evaluation, seconds, warm_start)
 
 
 def _write_report(work: Path, refused: tuple[str, ...]) -> Path:

@@ -1,5 +1,8 @@
 """The TFX schema that a market implies: every feature present and single, types as declared, labels 0 or 1."""
 
+from pathlib import Path
+
+from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from features.market import Market
@@ -21,6 +24,11 @@ def schema_of(market: Market) -> schema_pb2.Schema:
     for name in market.row_columns:
         _required(schema, name, schema_pb2.INT)
     return schema
+
+
+def write_schema(market: Market, path: Path) -> None:
+    """As text, which ImportSchemaGen reads."""
+    path.write_text(text_format.MessageToString(schema_of(market)), encoding="utf-8")
 
 
 def _add(schema: schema_pb2.Schema, feature: FeatureSpec) -> None:

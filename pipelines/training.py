@@ -1,5 +1,6 @@
 """Trainer's entry point: fits the ranker and the towers on Transform's columns, and exports them with Transform's graph."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,12 @@ import numpy as np
 import tensorflow_transform as tft
 
 from features.market import Market, load_market
+from models import release
 from models.export import ServedModel, pack
 from models.fit import Rows, fit_ranker, fit_towers
 from models.legacy_keras import tf
 from models.preprocessing import Encoding, encoding_of
-from models.release import HISTORY
+from models.warm_start import carry_over, load_weights, row_sources, save_weights
 from pipelines.examples_io import read_files
 from pipelines.progress import tell
 
@@ -24,12 +26,48 @@ def run_fn(fn_args: Any) -> None:
     transform = transformed.transform_features_layer()
     train = load_rows(market, encoding, transform, fn_args.train_files)
     valid = load_rows(market, encoding, transform, fn_args.eval_files)
-    ranker, history = fit_ranker(market, encoding, train, valid, tell)
-    towers = fit_towers(market, encoding, train, tell)
-    out = Path(fn_args.serving_model_dir)
-    ServedModel(market, encoding, transform, ranker, towers).save(out)
-    (out / HISTORY).parent.mkdir(exist_ok=True)
-    (out / HISTORY).write_text(history.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    previous = fn_args.custom_config.get("previous")
+    start = TakeOver(market, encoding, Path(previous)) if previous else None
+    ranker, history = fit_ranker(market, encoding, train, valid, tell, start)
+    towers = fit_towers(market, encoding, train, tell, start)
+    folder = Path(fn_args.serving_model_dir)
+    ServedModel(market, encoding, transform, ranker, towers).save(folder)
+    # What the next training needs to start from this one.
+    (folder / release.EXTRA).mkdir()
+    save_weights(folder / release.WEIGHTS, (*ranker.members, towers))
+    (folder / release.HISTORY).write_text(history.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    shutil.copytree(fn_args.transform_output, folder / release.TRANSFORM)
+    if start is not None:
+        (folder / release.WARM_START).write_text(start.report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+class TakeOver:
+    """Starts networks from the weights of a release, and notes which."""
+
+    def __init__(self, market: Market, encoding: Encoding, previous: Path) -> None:
+        vocabularies = tft.TFTransformOutput(str(previous / release.TRANSFORM))
+        former = encoding_of(market, vocabularies)
+        learned = [f.name for f in market.features if isinstance(f.vocabulary, int)]
+        entries = {f"{name}:id": vocabularies.vocabulary_size_by_name(name) for name in learned}
+        self._tables = [
+            (after, row_sources(before, after, entries))
+            for before, after in ((former.request, encoding.request), (former.offer, encoding.offer))
+        ]
+        self._weights = load_weights(previous / release.WEIGHTS)
+        self.report = release.WarmStart(taken=(), fresh=(), new_entries=_gained(former, encoding))
+
+    def __call__(self, model: Any) -> None:
+        """Overwrites a network's initial weights."""
+        taken, fresh = carry_over(model, self._weights, self._tables)
+        self.report = self.report.model_copy(
+            update={"taken": (*self.report.taken, *taken), "fresh": (*self.report.fresh, *fresh)}
+        )
+
+
+def _gained(before: Encoding, after: Encoding) -> dict[str, int]:
+    sizes = dict((*before.request.ids, *before.offer.ids))
+    grown = {column: size - sizes[column] for column, size in (*after.request.ids, *after.offer.ids)}
+    return {column.removesuffix(":id"): entries for column, entries in grown.items() if entries}
 
 
 def load_rows(market: Market, encoding: Encoding, transform: Any, patterns: list[str]) -> Rows:

@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.types.artifact import Artifact
-from tfx.types.standard_artifacts import Examples, Model
+from tfx.types.standard_artifacts import Examples, Model, ModelEvaluation
 from tfx.utils import path_utils
 
 from domain.errors import ContractError
@@ -33,7 +32,7 @@ from models.evaluation import (
 from models.gates import check_task
 from models.release import calibrated_column, raw_column
 from pipelines.calibration import calibrated, counting, where_shown
-from pipelines.components.calibrator import CALIBRATOR_FILE, FittedCalibration
+from pipelines.components.calibrator import CALIBRATOR_FILE
 from pipelines.ingest import arrow_schema
 from pipelines.scoring import Columns, load_ranker, read_columns, score
 
@@ -42,23 +41,20 @@ PREDICTIONS_FILE = "eval_predictions.parquet"
 SHUFFLED_ROWS = 2000  # enough for the order of the features, at one call of the model each
 
 
-class Assessment(Artifact):
-    """evaluation.json and eval_predictions.parquet."""
-
-    TYPE_NAME = "Assessment"
-
-
 @component
 def Assessor(  # noqa: N802
     model: InputArtifact[Model],
     examples: InputArtifact[Examples],
-    calibration: InputArtifact[FittedCalibration],
-    assessment: OutputArtifact[Assessment],
+    calibration: InputArtifact[ModelEvaluation],
+    assessment: OutputArtifact[ModelEvaluation],
     market_file: Parameter[str],
     releases: Parameter[str],
-    data: Parameter[str],
+    data_file: Parameter[str],
 ) -> None:
-    """`releases` is the folder whose newest version is in service; `data` a `DataUsed` as JSON."""
+    """Writes evaluation.json and eval_predictions.parquet.
+
+    `releases` is the folder whose newest version is in service; `data_file` holds a `DataUsed`.
+    """
     market = load_market(Path(market_file))
     rank = load_ranker(path_utils.serving_model_path(model.uri))
     rows = read_columns(market, examples.uri, "eval")
@@ -67,7 +63,7 @@ def Assessor(  # noqa: N802
     rows |= calibrated(market, calibrator, rows)
     shown = where_shown(market, rows)
     shown |= calibrated(market, calibrator, shown)
-    used = DataUsed.model_validate_json(data)
+    used = DataUsed.model_validate_json(Path(data_file).read_bytes())
     evaluation = assess(market, shown, used, importances(market, rank, rows), in_service(market, Path(releases), shown))
     out = Path(assessment.uri)
     (out / EVALUATION_FILE).write_text(evaluation.model_dump_json(indent=2) + "\n", encoding="utf-8")

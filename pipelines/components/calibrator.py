@@ -4,8 +4,7 @@ from pathlib import Path
 
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.types.artifact import Artifact
-from tfx.types.standard_artifacts import Examples, Model
+from tfx.types.standard_artifacts import Examples, Model, ModelEvaluation
 from tfx.utils import path_utils
 
 from features.market import load_market
@@ -15,17 +14,11 @@ from pipelines.scoring import load_ranker, read_columns, score
 CALIBRATOR_FILE = "calibrator.json"
 
 
-class FittedCalibration(Artifact):
-    """calibrator.json."""
-
-    TYPE_NAME = "FittedCalibration"
-
-
 @component
 def Calibrator(  # noqa: N802
     model: InputArtifact[Model],
     examples: InputArtifact[Examples],
-    calibration: OutputArtifact[FittedCalibration],
+    calibration: OutputArtifact[ModelEvaluation],
     market_file: Parameter[str],
 ) -> None:
     """One calibration per task."""

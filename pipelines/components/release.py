@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.types.standard_artifacts import ExampleStatistics, Model
+from tfx.types.standard_artifacts import ExampleStatistics, Model, ModelEvaluation
 from tfx.utils import path_utils
 
 from features.assemble import OfferColumns, Tensor, assemble, request_tensors
 from features.market import Market, load_market
 from models import release
-from models.evaluation import EvaluationReport
 from models.legacy_keras import tf
-from pipelines.components.assessor import EVALUATION_FILE, PREDICTIONS_FILE, Assessment
-from pipelines.components.calibrator import CALIBRATOR_FILE, FittedCalibration
+from pipelines.components.assessor import EVALUATION_FILE, PREDICTIONS_FILE
+from pipelines.components.calibrator import CALIBRATOR_FILE
 from pipelines.report import write_report
 from retrieval.index import build_index
 
@@ -32,14 +31,15 @@ PACKAGES = ("tfx", "tensorflow", "tf-keras", "tensorflow-recommenders", "offerra
 @component
 def Release(  # noqa: N802
     model: InputArtifact[Model],
-    calibration: InputArtifact[FittedCalibration],
-    assessment: InputArtifact[Assessment],
+    calibration: InputArtifact[ModelEvaluation],
+    assessment: InputArtifact[ModelEvaluation],
     statistics: InputArtifact[ExampleStatistics],
     release_model: OutputArtifact[Model],
     market_file: Parameter[str],
     releases: Parameter[str],
+    origin_file: Parameter[str],
 ) -> None:
-    """Writes a sealed release as the artifact's serving model."""
+    """Writes a sealed release as the artifact's serving model; `origin_file` holds a `models.release.Origin`."""
     market = load_market(Path(market_file))
     folder = Path(path_utils.serving_model_path(release_model.uri))
     shutil.copytree(path_utils.serving_model_path(model.uri), folder)
@@ -59,7 +59,6 @@ def Release(  # noqa: N802
     write_warm_up(market, catalogue, folder / release.WARMUP)
     now_ms = time.time_ns() // 1_000_000
     version = release.next_version(Path(releases), now_ms // 1000)
-    evaluation = EvaluationReport.model_validate_json((folder / release.EVALUATION).read_bytes())
     write_report(folder, folder / release.REPORT, version)
     release.seal(
         folder,
@@ -70,7 +69,7 @@ def Release(  # noqa: N802
             inputs=release.inputs_of(market),
             tasks=tuple(t.name for t in market.served_tasks),
             embedding_dim=embeddings.shape[1],
-            rows={split: used.rows for split, used in evaluation.data.splits.items()},
+            **release.Origin.model_validate_json(Path(origin_file).read_bytes()).model_dump(),
             packages={name: installed(name) for name in PACKAGES},
         ),
     )

@@ -55,7 +55,7 @@ WRONG: list[tuple[str, Change, str, str]] = [
     ("offer's campaign", lambda m: m["offers"][0].update(campaign="c9"), "market.toml", "'c9'"),
     ("offer's feature", lambda m: m["offers"][0].update(features={"amount": 3}), "market.toml", "'amount' is not a feature"),
     ("landing url", lambda m: m["offers"][0].update(landing_url="javascript:x"), 'offers[0 "o1"].landing_url', "javascript"),
-    ("cpa without cvr", lambda m: m.update(tasks=m["tasks"][:1]), "market.toml", "cpa needs a second task"),
+    ("cpa without cvr", lambda m: m.update(tasks=m["tasks"][:1]), "market.toml", "cpa needs a task that predicts"),
     (
         "slice that is nothing",
         lambda m: m.update(training={"calibration": {"slices": ["city"]}}),

@@ -63,6 +63,7 @@ def test_only_rendered_slots_count_and_a_click_implies_an_impression(market: Mar
     rows, report = join_log(market, log_dir, LATER_MS)
     assert labels(rows) == {"seen": (0, 0), "clicked": (1, 0)}
     assert (report.rows, report.clicks, report.not_rendered, report.orphan_events) == (2, 1, 1, 0)
+    assert report.newest_ms == 6_000  # d3 showed nothing
 
 
 def test_labels_hold_within_their_windows_to_the_millisecond(market: Market, archive: Archive) -> None:

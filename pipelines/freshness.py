@@ -1,0 +1,35 @@
+"""Whether a training may start from the newest release, or must begin anew."""
+
+from pathlib import Path
+
+from domain.errors import ContractError
+from features.market import Market
+from models import release
+from models.release import FeatureSpecs, Release
+
+
+def release_to_continue(market: Market, releases: Path, now_ms: int, full_every_s: int) -> tuple[Release | None, str]:
+    """The newest release, if rows that it has not seen can bring it up to date; else none.
+
+    All releases in the folder have passed their gates. Settings of the network may differ: what no longer fits starts fresh.
+
+    Returns:
+      release or none, and a reason in words.
+    """
+    versions = release.versions(releases)
+    if not versions:
+        return None, "there is no release yet"
+    try:
+        newest = release.load_release(releases / str(versions[-1]))
+    except ContractError as e:
+        return None, str(e)
+    made = newest.manifest
+    name = f"release {newest.version}"
+    if made.market != market.name or newest.specs != FeatureSpecs(features=market.features, tasks=market.tasks):
+        return None, f"{name} was trained for other features or tasks than the market now has"
+    if made.trained_through_ms is None or release.WEIGHTS not in made.files:
+        return None, f"{name} was not trained on the log"
+    age_s = (now_ms - (made.full_ms or made.created_ms)) / 1000
+    if age_s >= full_every_s:
+        return None, f"the last full training was {age_s / 3600:.1f} h ago"
+    return newest, f"{name} goes on from what it has learned"

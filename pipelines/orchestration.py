@@ -1,0 +1,49 @@
+"""The training pipeline for an orchestrator: a full training on the log, which its first component joins and checks.
+
+All paths are on storage that every worker mounts at the same place.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tfx.orchestration.pipeline import Pipeline
+
+from domain.errors import OfferRankError
+from features.market import load_market
+from pipelines.components.ingest_log import IngestLog
+from pipelines.ranking import IN_PROCESS, ranking_pipeline
+from pipelines.workplace import Workplace
+
+
+def log_pipeline(market_file: Path, log_dir: Path, out: Path, work: Path, beam_args: Sequence[str] = ()) -> Pipeline:
+    """From the archive to a pushed release.
+
+    Args:
+      work: a folder for one run at a time.
+
+    Raises:
+      InvalidMarket: the market cannot be used.
+    """
+    first = IngestLog(market_file=str(market_file), log_dir=str(log_dir), work=str(work))
+    return ranking_pipeline(
+        load_market(market_file), Workplace(work), out, rows=None, beam_args=beam_args or IN_PROCESS, first=[first]
+    )
+
+
+def compile_for_kubeflow(pipeline: Pipeline, image: str, file: Path) -> dict[str, Any]:
+    """Writes a job for Kubeflow Pipelines 2 or Vertex AI, as YAML or JSON by the file's name.
+
+    Args:
+      image: a container image with OfferRank in it, which runs every component.
+
+    Raises:
+      OfferRankError: the file has another ending.
+    """
+    from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
+
+    if file.suffix not in (".json", ".yaml", ".yml"):
+        raise OfferRankError(f"--out: expected a file that ends in .json, .yaml or .yml, got {str(file)!r}")
+    config = KubeflowV2DagRunnerConfig(default_image=image, use_pipeline_spec_2_1=True)
+    job: dict[str, Any] = KubeflowV2DagRunner(config, str(file.absolute().parent), file.name).run(pipeline)
+    return job

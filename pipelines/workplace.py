@@ -1,0 +1,79 @@
+"""The folder that a pipeline works in, and what is laid out there before it runs.
+
+market.toml    the market as it was when the run began
+rows/<split>/  checked rows
+origin.json    where they come from, for the release's manifest
+used.json      what they hold, for the evaluation
+schema.pbtxt   the schema that the market implies
+transform/     for a warm start: the former Transform graph, its vocabularies grown
+artifacts/, metadata.sqlite, train.log
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from features.market import load_market
+from models.release import Origin, Release
+from pipelines.ingest import Ingested, ingest
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Names of what is in the folder."""
+
+    path: Path
+
+    @property
+    def market(self) -> Path:
+        """A copy that nobody edits."""
+        return self.path / "market.toml"
+
+    @property
+    def rows(self) -> Path:
+        """A folder per split."""
+        return self.path / "rows"
+
+    @property
+    def origin(self) -> Path:
+        """A `models.release.Origin`."""
+        return self.path / "origin.json"
+
+    @property
+    def used(self) -> Path:
+        """A `models.evaluation.DataUsed`."""
+        return self.path / "used.json"
+
+    @property
+    def schema(self) -> Path:
+        """A TFX schema as text."""
+        return self.path / "schema.pbtxt"
+
+    @property
+    def transform(self) -> Path:
+        """A TransformGraph."""
+        return self.path / "transform"
+
+    def clear(self) -> None:
+        """Removes what an earlier `lay_out` left, where a pipeline has the same folder for each run."""
+        shutil.rmtree(self.rows, ignore_errors=True)
+        for path in (self.market, self.origin, self.used, self.schema):
+            path.unlink(missing_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def lay_out(self, market_path: Path, data: Path, through_ms: int | None = None, previous: Release | None = None) -> Ingested:
+        """Checks and splits the rows, and notes where they come from; TensorFlow-free for CSV and Parquet.
+
+        Raises:
+          InvalidMarket, InvalidTrainingData: the market or the data cannot be used.
+        """
+        market = load_market(market_path)
+        shutil.copy(market_path, self.market)
+        ingested = ingest(market, data, self.rows)
+        origin = Origin(rows=ingested.rows, trained_through_ms=through_ms)
+        if previous is not None:
+            former = previous.manifest
+            origin = origin.model_copy(update={"warm_from": former.version, "full_ms": former.full_ms or former.created_ms})
+        self.origin.write_text(origin.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        self.used.write_text(ingested.used().model_dump_json(indent=2) + "\n", encoding="utf-8")
+        return ingested

@@ -1,0 +1,106 @@
+"""The pipeline as an orchestrator gets it: compiled for Kubeflow, loaded as DAGs by Airflow where that is installed."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from offerrank.cli import app
+
+REPOSITORY = Path(__file__).parents[2]
+MARKET = REPOSITORY / "examples" / "confirmation" / "market.toml"
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `offerrank pipeline compile` writes."""
+    out = tmp_path_factory.mktemp("kubeflow") / "job.yaml"
+    command = ["pipeline", "compile", "--market", str(MARKET), "--to", "kubeflow", "--out", str(out), "--log", "/mnt/log"]
+    command += ["--work-dir", "/mnt/work", "--releases", "/mnt/releases", "--image", "registry.example/offerrank:1"]
+    command += ["--beam-runner", "spark", "--beam-arg=--spark_master_url=spark://spark:7077"]
+    subprocess.run([sys.executable, "-m", "offerrank", *command], check=True, capture_output=True, timeout=120)
+    compiled: dict[str, Any] = yaml.safe_load(out.read_text())
+    return compiled
+
+
+def tasks_of(job: dict[str, Any]) -> dict[str, Any]:
+    tasks: dict[str, Any] = job["root"]["dag"]["tasks"]
+    return tasks
+
+
+def parameters(task: dict[str, Any]) -> dict[str, Any]:
+    return {name: value["runtimeValue"]["constant"] for name, value in task["inputs"]["parameters"].items()}
+
+
+def test_the_job_has_every_component_after_the_log_is_ingested(job: dict[str, Any]) -> None:
+    tasks = tasks_of(job)
+    assert tasks.keys() == {
+        *("IngestLog", "ExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "AnomalyCheck", "Transform"),
+        *("Trainer", "Calibrator", "Evaluator", "Release", "ServingCheck", "Pusher"),
+    }
+    assert "dependentTasks" not in tasks["IngestLog"]
+    assert tasks["ExampleGen"]["dependentTasks"] == tasks["ImportSchemaGen"]["dependentTasks"] == ["IngestLog"]
+    assert {"Evaluator", "ServingCheck"} <= set(tasks["Pusher"]["dependentTasks"])
+
+
+def test_components_find_what_ingestion_lays_out(job: dict[str, Any]) -> None:
+    tasks = tasks_of(job)
+    assert parameters(tasks["IngestLog"]) == {"market_file": str(MARKET), "log_dir": "/mnt/log", "work": "/mnt/work"}
+    text = json.dumps(job)
+    for path in ("/mnt/work/rows", "/mnt/work/market.toml", "/mnt/work/schema.pbtxt", "/mnt/work/origin.json", "/mnt/releases"):
+        assert path in text
+
+
+def test_every_container_is_the_image_and_beams_runner_is_passed_on(job: dict[str, Any]) -> None:
+    containers = {name: e["container"] for name, e in job["deploymentSpec"]["executors"].items() if "container" in e}
+    assert {c["image"] for c in containers.values()} == {"registry.example/offerrank:1"}
+    (statistics,) = [c["args"] for name, c in containers.items() if name.startswith("StatisticsGen")]
+    assert {"--runner=SparkRunner", "--spark_master_url=spark://spark:7077"} <= set(statistics)
+
+
+@pytest.mark.skipif(find_spec("airflow") is None, reason="needs Airflow, whose pins are not ours: docs/retraining.md")
+def test_airflow_loads_a_dag_for_the_full_training_and_one_for_the_incremental(tmp_path: Path) -> None:
+    (tmp_path / "dags").mkdir()
+    shutil.copy(REPOSITORY / "pipelines" / "airflow_dag.py", tmp_path / "dags")
+    show = (
+        "import sys, json\n"
+        "from airflow.models import DagBag\n"
+        "bag = DagBag(sys.argv[1], include_examples=False)\n"
+        "tasks = {name: [t.task_id for t in dag.topological_sort()] for name, dag in bag.dags.items()}\n"
+        "print(json.dumps([bag.import_errors, tasks]))\n"
+    )
+    paths = {"MARKET": str(MARKET), "LOG_DIR": "/mnt/log", "RELEASES": "/mnt/releases", "WORK_DIR": "/mnt/work"}
+    environment = os.environ | {f"OFFERRANK_{name}": path for name, path in paths.items()}
+    environment |= {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False"}
+    command = [sys.executable, "-c", show, str(tmp_path / "dags")]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280)
+    assert run.returncode == 0, run.stderr[-3000:]
+    errors, tasks = json.loads(run.stdout.splitlines()[-1])
+    assert errors == {}
+    assert tasks["confirmation-incremental"] == ["retrain"]
+    assert (tasks["confirmation"][0], tasks["confirmation"][-1], len(tasks["confirmation"])) == ("IngestLog", "Pusher", 13)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--to", "cron", "--out", "job.yaml"], "expected kubeflow, got 'cron'"),
+        (["--out", "job.txt"], "expected a file that ends in .json, .yaml or .yml, got 'job.txt'"),
+        (["--out", "job.yaml", "--beam-runner", "storm"], "expected one of direct, flink, spark, dataflow, got 'storm'"),
+    ],
+)
+def test_what_cannot_be_compiled_is_refused(arguments: list[str], said: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Beam's own imports
+        result = CliRunner().invoke(app, ["pipeline", "compile", "--market", str(MARKET), *arguments], terminal_width=400)
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.replace("│", " ").split())

@@ -1,0 +1,193 @@
+"""`offerrank retrain` twice on one log: in full, then from the first release on what was logged since, a new country among it."""
+
+import json
+import subprocess
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from domain.clock import now_ms
+from features.log_archive import StreamId
+from features.market import Market, load_market
+from models import release
+from models.release import Manifest, Release
+from serving.archiver.files import write_part
+from simulation.offline import random_pages
+from tests.conftest import REPOSITORY
+
+SIMULATED = REPOSITORY / "examples" / "confirmation" / "market.toml"
+LISTED, LEARNED = 'vocabulary = ["US", "GB", "DE", "FR", "NL"]', "vocabulary = 50"
+KNOWN, NEW = ("US", "GB", "DE", "FR", "NL"), "AT"
+HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """Two releases and what was said about them."""
+
+    market: Market
+    releases: tuple[Release, Release]
+    results: tuple[dict[str, Any], dict[str, Any]]
+    said: tuple[str, str]
+    newest_ms: tuple[int, int]
+
+
+def write_log(log_dir: Path, market: Market, rows: pa.Table, from_ms: int) -> int:
+    """A decision of one slot for each row, an event for what came of it, all within a minute; returns the newest time."""
+    n = len(rows)
+    ids, times = [f"{from_ms}-{i}" for i in range(n)], from_ms + 60_000 * np.arange(n) // n
+    slots = pa.StructArray.from_arrays(
+        [pa.array(ids), pa.array(np.zeros(n, np.int32)), pa.array(np.full(n, 0.5)), struct(rows, market.offer_features)],
+        names=["impression_id", "position", "propensity", "features"],
+    )
+    decisions = {
+        "decision_id": pa.array(ids),
+        "time_ms": pa.array(times),
+        "features": struct(rows, market.request_features),
+        "slots": pa.ListArray.from_arrays(pa.array(np.arange(n + 1, dtype=np.int32)), slots),
+    }
+    events = [("impression", np.ones(n, bool))] + [(label, rows[label].to_numpy() == 1) for label in ("click", "conversion")]
+    happened = pa.concat_tables(
+        pa.table({"type": [kind] * int(mask.sum()), "impression_id": np.array(ids)[mask], "time_ms": times[mask]})
+        for kind, mask in events
+    )
+    first, last = StreamId(from_ms, 0), StreamId(from_ms + 60_000, 0)
+    write_part(log_dir, "decisions", pa.table(decisions), [], first, last)
+    write_part(log_dir, "events", happened, [], first, last)
+    return int(times[-1])
+
+
+def struct(rows: pa.Table, features: Any) -> pa.StructArray:
+    return pa.StructArray.from_arrays([rows[f.name].combine_chunks() for f in features], names=[f.name for f in features])
+
+
+def with_new_country(rows: pa.Table) -> pa.Table:
+    """Every fourth row comes from a country that nobody has seen."""
+    country = pc.if_else(pa.array(np.arange(len(rows)) % 4 == 0), NEW, rows["country"].combine_chunks())
+    return rows.set_column(rows.schema.get_field_index("country"), "country", country)
+
+
+@pytest.fixture(scope="module")
+def retrained(tmp_path_factory: pytest.TempPathFactory) -> Retrained:
+    folder = tmp_path_factory.mktemp("retraining")
+    path, log_dir, out = folder / "market.toml", folder / "log", folder / "releases"
+    path.write_text(SIMULATED.read_text(encoding="utf-8").replace(LISTED, LEARNED), encoding="utf-8")
+    market, simulated = load_market(path), load_market(SIMULATED)
+    start_ms = now_ms() - 5 * HOUR_MS
+    command = [sys.executable, "-m", "offerrank", "retrain", "--market", str(path), "--log", str(log_dir), "--out", str(out)]
+
+    def turn(rows: pa.Table, from_ms: int) -> tuple[Release, dict[str, Any], str, int]:
+        newest_ms = write_log(log_dir, market, rows, from_ms)
+        run = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=280)
+        assert run.returncode == 0, run.stderr[-5000:]
+        result = json.loads(run.stdout)
+        return release.load_release(Path(result["release"])), result, run.stderr, newest_ms
+
+    full = turn(random_pages(simulated, 1, 3000), start_ms)
+    incremental = turn(with_new_country(random_pages(simulated, 2, 1000)), start_ms + HOUR_MS)
+    releases, results, said, newest_ms = zip(full, incremental, strict=True)
+    return Retrained(market, releases, results, said, newest_ms)
+
+
+@pytest.fixture(scope="module")
+def manifests(retrained: Retrained) -> tuple[Manifest, Manifest]:
+    return retrained.releases[0].manifest, retrained.releases[1].manifest
+
+
+def test_each_run_says_what_it_starts_from(retrained: Retrained) -> None:
+    assert "full training: there is no release yet" in retrained.said[0]
+    assert f"incremental training: release {retrained.releases[0].version} goes on" in retrained.said[1]
+
+
+def test_the_manifest_says_through_when_and_from_what(retrained: Retrained, manifests: tuple[Manifest, Manifest]) -> None:
+    full, incremental = manifests
+    assert (full.trained_through_ms, incremental.trained_through_ms) == retrained.newest_ms
+    assert (full.warm_from, full.full_ms) == (None, None)
+    assert (incremental.warm_from, incremental.full_ms) == (full.version, full.created_ms)
+
+
+def test_an_incremental_run_learns_from_the_new_rows_alone(manifests: tuple[Manifest, Manifest]) -> None:
+    assert [sum(made.rows.values()) for made in manifests] == [9000, 3000]
+
+
+def test_all_weights_are_taken_over_and_the_new_country_is_an_entry(retrained: Retrained) -> None:
+    first, second = (result["warm_start"] for result in retrained.results)
+    assert first is None
+    assert second["fresh"] == []
+    assert second["new_entries"] == {"country": 1}
+    # The ranker's and the towers' embedding tables among them.
+    assert sum("embeddings" in name for name in second["taken"]) == 4
+
+
+def test_an_incremental_run_passes_the_gates_of_any_other(retrained: Retrained) -> None:
+    full, incremental = ({gate["key"]: gate["verdict"] for gate in result["gates"]} for result in retrained.results)
+    assert incremental.keys() == full.keys()
+    assert "failed" not in incremental.values()
+
+
+def test_an_incremental_run_costs_no_transform(retrained: Retrained) -> None:
+    assert "Transform" in retrained.results[0]["seconds"]
+    assert "Transform" not in retrained.results[1]["seconds"]
+
+
+def test_known_countries_and_all_numbers_mean_what_they_meant(retrained: Retrained) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TensorFlow's own imports
+        import tensorflow_transform as tft
+
+        from models.legacy_keras import tf
+
+        def transformed(made: Release) -> dict[str, Any]:
+            layer = tft.TFTransformOutput(str(made.path / release.TRANSFORM)).transform_features_layer()
+            raw = {
+                f.name: tf.constant([f.default] * 7, {"string": tf.string, "int": tf.int64}.get(f.dtype, tf.float32))
+                for f in features
+            }
+            raw |= {"country": tf.constant([*KNOWN, NEW, "never seen"]), "amount": tf.constant([0.5, 5, 20, 50, 90, 200, 5000.0])}
+            return {name: column.numpy() for name, column in layer(raw).items()}
+
+        features = retrained.market.features
+        before, after = map(transformed, retrained.releases)
+    assert sorted(before["country:id"][:5]) == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(before["country:id"][5:], [5, 5])
+    np.testing.assert_array_equal(after["country:id"], [*before["country:id"][:5], 5, 6])
+    for name in before.keys() - {"country:id"}:
+        np.testing.assert_array_equal(after[name], before[name], err_msg=name)
+
+
+def test_carried_rows_equal_those_of_the_release_before(retrained: Retrained) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tensorflow_transform as tft
+
+        from models.preprocessing import encoding_of
+        from models.ranker import Ranker
+        from models.warm_start import load_weights
+        from pipelines.training import TakeOver
+
+        market, (full, incremental) = retrained.market, retrained.releases
+        encoding = encoding_of(market, tft.TFTransformOutput(str(incremental.path / release.TRANSFORM)))
+        ranker = Ranker(encoding, ("ctr", "cvr"), market.model, np.array([0.1, 0.1]))
+        ranker(
+            {
+                f"{name}_{kind}": np.zeros((1, len(columns)), dtype)
+                for name, group in (("request", encoding.request), ("offer", encoding.offer))
+                for kind, columns, dtype in (("ids", group.ids, np.int32), ("numbers", group.numbers, np.float32))
+            }
+        )
+        start = TakeOver(market, encoding, full.path)
+        start(ranker)
+    path = "ranker/_request._table.embeddings"
+    was, now = load_weights(full.path / release.WEIGHTS)[path], ranker.get_weight_paths()[path.partition("/")[2]].numpy()
+    assert encoding.request.ids[0] == ("country:id", 7)
+    np.testing.assert_array_equal(now[:5], was[:5])
+    np.testing.assert_array_equal(now[5:7], was[[5, 5]])
+    np.testing.assert_array_equal(now[7:], was[6:])
+    assert start.report.new_entries == {"country": 1}

@@ -1,0 +1,75 @@
+"""What is laid out for a pipeline before it runs."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.release import Manifest, Origin, Release
+from pipelines.workplace import Workplace
+from tests.unit.pipelines.conftest import write_csv
+
+MARKET = """
+name = "small"
+currency = "EUR"
+placements = [{ name = "main", count = 1 }]
+features = [
+  { name = "city", source = "context", default = "unknown" },
+  { name = "age", source = "shopper", dtype = "int", default = 0, column = "Age" },
+  { name = "brand", source = "offer", default = "none" },
+]
+tasks = [{ name = "ctr", label = "click", column = "Y" }]
+policy = { id = "p", priors = { ctr = 0.1 } }
+training = { min_rows = 20 }
+campaigns = [{ id = "c", advertiser = "a", bid_kind = "cpc", bid_micros = 1 }]
+offers = [{ id = "o", campaign = "c", title = "t", landing_url = "https://example.com" }]
+"""
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, columns: dict[str, list[Any]]) -> tuple[Path, Path]:
+    (tmp_path / "market.toml").write_text(MARKET)
+    return tmp_path / "market.toml", write_csv(tmp_path / "log.csv", columns)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Workplace:
+    place = Workplace(tmp_path / "work")
+    place.clear()
+    return place
+
+
+def former(**origin: Any) -> Release:
+    made: dict[str, Any] = {"version": 7, "market": "small", "created_ms": 5_000, "rows": {}, "packages": {}}
+    manifest = Manifest(**made, inputs=(), tasks=(), embedding_dim=2, **origin)
+    return Release(version=7, path=Path("7"), manifest=manifest, calibrator=None, specs=None, offer_ids=())  # type: ignore[arg-type]
+
+
+def test_rows_lie_by_split_beside_the_market_as_it_is_now(inputs: tuple[Path, Path], place: Workplace) -> None:
+    rows = place.lay_out(*inputs)
+    assert {p.name for p in place.rows.iterdir()} == {"train", "valid", "eval"}
+    assert place.market.read_text() == MARKET
+    assert Origin.model_validate_json(place.origin.read_bytes()) == Origin(rows=rows.rows)
+
+
+def test_the_origin_of_a_full_training_on_the_log_is_when_it_ended(inputs: tuple[Path, Path], place: Workplace) -> None:
+    place.lay_out(*inputs, through_ms=199_000)
+    origin = Origin.model_validate_json(place.origin.read_bytes())
+    assert (origin.trained_through_ms, origin.warm_from, origin.full_ms) == (199_000, None, None)
+
+
+def test_a_chain_of_warm_starts_goes_back_to_its_full_training(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+    for number, (previous, full_ms) in enumerate([(former(), 5_000), (former(warm_from=6, full_ms=4_000), 4_000)]):
+        place = Workplace(tmp_path / f"work-{number}")
+        place.clear()
+        place.lay_out(*inputs, through_ms=199_000, previous=previous)
+        origin = Origin.model_validate_json(place.origin.read_bytes())
+        assert (origin.warm_from, origin.full_ms) == (7, full_ms)
+
+
+def test_a_folder_can_be_laid_out_again_and_keeps_what_tfx_left_there(inputs: tuple[Path, Path], place: Workplace) -> None:
+    first = place.lay_out(*inputs)
+    (place.path / "metadata.sqlite").write_bytes(b"kept")
+    place.clear()
+    assert [p.name for p in place.path.iterdir()] == ["metadata.sqlite"]
+    assert place.lay_out(*inputs).rows == first.rows

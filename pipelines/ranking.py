@@ -2,6 +2,8 @@
 
 ExampleGen > StatisticsGen > ImportSchemaGen > ExampleValidator > AnomalyCheck > Transform > Trainer
   > Calibrator > Assessor > Evaluator > Release > ServingCheck > Pusher
+
+A warm start imports the Transform graph of the release before, with grown vocabularies, in place of Transform.
 """
 
 from collections.abc import Sequence

@@ -61,7 +61,8 @@ def rows() -> Rows:
 @pytest.fixture(scope="module")
 def former(market: Market, rows: Rows) -> tuple[Any, Any]:
     """The networks of the release before."""
-    return fit_ranker(market, BEFORE, rows, rows, print), fit_towers(market, BEFORE, rows, print)
+    ensemble, _ = fit_ranker(market, BEFORE, rows, rows, print)
+    return (*ensemble.members, fit_towers(market, BEFORE, rows, print))
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def test_a_group_without_ids_has_no_rows() -> None:
 
 
 def test_weights_are_named_by_path_and_leave_metrics_and_the_optimizer_out(weights: dict[str, Any]) -> None:
-    assert weights["ranker/_deep.0.kernel"].shape[1] == 8
+    assert weights["ranker_0/_towers._trunks.0._deep.0.kernel"].shape[1] == 8
     assert weights["two_tower/offer._hidden.bias"].shape == (64,)
     assert not [name for name in weights if "optimizer" in name or "loss" in name]
 
@@ -116,9 +117,10 @@ def test_what_no_longer_fits_starts_fresh_and_is_named(market: Market, rows: Row
 
     fit_ranker(wider, AFTER, rows, rows, print, start)
     ((taken, fresh),) = outcome
-    assert fresh == ["ranker/_deep.0.bias", "ranker/_deep.0.kernel", "ranker/_heads.0.kernel"]
-    assert "ranker/_offer._table.embeddings" in taken
-    assert {*taken, *fresh} == {name for name in weights if name.startswith("ranker/")}
+    deep = "ranker_0/_towers._trunks.0._deep.0"
+    assert sorted(fresh) == sorted([f"{deep}.bias", f"{deep}.kernel", "ranker_0/_outputs.0.kernel"])
+    assert "ranker_0/_offer._table.embeddings" in taken
+    assert {*taken, *fresh} == {name for name in weights if name.startswith("ranker_0/")}
 
 
 def test_a_warm_start_is_ahead_of_a_cold_one_from_its_first_batch(market: Market, rows: Rows, weights: dict[str, Any]) -> None:

@@ -19,11 +19,12 @@ from models import metrics, release
 from models.calibration import Calibrator
 from models.calibration.selection import clearly_worse, enough
 from models.release import Release, calibrated_column, raw_column
-from pipelines.calibration import Columns, calibrated, counting, fit_task
+from pipelines.calibration import Columns, calibrated, comparable, fit_task
 from pipelines.examples import join_log
 from pipelines.push import PARTIAL, link, push
 
 JUDGED = 0.2  # of a task's rows, the latest
+ERRORS = 2.0  # standard errors that a gain must exceed: of calibrations that are as good, one in forty is published
 BATCH_ROWS = 4096
 
 
@@ -40,7 +41,7 @@ class Comparison(BaseModel):
     pcoc_before: float | None = None
     pcoc_after: float | None = None
     replaced: bool = False
-    """Whether the new one is better by more than the standard error of the difference in log loss."""
+    """Whether the new one is better by more than two standard errors of the difference in log loss."""
 
 
 class Recalibration(BaseModel):
@@ -92,7 +93,7 @@ def recalibrate(market: Market, log_dir: Path, releases: Path, window_s: int, no
     tasks, compared = dict(newest.calibrator.tasks), {}
     for t in market.tasks:
         age_s = (now_ms - columns["time_ms"]) / 1000 - _matures_s(market, t)
-        counts = counting(t, columns) & (age_s > 0) & (age_s <= window_s)
+        counts = comparable(market, t, columns) & (age_s > 0) & (age_s <= window_s)
         judged = counts & (columns["time_ms"] > _cut(columns["time_ms"][counts]))
         fitted = fit_task(market, t, columns, counts & ~judged)
         latest = {name: column[judged] for name, column in columns.items()}
@@ -157,7 +158,7 @@ def _compare(
             "log_loss_after": metrics.log_loss(labels, new),
             "pcoc_before": metrics.pcoc(labels, old),
             "pcoc_after": metrics.pcoc(labels, new),
-            "replaced": clearly_worse(metrics.row_log_loss(labels, old), than=metrics.row_log_loss(labels, new)),
+            "replaced": clearly_worse(metrics.row_log_loss(labels, old), metrics.row_log_loss(labels, new), ERRORS),
         }
     )
 

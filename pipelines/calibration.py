@@ -14,7 +14,7 @@ from models.calibration import Calibrator, TaskCalibration
 from models.release import calibrated_column, raw_column
 
 Columns = Mapping[str, NDArray[Any]]
-"""Features, labels, `raw.<task>` and, where its bias is removed, `position` by name, [R] each; text as str."""
+"""Features, labels and `raw.<task>` by name, [R] each; text as str."""
 
 
 def counting(task: TaskSpec, columns: Columns) -> NDArray[np.bool_]:
@@ -22,19 +22,9 @@ def counting(task: TaskSpec, columns: Columns) -> NDArray[np.bool_]:
     return columns[task.given] == 1 if task.given else np.ones(len(columns[task.label]), bool)
 
 
-def comparable(market: Market, task: TaskSpec, columns: Columns) -> NDArray[np.bool_]:
-    """[R], whether a row's label is of what is served: it counts, and where position bias is removed it stood first.
-
-    What is served then is the probability at the first position, which rows further down, looked at less, would pull down. Who
-    clicked has looked, so tasks with `given` take any position.
-    """
-    counts = counting(task, columns)
-    return counts & (columns["position"] == 0) if market.model.bias and not task.given else counts
-
-
 def fit_calibrator(market: Market, columns: Columns) -> Calibrator:
-    """One calibration per task, on the rows that are comparable with what is served."""
-    return Calibrator(tasks={t.name: fit_task(market, t, columns, comparable(market, t, columns)) for t in market.tasks})
+    """One calibration per task, on the rows that count for it."""
+    return Calibrator(tasks={t.name: fit_task(market, t, columns, counting(t, columns)) for t in market.tasks})
 
 
 def fit_task(market: Market, task: TaskSpec, columns: Columns, counts: NDArray[np.bool_]) -> TaskCalibration:

@@ -19,7 +19,7 @@ from models import metrics, release
 from models.calibration import Calibrator
 from models.calibration.selection import clearly_worse, enough
 from models.release import Release, calibrated_column, raw_column
-from pipelines.calibration import Columns, calibrated, comparable, fit_task
+from pipelines.calibration import Columns, calibrated, counting, fit_task
 from pipelines.examples import join_log
 from pipelines.push import PARTIAL, link, push
 
@@ -93,7 +93,7 @@ def recalibrate(market: Market, log_dir: Path, releases: Path, window_s: int, no
     tasks, compared = dict(newest.calibrator.tasks), {}
     for t in market.tasks:
         age_s = (now_ms - columns["time_ms"]) / 1000 - _matures_s(market, t)
-        counts = comparable(market, t, columns) & (age_s > 0) & (age_s <= window_s)
+        counts = counting(t, columns) & (age_s > 0) & (age_s <= window_s)
         judged = counts & (columns["time_ms"] > _cut(columns["time_ms"][counts]))
         fitted = fit_task(market, t, columns, counts & ~judged)
         latest = {name: column[judged] for name, column in columns.items()}

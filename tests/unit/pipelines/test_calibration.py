@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from features.market import Market
-from features.model_spec import BiasSpec
 from models.calibration import sigmoid
-from pipelines.calibration import calibrated, comparable, counting, fit_calibrator
+from pipelines.calibration import calibrated, counting, fit_calibrator
 
 N = 20_000
 
@@ -42,21 +41,6 @@ def test_a_task_with_given_is_fitted_on_the_rows_that_count(market: Market, colu
     # Of the rows that count 0.4 convert, of all of them far fewer.
     q = calibrated(market, calibrator, columns)["calibrated.cvr"]
     assert q == pytest.approx(np.full(N, 0.4), abs=0.02)
-
-
-def test_where_position_bias_is_removed_only_the_first_position_tells_what_is_served(
-    market: Market, columns: dict[str, Any]
-) -> None:
-    debiased = market.model_copy(update={"model": market.model.model_copy(update={"bias": BiasSpec()})})
-    # Half the pages put the offer second, where nobody looks.
-    position = np.arange(N) % 2
-    columns["position"], columns["click"] = position, columns["click"] * (position == 0)
-    ctr, cvr = debiased.tasks
-    assert comparable(debiased, ctr, columns).sum() == N / 2
-    assert (comparable(debiased, cvr, columns) == (columns["click"] == 1)).all()
-    q = calibrated(debiased, fit_calibrator(debiased, columns), columns)["calibrated.ctr"]
-    assert q[position == 0].mean() == pytest.approx(columns["click"][position == 0].mean(), rel=0.02)
-    assert (comparable(market, ctr, columns)).all()
 
 
 def test_slices_of_the_market_are_corrected(market: Market, columns: dict[str, Any]) -> None:

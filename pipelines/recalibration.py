@@ -22,6 +22,7 @@ from pipelines.examples import join_log
 from pipelines.push import PARTIAL, link, push
 
 JUDGED = 0.2  # of a task's rows, the latest
+ERRORS = 2.0  # standard errors that a gain must exceed: of calibrations that are as good, one in forty is published
 
 
 class Comparison(BaseModel):
@@ -37,7 +38,7 @@ class Comparison(BaseModel):
     pcoc_before: float | None = None
     pcoc_after: float | None = None
     replaced: bool = False
-    """Whether the new one is better by more than the standard error of the difference in log loss."""
+    """Whether the new one is better by more than two standard errors of the difference in log loss."""
 
 
 class Recalibration(BaseModel):
@@ -149,7 +150,7 @@ def _compare(
             "log_loss_after": metrics.log_loss(labels, new),
             "pcoc_before": metrics.pcoc(labels, old),
             "pcoc_after": metrics.pcoc(labels, new),
-            "replaced": clearly_worse(metrics.row_log_loss(labels, old), than=metrics.row_log_loss(labels, new)),
+            "replaced": clearly_worse(metrics.row_log_loss(labels, old), metrics.row_log_loss(labels, new), ERRORS),
         }
     )
 

@@ -59,10 +59,14 @@ def out_of_fold(labels: Labels, predict: Callable[[Mask, Mask], Floats]) -> Floa
     return loss
 
 
-def clearly_worse(loss: Floats, than: Floats) -> bool:
-    """Whether the first of two losses [R] of the same rows, R > 0, is higher by more than the difference's standard error."""
+def clearly_worse(loss: Floats, than: Floats, errors: float = 1.0) -> bool:
+    """Whether the first of two losses [R] of the same rows, R > 0, is higher by more than chance explains.
+
+    Args:
+      errors: how many standard errors of the mean difference chance is given.
+    """
     difference = loss - than
-    return bool(difference.mean() > difference.std() / np.sqrt(len(difference)))
+    return bool(difference.mean() > errors * difference.std() / np.sqrt(len(difference)))
 
 
 def _folds(labels: Labels) -> Labels:

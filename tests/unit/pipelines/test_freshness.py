@@ -29,7 +29,9 @@ def write_release(releases: Path, market: Market, version: int, **origin: Any) -
         (folder / name).write_bytes(name.encode())
     specs = release.FeatureSpecs(features=market.features, tasks=market.tasks)
     (folder / release.FEATURE_SPEC).write_text(specs.model_dump_json())
-    (folder / release.CALIBRATOR).write_text(Calibrator(tasks={t.name: TaskCalibration() for t in market.tasks}).model_dump_json())
+    (folder / release.CALIBRATOR).write_text(
+        Calibrator(tasks={t.name: TaskCalibration() for t in market.tasks}).model_dump_json()
+    )
     np.savez(folder / release.OFFERS, ids=np.array(["o"]), embeddings=np.eye(1, 2, dtype=np.float32))
     manifest = release.Manifest(
         **{"trained_through_ms": FULL_MS, "rows": {"train": 1}} | origin,

@@ -40,8 +40,8 @@ class ServedModel(tf.Module):
         tf.saved_model.save(self, str(directory), signatures=signatures)
 
     def _rank(self, raw: dict[str, Any]) -> dict[str, Any]:
-        logits = self._ranker(pack(self._encoding, self._transform(raw)), training=False)
-        probabilities = tf.unstack(tf.sigmoid(logits), num=len(self._market.tasks), axis=1)
+        p = self._ranker.probabilities(pack(self._encoding, self._transform(raw)))
+        probabilities = tf.unstack(p, num=len(self._market.tasks), axis=1)
         return {t.name: p for t, p in zip(self._market.tasks, probabilities, strict=True)}
 
     def _query(self, raw: dict[str, Any]) -> dict[str, Any]:

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.market import Market
-from features.model_spec import ModelSpec
+from features.model_spec import ModelSpec, TaskSpec
+from models.bias import UNKNOWN
 from models.legacy_keras import keras, tf
 from models.losses import task_weights
 from models.preprocessing import Encoding
-from models.progress import FitProgress, Report
+from models.progress import Epoch, FitProgress, History, Report
 from models.ranker import Ranker
 from models.two_tower import TwoTower
 
@@ -36,29 +37,44 @@ class Rows:
         return len(self.inputs["request_ids"])
 
 
-def fit_ranker(market: Market, encoding: Encoding, train: Rows, valid: Rows, report: Report) -> Ranker:
+def fit_ranker(market: Market, encoding: Encoding, train: Rows, valid: Rows, report: Report) -> tuple[Ranker, History]:
     """Stops once the first task's validation loss no longer falls, and keeps the weights of its lowest point."""
-    spec, names = market.model, tuple(t.name for t in market.tasks)
+    spec = market.model
     keras.utils.set_random_seed(spec.seed)
-    weights = task_weights(market.tasks, train.labels)
-    labels = np.stack([train.labels[t.label] for t in market.tasks], axis=1)
-    base_rates = ((labels * weights).sum(axis=0) + 0.5) / (weights.sum(axis=0) + 1)
-    ranker = Ranker(encoding, names, spec, base_rates.astype(np.float64))
+    ranker = new_ranker(market, encoding, train)
     ranker.compile(optimizer=keras.optimizers.Adam(spec.learning_rate), weighted_metrics=[])
-    stop = keras.callbacks.EarlyStopping(f"val_{names[0]}_loss", mode="min", patience=spec.patience, restore_best_weights=True)
-    held_out = (
-        valid.inputs,
-        np.stack([valid.labels[t.label] for t in market.tasks], axis=1),
-        task_weights(market.tasks, valid.labels),
-    )
+    primary = market.tasks[0].name
+    stop = keras.callbacks.EarlyStopping(f"val_{primary}_loss", mode="min", patience=spec.patience, restore_best_weights=True)
+    recorder = _Recorder(ranker, market.tasks)
     ranker.fit(
-        _batches((train.inputs, labels, weights), spec, shuffle=True),
-        validation_data=_batches(held_out, spec, shuffle=False),
+        _batches(_columns(market.tasks, train), spec, shuffle=True),
+        validation_data=_batches(_columns(market.tasks, valid), spec, shuffle=False),
         epochs=spec.epochs,
         verbose=0,
-        callbacks=[stop, _Reporter("ranker", len(train), spec.epochs, spec.batch_size, report)],
+        callbacks=[recorder, stop, _Reporter("ranker", len(train), spec.epochs, spec.batch_size, report)],
     )
+    return ranker, History(model="ranker", primary=primary, epochs=tuple(recorder.epochs))
+
+
+def new_ranker(market: Market, encoding: Encoding, train: Rows) -> Ranker:
+    """A ranker that predicts the base rates, with all its variables built."""
+    _, _, labels, weights = _columns(market.tasks, train)
+    base_rates = ((labels * weights).sum(axis=0) + 0.5) / (weights.sum(axis=0) + 1)
+    ranker = Ranker(encoding, market.tasks, market.model, base_rates.astype(np.float64), sum(p.count for p in market.placements))
+    first = {name: column[:1] for name, column in train.inputs.items()}
+    ranker(first)
+    ranker.log_examination(first, np.zeros(1, np.int32))
     return ranker
+
+
+def _columns(tasks: tuple[TaskSpec, ...], rows: Rows) -> tuple[Any, Any, Any, Any]:
+    """What `Ranker.compute_loss` takes: inputs, positions [N], labels [N, T], weights [N, T]."""
+    weights = task_weights(tasks, rows.labels)
+    for i, t in enumerate(tasks):
+        if t.name in rows.weights:
+            weights[:, i] *= rows.weights[t.name]
+    positions = np.full(len(rows), UNKNOWN, np.int32) if rows.positions is None else rows.positions.astype(np.int32)
+    return rows.inputs, positions, np.stack([rows.labels[t.label] for t in tasks], axis=1), weights
 
 
 def fit_towers(market: Market, encoding: Encoding, train: Rows, report: Report) -> TwoTower:
@@ -91,6 +107,30 @@ def _batches(columns: Any, spec: ModelSpec, *, shuffle: bool) -> Any:
         numbers = numbers.shuffle(rows, seed=spec.seed, reshuffle_each_iteration=True)
     size = spec.batch_size if shuffle else 8 * spec.batch_size
     return numbers.batch(size).map(lambda i: tf.nest.map_structure(lambda t: tf.gather(t, i), tensors)).prefetch(2)
+
+
+class _Recorder(keras.callbacks.Callback):
+    """Keeps each epoch's losses, and tells them to the weighting of tasks."""
+
+    def __init__(self, ranker: Ranker, tasks: tuple[TaskSpec, ...]) -> None:
+        super().__init__()
+        self.epochs: list[Epoch] = []
+        self._ranker, self._tasks, self._began = ranker, tasks, 0.0
+        self._losses: list[NDArray[np.float64]] = []
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Starts the clock."""
+        del epoch, logs
+        self._began = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """After the validation."""
+        got = logs or {}
+        self._losses.append(np.array([got[f"{t.name}_loss"] for t in self._tasks], np.float64))
+        self._ranker.weighting.epoch_ended(self._losses)
+        valid = {t.name: float(got[f"val_{t.name}_loss"]) for t in self._tasks}
+        seconds = time.monotonic() - self._began
+        self.epochs.append(Epoch(epoch=epoch + 1, seconds=seconds, train_loss=float(got["loss"]), valid_loss=valid))
 
 
 class _Reporter(keras.callbacks.Callback):

@@ -8,25 +8,93 @@ from numpy.typing import NDArray
 from features.model_spec import TaskSpec
 from models.legacy_keras import tf
 
+LEAST_LOG_P = -30.0
+MOST_LOG_P = -1e-6  # a probability of 1 could never be wrong
+DWA_TEMPERATURE = 2.0
+
 
 def task_weights(tasks: tuple[TaskSpec, ...], labels: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """[N, T], 1 where a row counts for a task: everywhere, or where the task's `given` label is 1."""
+    """[N, T], 1 where a row counts for a task: where its `given` label is 1, or everywhere."""
     rows = len(next(iter(labels.values())))
-    columns = [labels[t.given] if t.given else np.ones(rows, np.float32) for t in tasks]
+    everywhere = np.ones(rows, np.float32)
+    columns = [labels[t.given] if t.given and t.space == "conditional" else everywhere for t in tasks]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def weighted_log_loss(labels: Any, logits: Any, weights: Any) -> Any:
-    """[T], each task's log loss over the rows that count.
+def member_log_loss(tasks: tuple[TaskSpec, ...], labels: Any, logits: Any, weights: Any, log_e: Any = None) -> Any:
+    """[T], each task's log loss over the rows that count, the mean of its members'.
 
-        L_t = sum_i w_it BCE(y_it, z_it) / N
+        L_t = sum_i w_it BCE(y_it, p_it) / N
+        p_t = sigmoid(z_t) e                 of an impression at its position
+        p_t = sigmoid(z_t)                   given another label, where it is 1
+        p_t = p_given sigmoid(z_t)           over all rows (ESMM)
 
     Divided by all N rows, not by those that count: a batch with one click then weighs that click as any other batch would,
     and with weights of 0 and 1 the sum over tasks is the negative log likelihood of all labels of a row. A task that counts
     for few rows must not be scaled up to the others: with some hundred clicks its noise would drown the first task.
 
     Args:
-      labels, logits, weights: [N, T].
+      labels, weights: [N, T].
+      logits: [N, M, T].
+      log_e: [N], how well each row's position is seen, or None for positions that do not matter.
     """
-    losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
-    return tf.reduce_mean(weights * losses, axis=0)
+    task_of = {t.label: i for i, t in enumerate(tasks)}
+    log_p: dict[int, Any] = {}
+
+    def log_probability(i: int) -> Any:
+        """[N, M] of the label among all impressions."""
+        if i not in log_p:
+            own = tf.math.log_sigmoid(logits[:, :, i])
+            given = tasks[i].given
+            before = log_probability(task_of[given]) if given else (0.0 if log_e is None else log_e[:, None])
+            log_p[i] = tf.clip_by_value(own + before, LEAST_LOG_P, MOST_LOG_P)
+        return log_p[i]
+
+    losses = []
+    for i, task in enumerate(tasks):
+        y = labels[:, i, None]
+        conditional = task.given is not None and task.space == "conditional"
+        if conditional or (task.given is None and log_e is None):
+            loss = tf.nn.sigmoid_cross_entropy_with_logits(labels=y + tf.zeros_like(logits[:, :, i]), logits=logits[:, :, i])
+        else:
+            loss = -(y * log_probability(i) + (1 - y) * _log1mexp(log_probability(i)))
+        losses.append(tf.reduce_mean(weights[:, i] * tf.reduce_mean(loss, axis=1)))
+    return tf.stack(losses)
+
+
+class TaskWeighting(tf.Module):
+    """Tasks' losses [T] -> one. `fixed` keeps their weights; the others multiply them.
+
+    uncertainty  sum_t w_t exp(-s_t) L_t + s_t / 2, s_t learned          (Kendall et al. 2018)
+    dwa          T softmax(r / 2), r_t = L_t(epoch - 1) / L_t(epoch - 2)    (Liu et al. 2019)
+    """
+
+    def __init__(self, tasks: tuple[TaskSpec, ...], kind: str) -> None:
+        super().__init__(name="weighting")
+        self.kind = kind
+        self._fixed = tf.constant([t.weight for t in tasks], tf.float32)
+        self._log_variance = tf.Variable(tf.zeros(len(tasks)), trainable=kind == "uncertainty", name="log_variance")
+        self._dynamic = tf.Variable(tf.ones(len(tasks)), trainable=False, name="dynamic")
+
+    def __call__(self, losses: Any) -> Any:
+        """The loss to descend."""
+        if self.kind == "uncertainty":
+            weighted = self._fixed * tf.exp(-self._log_variance) * losses
+            return tf.reduce_sum(weighted + self._log_variance / 2)
+        return tf.reduce_sum(self._fixed * self._dynamic * losses)
+
+    def epoch_ended(self, history: list[NDArray[np.float64]]) -> None:
+        """Tells each epoch's mean training losses [T], oldest first; only `dwa` listens."""
+        if self.kind == "dwa" and len(history) >= 2:
+            ratio = history[-1] / np.maximum(history[-2], 1e-12)
+            scaled = np.exp(ratio / DWA_TEMPERATURE)
+            self._dynamic.assign((len(ratio) * scaled / scaled.sum()).astype(np.float32))
+
+
+def _log1mexp(x: Any) -> Any:
+    """log(1 - e^x) for x < 0, exact at both ends."""
+    near = x > -np.log(2)
+    # Each branch only sees arguments it can differentiate.
+    small = tf.math.log(-tf.math.expm1(tf.where(near, x, -1.0)))
+    large = tf.math.log1p(-tf.exp(tf.where(near, -1.0, x)))
+    return tf.where(near, small, large)

@@ -1,7 +1,9 @@
-"""How a fit tells where it is."""
+"""How a fit tells where it is, and what is kept of its course."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,5 +19,44 @@ class FitProgress:
     rows_per_s: float
     loss: float
 
+    @property
+    def seconds_left(self) -> float:
+        """At this pace, were all epochs needed."""
+        return ((self.epochs - self.epoch) * self.total + self.total - self.rows) / max(self.rows_per_s, 1e-9)
+
 
 Report = Callable[[FitProgress], None]
+
+
+class Epoch(BaseModel):
+    """One pass over the training rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epoch: int
+    seconds: float
+    train_loss: float
+    valid_loss: dict[str, float]
+    """Task -> log loss over the rows that count, divided by all rows."""
+
+
+class History(BaseModel):
+    """history.json: the course of a fit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    primary: str
+    """Task whose validation loss stops training."""
+    epochs: tuple[Epoch, ...]
+
+    @property
+    def kept(self) -> int:
+        """The epoch whose weights were kept."""
+        return self.best_epochs[self.primary]
+
+    @property
+    def best_epochs(self) -> dict[str, int]:
+        """Task -> epoch of its lowest validation loss: a task far from `kept` would have liked to stop elsewhere."""
+        tasks = self.epochs[0].valid_loss if self.epochs else {}
+        return {t: min(self.epochs, key=lambda e: e.valid_loss[t]).epoch for t in tasks}

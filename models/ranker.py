@@ -1,11 +1,12 @@
-"""The ranking network: DCN-V2 under one head, or under MMoE heads where there are several tasks.
+"""The ranking network: DCN-V2 under the heads of one or several tasks, as one network or as several that share their weights.
 
-    x       = [embedded ids, numbers] of the request, repeated for each offer, beside those of the offer
-    stacked:  trunk = deep(cross(x))
-    parallel: trunk = [cross(x), deep(x)]
-    head:     logit_t = w_t . trunk, or w_t . relu(W_t sum_e gate_te(trunk) expert_e(trunk))
+    x      = [embedded ids, numbers] of the request, repeated for each offer, beside those of the offer
+    x_k    = r_k * x                              for each member k; all else is shared but the last layer
+    logit  = w_tk . tower_t(trunk(x_k)) + b_tk    for each task t
 
-Sources: Wang et al. (2021), DCN V2; Ma et al. (2018), MMoE.
+The mean of the members' probabilities is served. Members see the same batches; that their losses are apart keeps them diverse.
+
+Sources: Wang et al. (2021), DCN V2; Gorishniy et al. (2025), TabM (the variant with one adapter).
 """
 
 from typing import Any
@@ -13,9 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.model_spec import ModelSpec
+from features.model_spec import ModelSpec, TaskSpec
+from models.bias import Examination
+from models.heads import TaskTowers
 from models.legacy_keras import keras, tf, tfrs
-from models.losses import weighted_log_loss
+from models.losses import TaskWeighting, member_log_loss
 from models.preprocessing import Encoding, Group
 
 Inputs = dict[str, Any]
@@ -45,88 +48,133 @@ class GroupEmbedding(keras.layers.Layer):
         return tf.concat([tf.reshape(rows, [tf.shape(ids)[0], self._width]), numbers], axis=1)
 
 
-class MultiGateExperts(keras.layers.Layer):
-    """MMoE: [N, D] -> [N, T, U], each task's own mixture of E shared experts."""
+class MemberOutputs(keras.layers.Layer):
+    """[N, M, U] -> logits [N, M]: a last layer for each member."""
 
-    def __init__(self, tasks: int, spec: ModelSpec) -> None:
-        super().__init__(name="experts")
-        self._shape = (spec.experts, spec.expert_units)
-        self._experts = dense(spec.experts * spec.expert_units, spec, salt=101, activation="relu")
-        self._gates = [dense(spec.experts, spec, salt=111 + t, activation="softmax") for t in range(tasks)]
+    def __init__(self, members: int, spec: ModelSpec, salt: int, bias: float, name: str) -> None:
+        super().__init__(name=name)
+        self._members, self._bias, self._l2 = members, bias, spec.l2
+        self._initial = keras.initializers.GlorotUniform(seed=spec.seed + salt)
+
+    def build(self, shape: Any) -> None:
+        """Starts at the base rate, which spares the first steps and keeps rare tasks from blowing up."""
+        self._w = self.add_weight(
+            "kernel", (self._members, int(shape[-1])), initializer=self._initial, regularizer=keras.regularizers.L2(self._l2)
+        )
+        self._b = self.add_weight("bias", (self._members,), initializer=keras.initializers.Constant(self._bias))
 
     def call(self, x: Any) -> Any:
-        """Mixes the experts for each task."""
-        experts = tf.reshape(self._experts(x), [-1, *self._shape])
-        gates = tf.stack([gate(x) for gate in self._gates], axis=1)
-        return tf.einsum("nte,neu->ntu", gates, experts)
+        """One logit per member."""
+        return tf.einsum("nmu,mu->nm", x, self._w) + self._b
 
 
 class Ranker(tfrs.models.Model):
-    """Logits [N, T] of all tasks; trained on (inputs, labels [N, T], weights [N, T])."""
+    """Logits [N, M, T] of all members and tasks; trained on (inputs, positions [N], labels [N, T], weights [N, T]).
 
-    def __init__(self, encoding: Encoding, tasks: tuple[str, ...], spec: ModelSpec, base_rates: NDArray[np.float64]) -> None:
+    Args:
+      positions: slots of a page, for the bias tower.
+      base_rates: [T], of the labels where they count.
+    """
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        tasks: tuple[TaskSpec, ...],
+        spec: ModelSpec,
+        base_rates: NDArray[np.float64],
+        positions: int = 1,
+    ) -> None:
         super().__init__(name="ranker")
-        self._tasks = tasks
-        self._parallel = spec.structure == "parallel"
+        self._tasks, self._members = tasks, spec.members
         self._request = GroupEmbedding(encoding.request, spec, "request")
         self._offer = GroupEmbedding(encoding.offer, spec, "offer")
-        self._cross = [
-            tfrs.layers.dcn.Cross(
-                projection_dim=spec.projection_dim,
-                kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.05, seed=spec.seed + 11 + i),
-                kernel_regularizer=keras.regularizers.L2(spec.l2),
-            )
-            for i in range(spec.cross_layers)
-        ]
-        self._deep = [dense(units, spec, salt=21 + i, activation="relu") for i, units in enumerate(spec.hidden_units)]
-        self._dropout = [keras.layers.Dropout(spec.dropout, seed=spec.seed + 31 + i) for i in range(len(self._deep))]
+        self._gate_columns = _columns_of(encoding, spec)
         self._input_dropout = keras.layers.Dropout(spec.input_dropout, seed=spec.seed + 41)
-        self._experts = MultiGateExperts(len(tasks), spec) if len(tasks) > 1 else None
-        self._towers = [dense(spec.expert_units, spec, salt=51 + t, activation="relu") for t in range(len(tasks))]
-        # Starting at the base rate spares the first steps, and keeps rare tasks from blowing up.
+        self._scales = self.add_weight(
+            "scales", (spec.members, _width(encoding, spec)), initializer=_signs(spec.seed + 42), trainable=spec.members > 1
+        )
+        self._towers = TaskTowers(len(tasks), spec)
         logits = np.log(base_rates) - np.log1p(-base_rates)
-        self._heads = [
-            dense(1, spec, salt=61 + t, bias_initializer=keras.initializers.Constant(float(logits[t]))) for t in range(len(tasks))
+        self._outputs = [
+            MemberOutputs(spec.members, spec, salt=61 + t, bias=float(logits[t]), name=f"output_{task.name}")
+            for t, task in enumerate(tasks)
         ]
-        self._task_losses = [keras.metrics.Mean(name=f"{task}_loss") for task in tasks]
+        bias_features = spec.bias.features if spec.bias else ()
+        self._bias_columns = np.array([_position_of(encoding.request, name) for name in bias_features], np.int32)
+        self._examination = None
+        if spec.bias is not None:
+            sizes = tuple(encoding.request.ids[i][1] for i in self._bias_columns)
+            self._examination = Examination(spec.bias, positions, sizes, spec.seed + 43)
+        self.weighting = TaskWeighting(tasks, spec.loss_weighting)
+        self._task_losses = [keras.metrics.Mean(name=f"{task.name}_loss") for task in tasks]
 
     def call(self, inputs: Inputs, training: bool = False) -> Any:
-        """Logits [N, T]; a request of one row is repeated for every offer, after its embedding."""
+        """Logits [N, M, T]; a request of one row is repeated for every offer, after its embedding."""
         request = self._request(inputs["request_ids"], inputs["request_numbers"])
         offer = self._offer(inputs["offer_ids"], inputs["offer_numbers"])
         rows = tf.maximum(tf.shape(request)[0], tf.shape(offer)[0])
         x = tf.concat([_repeat(request, rows), _repeat(offer, rows)], axis=1)
+        width = x.shape[1]
+        x = tf.reshape(x[:, None, :] * self._scales, [-1, width]) if self._members > 1 else x
+        extra = tf.gather(x, self._gate_columns, axis=1)
         x = self._input_dropout(x, training=training)
-        crossed = x
-        for layer in self._cross:
-            crossed = layer(x, crossed)
-        deep = x if self._parallel else crossed
-        for layer, dropout in zip(self._deep, self._dropout, strict=True):
-            deep = dropout(layer(deep), training=training)
-        trunk = tf.concat([crossed, deep], axis=1) if self._parallel else deep
-        if self._experts is None:
-            return self._heads[0](trunk)
-        mixed = tf.unstack(self._experts(trunk), num=len(self._tasks), axis=1)
-        towers = [tower(x) for tower, x in zip(self._towers, mixed, strict=True)]
-        return tf.concat([head(x) for head, x in zip(self._heads, towers, strict=True)], axis=1)
+        logits = [
+            output(tf.reshape(tower, [-1, self._members, tower.shape[1]]))
+            for output, tower in zip(self._outputs, self._towers(x, extra, training=training), strict=True)
+        ]
+        return tf.stack(logits, axis=2)
 
-    def compute_loss(self, inputs: tuple[Inputs, Any, Any], training: bool = False) -> Any:
-        """Sum of the tasks' losses."""
-        features, labels, weights = inputs
-        losses = weighted_log_loss(labels, self(features, training=training), weights)
+    def probabilities(self, inputs: Inputs) -> Any:
+        """[N, T], what is served: of a row at the first position, and of a conditional task given its condition."""
+        return tf.reduce_mean(tf.sigmoid(self(inputs, training=False)), axis=1)
+
+    def log_examination(self, inputs: Inputs, positions: Any, training: bool = False) -> Any:
+        """[N], log P(seen at the position) over that at the first; 0 without a bias tower."""
+        if self._examination is None:
+            return tf.zeros(tf.shape(positions), tf.float32)
+        ids = tf.gather(inputs["request_ids"], self._bias_columns, axis=1)
+        return self._examination(positions, ids, training=training)
+
+    def compute_loss(self, inputs: tuple[Inputs, Any, Any, Any], training: bool = False) -> Any:
+        """Weighted sum of the tasks' losses."""
+        features, positions, labels, weights = inputs
+        logits = self(features, training=training)
+        log_e = self.log_examination(features, positions, training=training) if self._examination is not None else None
+        losses = member_log_loss(self._tasks, labels, logits, weights, log_e)
         for i, metric in enumerate(self._task_losses):
             metric.update_state(losses[i], sample_weight=tf.shape(labels)[0])
-        return tf.reduce_sum(losses)
+        return self.weighting(losses)
 
 
-def dense(units: int, spec: ModelSpec, salt: int, **options: Any) -> Any:
-    """A Dense layer with the spec's L2 and a seed of its own."""
-    return keras.layers.Dense(
-        units,
-        kernel_initializer=keras.initializers.GlorotUniform(seed=spec.seed + salt),
-        kernel_regularizer=keras.regularizers.L2(spec.l2),
-        **options,
-    )
+def _width(encoding: Encoding, spec: ModelSpec) -> int:
+    return sum(len(g.ids) * spec.embedding_dim + len(g.numbers) for g in (encoding.request, encoding.offer))
+
+
+def _columns_of(encoding: Encoding, spec: ModelSpec) -> NDArray[np.int32]:
+    """Columns of x that hold the embeddings of the features that gates see directly."""
+    columns: list[int] = []
+    start = 0
+    for group in (encoding.request, encoding.offer):
+        for i, (name, _) in enumerate(group.ids):
+            if name.partition(":")[0] in spec.gate_features:
+                columns += range(start + i * spec.embedding_dim, start + (i + 1) * spec.embedding_dim)
+        start += len(group.ids) * spec.embedding_dim + len(group.numbers)
+    return np.array(columns, np.int32)
+
+
+def _position_of(group: Group, feature: str) -> int:
+    return [name for name, _ in group.ids].index(f"{feature}:id")
+
+
+def _signs(seed: int) -> Any:
+    """1 or -1 at random, as TabM starts its adapters; a single member is all ones."""
+
+    def initial(shape: Any, dtype: Any = None) -> Any:
+        members, width = shape
+        signs = np.random.default_rng(seed).choice([-1.0, 1.0], (members, width)) if members > 1 else np.ones(shape)
+        return tf.constant(signs, dtype or tf.float32)
+
+    return initial
 
 
 def _repeat(x: Any, rows: Any) -> Any:

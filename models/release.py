@@ -32,11 +32,12 @@ OFFERS = f"{EXTRA}/offers.npz"
 INDEX = f"{EXTRA}/offers.usearch"
 STATISTICS = f"{EXTRA}/statistics/FeatureStats.pb"
 MARKET = f"{EXTRA}/market.toml"
+HISTORY = f"{EXTRA}/history.json"
 WARMUP = f"{EXTRA}/tf_serving_warmup_requests"
 SAVED_MODEL = "saved_model.pb"
 REQUIRED = (
     *(SAVED_MODEL, CALIBRATOR, FEATURE_SPEC, EVALUATION, EVAL_PREDICTIONS),
-    *(OFFERS, INDEX, STATISTICS, MARKET, WARMUP),
+    *(OFFERS, INDEX, STATISTICS, MARKET, WARMUP, HISTORY),
 )
 
 

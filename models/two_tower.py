@@ -13,7 +13,8 @@ from typing import Any
 from features.model_spec import ModelSpec
 from models.legacy_keras import keras, tf, tfrs
 from models.preprocessing import Encoding, Group
-from models.ranker import GroupEmbedding, Inputs, dense
+from models.ranker import GroupEmbedding, Inputs
+from models.trunk import dense
 
 
 class Tower(keras.layers.Layer):

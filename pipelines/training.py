@@ -11,6 +11,7 @@ from models.export import ServedModel, pack
 from models.fit import Rows, fit_ranker, fit_towers
 from models.legacy_keras import tf
 from models.preprocessing import Encoding, encoding_of
+from models.release import HISTORY
 from pipelines.examples_io import read_files
 from pipelines.progress import tell
 
@@ -23,9 +24,12 @@ def run_fn(fn_args: Any) -> None:
     transform = transformed.transform_features_layer()
     train = load_rows(market, encoding, transform, fn_args.train_files)
     valid = load_rows(market, encoding, transform, fn_args.eval_files)
-    ranker = fit_ranker(market, encoding, train, valid, tell)
+    ranker, history = fit_ranker(market, encoding, train, valid, tell)
     towers = fit_towers(market, encoding, train, tell)
-    ServedModel(market, encoding, transform, ranker, towers).save(Path(fn_args.serving_model_dir))
+    out = Path(fn_args.serving_model_dir)
+    ServedModel(market, encoding, transform, ranker, towers).save(out)
+    (out / HISTORY).parent.mkdir(exist_ok=True)
+    (out / HISTORY).write_text(history.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def load_rows(market: Market, encoding: Encoding, transform: Any, patterns: list[str]) -> Rows:

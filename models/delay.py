@@ -23,7 +23,6 @@ from domain.errors import ContractError
 from features.market import Market
 from features.model_spec import TaskSpec
 from models.fit import Rows, fit_ranker
-from models.legacy_keras import tf
 from models.preprocessing import Encoding
 from models.progress import Report
 
@@ -85,7 +84,9 @@ def importance_weights(
 class DelayModel:
     """p_dp and p_rn: the ranker's network, with the logarithm of the elapsed time as one more input."""
 
-    def __init__(self, market: Market, encoding: Encoding, clicks: Rows, delay_s: NDArray[np.float64], every_s: float, report: Report):
+    def __init__(
+        self, market: Market, encoding: Encoding, clicks: Rows, delay_s: NDArray[np.float64], every_s: float, report: Report
+    ):
         """Fits on clicks whose attribution window has closed.
 
         Args:
@@ -103,11 +104,11 @@ class DelayModel:
         cut = len(clicks) - max(int(VALID_FRACTION * len(clicks)), 1)
         own = market.model_copy(update={"tasks": TASKS, "model": market.model.model_copy(update={"bias": None})})
         parts = [_take(rows, slice(cut)), _take(rows, slice(cut, None))]
-        self._ranker = fit_ranker(own, replace(encoding, request=request), *parts, report)
+        self._ranker, _ = fit_ranker(own, replace(encoding, request=request), *parts, report)
 
     def probabilities(self, inputs: dict[str, NDArray[Any]], elapsed_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """[N, 2], p_dp and p_rn of clicks that entered so long after they came."""
-        return np.asarray(tf.sigmoid(self._ranker(self._with(inputs, elapsed_s))), np.float64)
+        return np.asarray(self._ranker.probabilities(self._with(inputs, elapsed_s)), np.float64)
 
     def weights(self, inputs: dict[str, NDArray[Any]], entered: Stream) -> NDArray[np.float32]:
         """Importance weights [N] of the rows of a stream, whose inputs are given."""

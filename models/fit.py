@@ -56,9 +56,16 @@ def fit_ranker(market: Market, encoding: Encoding, train: Rows, valid: Rows, rep
     return ranker, History(model="ranker", primary=primary, epochs=tuple(recorder.epochs))
 
 
+def fit_on(market: Market, ranker: Ranker, rows: Rows) -> None:
+    """One more pass, over new rows, from the weights and the optimizer's state that a fitted ranker has."""
+    ranker.fit(_batches(_columns(market.tasks, rows), market.model, shuffle=True), epochs=1, verbose=0)
+
+
 def new_ranker(market: Market, encoding: Encoding, train: Rows) -> Ranker:
     """A ranker that predicts the base rates, with all its variables built."""
-    _, _, labels, weights = _columns(market.tasks, train)
+    # An output stands for the label given its condition, also where its loss is over all rows.
+    conditional = tuple(t.model_copy(update={"space": "conditional"}) for t in market.tasks)
+    _, _, labels, weights = _columns(conditional, train)
     base_rates = ((labels * weights).sum(axis=0) + 0.5) / (weights.sum(axis=0) + 1)
     ranker = Ranker(encoding, market.tasks, market.model, base_rates.astype(np.float64), sum(p.count for p in market.placements))
     first = {name: column[:1] for name, column in train.inputs.items()}

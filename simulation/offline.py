@@ -63,6 +63,8 @@ class OfflineSpec:
     """Live offers drawn for a page, of which the policy shows the best."""
     noise: float = 0.5
     """Scale of the Gumbel noise on the policy's logits; the larger, the less position says of quality."""
+    epsilon: float = 0.05
+    """Share of the pages that are filled at random."""
     forgotten_after_h: float = float("inf")
     """Hours until tastes have nothing in common with what they were."""
     newcomers: float = 0.0
@@ -106,7 +108,8 @@ class OfflineMarket:
         world = self._world.turned(np.pi / 2 * hour / spec.forgotten_after_h)
         purchases = self._shoppers.purchases(rng, n_pages, hour % HOURS_PER_DAY)
         believed = world.click_logits(purchases, self._shoppers.segment_given(purchases.known))
-        score = believed + spec.noise * rng.gumbel(size=believed.shape)
+        at_random = rng.random((n_pages, 1)) < spec.epsilon
+        score = np.where(at_random, 0.0, believed) + spec.noise * rng.gumbel(size=believed.shape)
         drawn = np.where(self._live_from_h <= hour, rng.random(believed.shape), np.inf)
         score[drawn > np.partition(drawn, spec.candidates - 1, axis=1)[:, [spec.candidates - 1]]] = -np.inf
         n_slots = len(world.examination)

@@ -86,7 +86,7 @@ class World:
         return _sigmoid(self._conversion_logits(purchases))
 
     def click_logits(self, purchases: Purchases, segments: Probabilities | None = None) -> Probabilities:
-        """[P, N] logit of `pctrs`; with P(segment) [P, SEGMENTS] in place of the segments, what is to be expected of the taste."""
+        """[P, N] logit of `pctrs`, or, given P(segment) [P, SEGMENTS] alone, of the taste that is to be expected."""
         hour = np.asarray(purchases.known.get("hour", 12), np.float64)
         shared = purchases.eagerness + 0.15 * np.cos(2 * np.pi * (hour - 20) / 24) + self._click_intercept
         taste = self._taste[purchases.segment] if segments is None else segments @ self._taste
@@ -122,7 +122,8 @@ class World:
     def _normal(self, kind: str, name: str, size: int = 1) -> Probabilities:
         """Standard normal draws that belong to a name, whatever else the market holds."""
         first, second = (
-            draw(self.seed, Purpose.TASTE, stable_number(f"{when}{kind}:{name}")).normal(0.0, 1.0, size) for when in ("", "later ")
+            draw(self.seed, Purpose.TASTE, stable_number(f"{when}{kind}:{name}")).normal(0.0, 1.0, size)
+            for when in ("", "later ")
         )
         return np.asarray(np.cos(self._angle) * first + np.sin(self._angle) * second)
 

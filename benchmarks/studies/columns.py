@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.bench_release import REPOSITORY
 from features.market import Market, parse_market
+from features.model_spec import BiasSpec, ModelSpec, TaskSpec
 from features.spec import FeatureSpec
 from models.fit import Rows
 from models.preprocessing import MAX_Z, Encoding, Group
@@ -16,20 +17,25 @@ from simulation.advertisers import enlarge
 from simulation.offline import Logged
 
 SLOTS = 6
+OFFERS = 300
+CTR = TaskSpec(name="ctr", label="click")
+CVR = TaskSpec(name="cvr", label="conversion", given="click")
+CVR_OF_CLICKS = TaskSpec(name="cvr", label="conversion")
+"""For rows that are all clicked."""
+BIAS = BiasSpec(features=("device",))
 BATCH_SIZE = 256
 
 
-def study_market(n_offers: int, model: dict[str, Any] | None = None, tasks: list[dict[str, str]] | None = None) -> Market:
-    """The confirmation market with six slots, `n_offers` offers of ten per campaign, and the default model but for `model`.
+def study_market(seed: int, tasks: tuple[TaskSpec, ...], **model: Any) -> Market:
+    """The confirmation market with six slots and 300 offers, ten to a campaign, and the default model but for `model`.
 
-    Simulated shoppers of offline logs come once each, so features of history are left out.
+    Shoppers of offline logs come once each, so features of history are left out.
     """
     raw = tomllib.loads((REPOSITORY / "examples" / "confirmation" / "market.toml").read_text(encoding="utf-8"))
     raw["placements"] = [{"name": "main", "count": SLOTS}]
     raw["features"] = [f for f in raw["features"] if f["source"] != "history"]
-    raw["model"] = {"batch_size": BATCH_SIZE} | (model or {})
-    raw["tasks"] = tasks or raw["tasks"]
-    return parse_market(enlarge(raw, "study", n_offers, max(n_offers // 10, 1), seed=1))
+    market = parse_market(enlarge(raw, "study", OFFERS, OFFERS // 10, seed=1))
+    return market.model_copy(update={"tasks": tasks, "model": ModelSpec(seed=seed, batch_size=BATCH_SIZE, **model)})
 
 
 class Columns:

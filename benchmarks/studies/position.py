@@ -7,48 +7,44 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.studies.columns import SLOTS, Columns, study_market
+from benchmarks.studies.columns import BIAS, CTR, SLOTS, Columns, study_market
 from benchmarks.studies.fits import fit, predict
-from benchmarks.studies.scores import Score, beats, excess, log_loss_to_truth, pcoc_to_truth
+from benchmarks.studies.scores import Score, beats, judged
 from features.market import Market
 from features.spec import FeatureSpec
 from simulation.offline import Logged, OfflineMarket, OfflineSpec
 
 TITLE = "Position: pCTR against the true position-free CTR"
 TOWER, INPUT, WITHOUT = "bias tower", "position as input, served with 0", "without position"
-CTR = [{"name": "ctr", "label": "click"}]
-AT_RANDOM = 1e6  # noise that drowns the policy's opinion
 PAGES = 10_000
 
 
 def study(seed: int, pages: int = PAGES) -> list[Score]:
     """Trains each model on the same log; judges on shown offers, and on offers at random, as ranking meets them."""
-    market = study_market(300, {"seed": seed}, CTR)
+    market = study_market(seed, (CTR,))
     seen, shown = (OfflineMarket(market, seed).hour(hour, n) for hour, n in ((0, pages), (1, pages // 2)))
-    anything = OfflineMarket(market, seed, OfflineSpec(noise=AT_RANDOM)).hour(1, pages // 2)
+    anything = OfflineMarket(market, seed, OfflineSpec(epsilon=1.0)).hour(1, pages // 2)
     with_slot = _with_slot_feature(market)
     contenders = {
-        TOWER: study_market(300, {"seed": seed, "bias": {"features": ["device"]}}, CTR),
+        TOWER: study_market(seed, (CTR,), bias=BIAS),
         INPUT: with_slot,
         WITHOUT: market,
     }
     scores = []
     for name, contender in contenders.items():
         columns = Columns(contender, _with_slot(seen))
-        ranker = fit(contender, columns, _with_slot(seen))
-        metrics = {}
+        ranker, _ = fit(contender, columns, _with_slot(seen))
+        metrics: dict[str, float] = {}
         for kind, log in (("shown", shown), ("random", anything)):
             p = predict(ranker, columns.inputs(_with_slot(log, first=True).features))[:, 0]
-            metrics[f"log loss, {kind} offers"] = log_loss_to_truth(log.pctr, p)
-            metrics[f"above truth, {kind}, 1e-3"] = excess(log.pctr, p)
-            metrics[f"PCOC, {kind}"] = pcoc_to_truth(log.pctr, p)
+            metrics |= judged(kind, log.pctr, p)
         scores.append(Score(name, seed, metrics))
     return scores
 
 
 def claims(scores: list[Score]) -> list[str]:
     """What the study was made to find out."""
-    return [beats(scores, TOWER, other, f"log loss, {kind} offers") for other in (INPUT, WITHOUT) for kind in ("shown", "random")]
+    return [beats(scores, TOWER, other, f"log loss, {kind}") for other in (INPUT, WITHOUT) for kind in ("shown", "random")]
 
 
 def _with_slot_feature(market: Market) -> Market:

@@ -20,11 +20,22 @@ class Score:
     seed: int
     metrics: dict[str, float]
     """In the order of the table's columns."""
+    by_decile: tuple[float, ...] = ()
+    """PCOC of each tenth of the impressions, in ascending order of their true pCTR."""
 
 
 def log_loss_to_truth(truth: Array, p: Array) -> float:
     """Expected log loss of labels drawn with probability `truth`, in nats; least, the entropy of the truth, for p = truth."""
     return float(-np.mean(truth * np.log(p) + (1 - truth) * np.log1p(-p)))
+
+
+def judged(kind: str, truth: Array, p: Array) -> dict[str, float]:
+    """The metrics of one kind of rows."""
+    return {
+        f"log loss, {kind}": log_loss_to_truth(truth, p),
+        f"excess, {kind}": excess(truth, p),
+        f"PCOC, {kind}": pcoc_to_truth(truth, p),
+    }
 
 
 def excess(truth: Array, p: Array) -> float:
@@ -37,9 +48,9 @@ def pcoc_to_truth(truth: Array, p: Array) -> float:
     return float(p.sum() / truth.sum())
 
 
-def pcoc_by_decile(order: Array, truth: Array, p: Array) -> list[float]:
+def pcoc_by_decile(order: Array, truth: Array, p: Array) -> tuple[float, ...]:
     """PCOC of each tenth of the rows, in ascending `order`."""
-    return [pcoc_to_truth(truth[rows], p[rows]) for rows in np.array_split(np.argsort(order, kind="stable"), 10)]
+    return tuple(pcoc_to_truth(truth[rows], p[rows]) for rows in np.array_split(np.argsort(order, kind="stable"), 10))
 
 
 def table(title: str, scores: Iterable[Score]) -> Table:
@@ -58,6 +69,20 @@ def table(title: str, scores: Iterable[Score]) -> Table:
             values = [score.metrics[name] for score in own]
             cells.append(f"{statistics.fmean(values):.4g} ± {statistics.stdev(values) if len(values) > 1 else 0:.2g}")
         drawn.add_row(model, *cells)
+    return drawn
+
+
+def decile_table(title: str, scores: Iterable[Score]) -> Table:
+    """PCOC by decile, a row per model, mean over its seeds."""
+    drawn = Table(title=title, box=box.SIMPLE, title_justify="left")
+    drawn.add_column("model", no_wrap=True)
+    for i in range(10):
+        drawn.add_column(str(i + 1), justify="right")
+    by_model: dict[str, list[tuple[float, ...]]] = {}
+    for score in scores:
+        by_model.setdefault(score.model, []).append(score.by_decile)
+    for model, own in by_model.items():
+        drawn.add_row(model, *(f"{statistics.fmean(values):.2f}" for values in zip(*own, strict=True)))
     return drawn
 
 

@@ -49,7 +49,8 @@ def stream(click_s: NDArray[np.float64], delay_s: NDArray[np.float64], since_s: 
     """What enters training at `since_s + every_s`.
 
     Args:
-      click_s: [N] when the clicks came; hours begin at multiples of `every_s`.
+      click_s: [N] when the clicks came; hours begin at multiples of `every_s`. Clicks that were trained on with their final
+        labels are not among them.
       delay_s: [N] from click to conversion, infinite where none came within the attribution window.
       since_s: beginning of the hour.
     """

@@ -23,7 +23,7 @@ CVR = TaskSpec(name="cvr", label="conversion", given="click")
 CVR_OF_CLICKS = TaskSpec(name="cvr", label="conversion")
 """For rows that are all clicked."""
 BIAS = BiasSpec(features=("device",))
-BATCH_SIZE = 256
+HOURLY_BATCH = 256  # an hour is few rows, and each batch one step
 
 
 def study_market(seed: int, tasks: tuple[TaskSpec, ...], **model: Any) -> Market:
@@ -35,7 +35,7 @@ def study_market(seed: int, tasks: tuple[TaskSpec, ...], **model: Any) -> Market
     raw["placements"] = [{"name": "main", "count": SLOTS}]
     raw["features"] = [f for f in raw["features"] if f["source"] != "history"]
     market = parse_market(enlarge(raw, "study", OFFERS, OFFERS // 10, seed=1))
-    return market.model_copy(update={"tasks": tasks, "model": ModelSpec(seed=seed, batch_size=BATCH_SIZE, **model)})
+    return market.model_copy(update={"tasks": tasks, "model": ModelSpec(seed=seed, **model)})
 
 
 class Columns:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.studies.columns import CVR_OF_CLICKS, Columns, study_market
+from benchmarks.studies.columns import CVR_OF_CLICKS, HOURLY_BATCH, Columns, study_market
 from benchmarks.studies.drift import DRIFT
 from benchmarks.studies.fits import fit, predict, silent
 from benchmarks.studies.scores import Array, Score, beats, judged
@@ -27,13 +27,14 @@ PAGES = 1200
 
 def study(seed: int, pages: int = PAGES) -> list[Score]:
     """A day of matured clicks, a day that is still maturing when training goes hourly, a day to be judged on."""
-    market = study_market(seed, (CVR_OF_CLICKS,))
+    market = study_market(seed, (CVR_OF_CLICKS,), batch_size=HOURLY_BATCH)
     simulated = OfflineMarket(market, seed, OfflineSpec(delay_s=DELAY_S, window_s=WINDOW_H * HOUR_S, **DRIFT))
     hours = [simulated.hour(hour, pages) for hour in range(HISTORY_H + STREAM_H + 1)]
     clicks = Logged.join([hour.take(hour.click) for hour in hours])
     clicks = clicks.take(np.argsort(clicks.time_s, kind="stable"))
+    began = clicks.time_s >= HISTORY_H * HOUR_S
+    matured, clicks = clicks.take(~began), clicks.take(began)
     hour_of = (clicks.time_s // HOUR_S).astype(int)
-    matured = clicks.take(hour_of < HISTORY_H)
     columns = Columns(market, matured)
     delay_model = DelayModel(market, columns.encoding, columns.rows(matured), matured.delay_s, HOUR_S, silent)
     rankers = {name: fit(market, columns, matured)[0] for name in (ES_DFM, WAIT, IGNORE, TOLD)}
@@ -43,9 +44,8 @@ def study(seed: int, pages: int = PAGES) -> list[Score]:
         entered = stream(clicks.time_s, clicks.delay_s, hour * HOUR_S, HOUR_S)
         rows = columns.rows(clicks.take(entered.rows))
         fresh, closed = (columns.rows(clicks.take(hour_of == h)) for h in (hour, hour - WINDOW_H))
-        known = clicks.delay_s[hour_of == hour] <= entered.elapsed_s[: len(fresh)]
         fit_on(market, rankers[ES_DFM], _relabelled(rows, entered.converted, delay_model.weights(rows.inputs, entered)))
-        fit_on(market, rankers[IGNORE], _relabelled(fresh, known))
+        fit_on(market, rankers[IGNORE], _relabelled(fresh, entered.converted[: len(fresh)]))
         fit_on(market, rankers[TOLD], fresh)
         if hour < HISTORY_H + WINDOW_H:
             continue  # the day that was still maturing

@@ -104,8 +104,8 @@ class DelayModel:
         rows = Rows(self._with(clicks.inputs, elapsed_s), {name: y.astype(np.float32) for name, y in labels.items()})
         cut = len(clicks) - max(int(VALID_FRACTION * len(clicks)), 1)
         own = market.model_copy(update={"tasks": TASKS, "model": market.model.model_copy(update={"bias": None})})
-        parts = [_take(rows, slice(cut)), _take(rows, slice(cut, None))]
-        self._ranker, _ = fit_ranker(own, replace(encoding, request=request), *parts, report)
+        train, valid = _take(rows, slice(cut)), _take(rows, slice(cut, None))
+        self._ranker, _ = fit_ranker(own, replace(encoding, request=request), train, valid, report)
 
     def probabilities(self, inputs: dict[str, NDArray[Any]], elapsed_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """[N, 2], p_dp and p_rn of clicks that entered so long after they came."""

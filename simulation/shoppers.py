@@ -152,9 +152,10 @@ class Shoppers:
     def _column(self, feature: FeatureSpec, segment: NDArray[np.int64], rng: np.random.Generator, hour: int) -> NDArray[Any]:
         if feature.name in self._odds:
             cumulated = self._odds[feature.name].cumsum(axis=1)[segment, :-1]
-            return np.array(_choices(feature), dtype=object)[(rng.random((len(segment), 1)) > cumulated).sum(axis=1)]
+            chosen = (rng.random((len(segment), 1)) > cumulated).sum(axis=1)
+            return np.asarray(np.array(_choices(feature), dtype=object)[chosen])
         if feature.name == "amount":
-            return np.round(np.exp(rng.normal(3.4 + 0.4 * segment, 0.8)), 2)
+            return np.asarray(np.round(np.exp(rng.normal(3.4 + 0.4 * segment, 0.8)), 2))
         return np.full(len(segment), hour if feature.name == "hour" else feature.default)
 
     def _segment_odds(self, feature: FeatureSpec) -> NDArray[np.float64]:

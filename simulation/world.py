@@ -71,11 +71,11 @@ class World:
 
     def pctr(self, purchase: Purchase) -> Probabilities:
         """[N] true P(click | looked at) of each offer of the catalogue."""
-        return self.pctrs(_as_columns(purchase))[0]
+        return np.asarray(self.pctrs(_as_columns(purchase))[0])
 
     def pcvr(self, purchase: Purchase) -> Probabilities:
         """[N] true P(conversion | click) of each offer of the catalogue."""
-        return self.pcvrs(_as_columns(purchase))[0]
+        return np.asarray(self.pcvrs(_as_columns(purchase))[0])
 
     def pctrs(self, purchases: Purchases) -> Probabilities:
         """[P, N] as `pctr`, of many purchases."""

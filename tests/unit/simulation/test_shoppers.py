@@ -86,5 +86,5 @@ def test_the_segment_given_the_features_is_bayes_rule(market: Market) -> None:
     p = shoppers.segment_given(purchases.known)
     assert p.sum(axis=1) == pytest.approx(np.ones(20_000))
     # Calibrated: of the rows that give segment 0 some 60 to 80 %, as many are of it.
-    sure = (0.6 < p[:, 0]) & (p[:, 0] < 0.8)
+    sure = (p[:, 0] > 0.6) & (p[:, 0] < 0.8)
     assert (purchases.segment[sure] == 0).mean() == pytest.approx(p[sure, 0].mean(), abs=0.05)

@@ -26,16 +26,22 @@ BIAS = BiasSpec(features=("device",))
 HOURLY_BATCH = 256  # an hour is few rows, and each batch one step
 
 
-def study_market(seed: int, tasks: tuple[TaskSpec, ...], **model: Any) -> Market:
+def study_market(
+    seed: int, tasks: tuple[TaskSpec, ...], *, plus: tuple[FeatureSpec, ...] = (), minus: tuple[str, ...] = (), **model: Any
+) -> Market:
     """The confirmation market with six slots and 300 offers, ten to a campaign, and the default model but for `model`.
 
     Shoppers of offline logs come once each, so features of history are left out.
+
+    Args:
+      plus, minus: features, and names of features.
     """
     raw = tomllib.loads((REPOSITORY / "examples" / "confirmation" / "market.toml").read_text(encoding="utf-8"))
     raw["placements"] = [{"name": "main", "count": SLOTS}]
     raw["features"] = [f for f in raw["features"] if f["source"] != "history"]
     market = parse_market(enlarge(raw, "study", OFFERS, OFFERS // 10, seed=1))
-    return market.model_copy(update={"tasks": tasks, "model": ModelSpec(seed=seed, **model)})
+    features = (*(f for f in market.features if f.name not in minus), *plus)
+    return market.model_copy(update={"features": features, "tasks": tasks, "model": ModelSpec(seed=seed, **model)})
 
 
 class Columns:

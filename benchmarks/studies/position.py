@@ -10,12 +10,12 @@ import numpy as np
 from benchmarks.studies.columns import BIAS, CTR, SLOTS, Columns, study_market
 from benchmarks.studies.fits import fit, predict
 from benchmarks.studies.scores import Score, beats, judged
-from features.market import Market
 from features.spec import FeatureSpec
 from simulation.offline import Logged, OfflineMarket, OfflineSpec
 
 TITLE = "Position: pCTR against the true position-free CTR"
 TOWER, INPUT, WITHOUT = "bias tower", "position as input, served with 0", "without position"
+SLOT = FeatureSpec(name="slot", source="context", dtype="int", vocabulary=tuple(range(SLOTS)), default=0)
 PAGES = 10_000
 
 
@@ -24,10 +24,9 @@ def study(seed: int, pages: int = PAGES) -> list[Score]:
     market = study_market(seed, (CTR,))
     seen, shown = (OfflineMarket(market, seed).hour(hour, n) for hour, n in ((0, pages), (1, pages // 2)))
     anything = OfflineMarket(market, seed, OfflineSpec(epsilon=1.0)).hour(1, pages // 2)
-    with_slot = _with_slot_feature(market)
     contenders = {
         TOWER: study_market(seed, (CTR,), bias=BIAS),
-        INPUT: with_slot,
+        INPUT: study_market(seed, (CTR,), plus=(SLOT,)),
         WITHOUT: market,
     }
     scores = []
@@ -45,11 +44,6 @@ def study(seed: int, pages: int = PAGES) -> list[Score]:
 def claims(scores: list[Score]) -> list[str]:
     """What the study was made to find out."""
     return [beats(scores, TOWER, other, f"log loss, {kind}") for other in (INPUT, WITHOUT) for kind in ("shown", "random")]
-
-
-def _with_slot_feature(market: Market) -> Market:
-    slot = FeatureSpec(name="slot", source="context", dtype="int", vocabulary=tuple(range(SLOTS)), default=0)
-    return market.model_copy(update={"features": (*market.features, slot)})
 
 
 def _with_slot(log: Logged, *, first: bool = False) -> Logged:

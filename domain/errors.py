@@ -13,6 +13,8 @@
 Losing an auction and having no offer to show are normal answers with a reason (domain/outcome.py), not errors.
 """
 
+from pathlib import Path
+
 
 class OfferRankError(Exception):
     """Base of all errors raised on purpose."""
@@ -46,9 +48,10 @@ class InvalidTrainingData(_FieldError):
 class NotBlessed(OfferRankError):
     """A trained model missed a gate; nothing was released. `failures` has one line per gate: what, value and bound."""
 
-    def __init__(self, failures: tuple[str, ...]) -> None:
-        super().__init__("the model was not released: " + "; ".join(failures))
+    def __init__(self, failures: tuple[str, ...], report: Path) -> None:
+        super().__init__(f"the model was not released: {'; '.join(failures)}; report: {report}")
         self.failures = failures
+        self.report = report
 
 
 class DependencyError(OfferRankError):

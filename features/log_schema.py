@@ -23,7 +23,7 @@ def feature_struct(features: tuple[FeatureSpec, ...]) -> pa.StructType:
 
 def decision_schema(market: Market) -> pa.Schema:
     """`domain.events.Decision`, after the id of its stream entry."""
-    tasks = [t.name for t in market.tasks]
+    tasks = [t.name for t in market.served_tasks]
     slot = _struct(
         position=pa.int32(),
         placement=pa.string(),

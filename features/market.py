@@ -14,6 +14,11 @@ from features.model_spec import ModelSpec, TaskSpec
 from features.spec import FeatureSpec
 from features.training_spec import TrainingSpec
 
+OFFER_ID = "offer_id"
+"""Feature that holds the offer's id."""
+CAMPAIGN = "campaign"
+"""Slice of calibration that is no feature: the campaign of the row's offer."""
+
 
 class Placement(BaseModel):
     """A named place on the page."""
@@ -40,7 +45,7 @@ class Market(BaseModel):
     features: tuple[FeatureSpec, ...] = Field(min_length=1)
     """What shoppers, purchases and offers are described by."""
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
-    """The first is P(click | shown), the second, if any, P(conversion | click)."""
+    """The first is P(click | shown); the first served one that is given its label, if any, P(conversion | click)."""
     policy: Policy
     """How offers are chosen and priced."""
     model: ModelSpec = ModelSpec()
@@ -71,21 +76,36 @@ class Market(BaseModel):
         for task in self.tasks:
             if task.given is not None and task.given not in labels - {task.label}:
                 raise ValueError(f"tasks.{task.name}.given: expected the label of another task, got {task.given!r}")
-            if task.name not in self.policy.priors:
+            if task.given is None and task.space == "entire":
+                raise ValueError(f"tasks.{task.name}.space: 'entire' belongs to a task with `given`")
+            if task.role == "primary" and task.name not in self.policy.priors:
                 raise ValueError(f"policy.priors: expected a prior for task {task.name!r}, got {self.policy.priors}")
-        if self.tasks[0].given is not None:
-            raise ValueError("tasks: the first task must not have `given`")
+        if self.tasks[0].given is not None or self.tasks[0].role != "primary":
+            raise ValueError("tasks: the first task must be a primary one without `given`")
         for name in self.training.gates:
-            if name not in {t.name for t in self.tasks}:
-                raise ValueError(f"training.gates: {name!r} is not a task")
+            if name not in {t.name for t in self.served_tasks}:
+                raise ValueError(f"training.gates: {name!r} is not a task that is served")
         feature_by_name = {f.name: f for f in self.features}
-        for name in self.training.slices:
+        for name in self.model.gate_features:
             if name not in feature_by_name:
-                raise ValueError(f"training.slices: {name!r} is not a feature")
+                raise ValueError(f"model.gate_features: {name!r} is not a feature")
+        for name in self.model.bias.features if self.model.bias else ():
+            spec = feature_by_name.get(name)
+            if spec is None or spec.source == "offer" or not isinstance(spec.vocabulary, tuple):
+                raise ValueError(f"model.bias.features: {name!r} is not a request feature with a given vocabulary")
+        for key in ("slices", "max_missing"):
+            for name in getattr(self.training, key):
+                if name not in feature_by_name:
+                    raise ValueError(f"training.{key}: {name!r} is not a feature")
+        for name in self.training.calibration.slices:
+            of = feature_by_name.get(OFFER_ID if name == CAMPAIGN else name)
+            if of is None or of.dtype == "float" or (name == CAMPAIGN and of.source != "offer"):
+                known = f"a string or int feature, or {CAMPAIGN!r} where there is an offer feature {OFFER_ID!r}"
+                raise ValueError(f"training.calibration.slices: expected {known}, got {name!r}")
         campaigns = {c.id for c in self.campaigns}
         for c in self.campaigns:
-            if c.bid_kind == "cpa" and len(self.tasks) < 2:
-                raise ValueError(f"campaigns.{c.id}.bid_kind: cpa needs a second task that predicts conversions")
+            if c.bid_kind == "cpa" and self.conversion_task is None:
+                raise ValueError(f"campaigns.{c.id}.bid_kind: cpa needs a task that predicts conversions given a click")
             for name, accepted in c.targeting.items():
                 spec = feature_by_name.get(name)
                 if spec is None or spec.source not in ("shopper", "context"):
@@ -101,6 +121,21 @@ class Market(BaseModel):
                     raise ValueError(f"offers.{o.id}.features: {name!r} is not a feature with source offer")
                 _coerced(spec, value, f"offers.{o.id}.features.{name}")
         return self
+
+    @cached_property
+    def served_tasks(self) -> tuple[TaskSpec, ...]:
+        """Tasks whose probability leaves the model, the click first: all but the auxiliary ones."""
+        return tuple(t for t in self.tasks if t.role == "primary")
+
+    @cached_property
+    def conversion_task(self) -> TaskSpec | None:
+        """P(conversion | click), by which CPA bids are priced."""
+        return next((t for t in self.served_tasks if t.given == self.tasks[0].label), None)
+
+    @cached_property
+    def row_columns(self) -> tuple[str, ...]:
+        """Integer columns of training rows beside features and labels: the position, where its bias is learned."""
+        return ("position",) if self.model.bias else ()
 
     @cached_property
     def campaign_by_id(self) -> dict[str, Campaign]:
@@ -119,7 +154,7 @@ class Market(BaseModel):
 
     def offer_value(self, offer: Offer, feature: FeatureSpec) -> Value:
         """An offer's value of an offer feature; a feature named `offer_id` is the offer's id unless given."""
-        if feature.name == "offer_id" and "offer_id" not in offer.features:
+        if feature.name == OFFER_ID and OFFER_ID not in offer.features:
             return offer.id
         return feature.coerce(offer.features.get(feature.name, feature.default))
 

@@ -1,8 +1,8 @@
 """What is predicted, and by which network."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from features.spec import Record
 
@@ -89,8 +89,14 @@ class ModelSpec(Record):
     loss_weighting: Literal["fixed", "uncertainty", "dwa"] = "fixed"
     """How tasks' losses are weighed: as given, by learned uncertainty, or by how slowly each falls (dynamic weight average)."""
     members: int = Field(default=1, ge=1, le=64)
-    """Networks trained side by side on shared weights, each scaled by vectors of its own; their mean probability is served."""
+    """Networks that differ by their seed; the mean of their probabilities is served, at as many times the cost of one."""
     bias: BiasSpec | None = None
     """Removes position bias; without it clicks are taken as they come."""
     seed: int = 1
     """Of the initial weights, the shuffling and the split."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.cross_experts > 1 and self.projection_dim is None:
+            raise ValueError("cross_experts mixes low-rank layers: give their rank, projection_dim")
+        return self

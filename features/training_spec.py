@@ -1,6 +1,6 @@
 """Which rows train and which judge, and what a model must reach to be released."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -29,19 +29,33 @@ class SplitSpec(Record):
 
 
 class Gate(Record):
-    """Least a task's eval metrics must reach for a release to be pushed."""
+    """What a task must reach for a release to be pushed; an auxiliary task is reported, and not held to any."""
 
     min_auc: float = Field(default=0.5, ge=0, le=1)
     """Area under the ROC curve."""
     max_log_loss: float | None = Field(default=None, gt=0)
     """Mean log loss of the calibrated probabilities, in nats."""
     min_pcoc: float = Field(default=0.8, ge=0)
-    """PCOC is sum p / sum y of the calibrated probabilities."""
+    """PCOC is sum p / sum y of the calibrated probabilities; of a slice, its whole 95 % interval lies beyond a bound to fail."""
     max_pcoc: float = Field(default=1.25, ge=0)
     """Upper bound of the same."""
+    max_log_loss_increase: float | None = Field(default=0.01, ge=0)
+    """Of the calibrated log loss, relative to the release in service on the same rows, overall and on every slice: fails where
+    the whole 95 % interval of the difference lies above it."""
+    min_label_rate: float | None = Field(default=None, ge=0, le=1)
+    """Share of positives among the training rows that count; below it something is wrong with the labels."""
+    max_label_rate: float | None = Field(default=None, ge=0, le=1)
+    """Upper bound of the same."""
     min_positives: int = Field(default=100, ge=1)
-    """With fewer positives, or fewer negatives, in `eval` the gate is skipped, and the report says so: PCOC's standard error is
-    about 1 / sqrt(positives)."""
+    """With fewer positives, or fewer negatives, in `eval`, or in a slice of it, that is not judged, and the report says so:
+    PCOC's standard error is about 1 / sqrt(positives)."""
+
+
+class CalibrationSpec(Record):
+    """How probabilities are corrected on the rows of `valid`; the curve is chosen there by cross-validated log loss."""
+
+    slices: tuple[str, ...] = ()
+    """String or int features whose values get a correction of their own, or `campaign`, which the feature `offer_id` tells."""
 
 
 class TrainingSpec(Record):
@@ -52,9 +66,13 @@ class TrainingSpec(Record):
     gates: dict[str, Gate] = Field(default={})
     """Task -> gate; a task without one takes the defaults."""
     slices: tuple[str, ...] = ()
-    """Features whose values get their own metrics."""
+    """Features whose values get metrics and gates of their own."""
+    calibration: CalibrationSpec = CalibrationSpec()
+    """What corrects the model's probabilities."""
     min_rows: int = Field(default=200, ge=10)
     """Fewer rows than this are refused."""
+    max_missing: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default={})
+    """Feature -> largest share of the log's rows that may lack it; one not named may be missing anywhere."""
     click_window_s: int = Field(default=7 * 86_400, ge=1)
     """A click counts for an impression this long before it."""
     conversion_window_s: int = Field(default=30 * 86_400, ge=1)

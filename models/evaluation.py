@@ -1,19 +1,21 @@
-"""What a trained model is worth on held-out rows: metrics per task and slice, and whether they pass the gates."""
+"""What a trained model is worth on held-out rows, per task and slice, and against the release in service."""
 
-import operator
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from features.training_spec import Gate
 from models import metrics
+from models.metrics import Interval, ReliabilityBin
 
 MOST_SLICES = 50
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
+Slices = dict[str, NDArray[np.object_]]
+"""Feature -> [N], its value in every row."""
 
 
 class _Artifact(BaseModel):
@@ -27,6 +29,10 @@ class Metrics(_Artifact):
     log_loss: float | None
     pcoc: float | None
     normalised_entropy: float | None
+    ece: float | None
+    auc_interval: Interval | None
+    log_loss_interval: Interval | None
+    pcoc_interval: Interval | None
 
     @classmethod
     def of(cls, labels: Labels, p: Floats) -> "Metrics":
@@ -36,6 +42,10 @@ class Metrics(_Artifact):
             log_loss=metrics.log_loss(labels, p),
             pcoc=metrics.pcoc(labels, p),
             normalised_entropy=metrics.normalised_entropy(labels, p),
+            ece=metrics.ece(labels, p),
+            auc_interval=metrics.auc_interval(labels, p),
+            log_loss_interval=_mean_interval(metrics.row_log_loss(labels, p)),
+            pcoc_interval=metrics.pcoc_interval(labels, p),
         )
 
 
@@ -62,6 +72,60 @@ class TaskEvaluation(Measured):
     """One task, whole and by slice: feature -> value -> measured."""
 
     slices: dict[str, dict[str, Measured]] = {}
+    field_rce: dict[str, float | None] = {}
+    """Slicing feature -> field-level relative calibration error of the calibrated probabilities."""
+    reliability: dict[Literal["raw", "calibrated"], tuple[ReliabilityBin, ...]] = {}
+    importance: dict[str, float] = {}
+    """Feature -> AUC lost when its values are shuffled among the rows."""
+    entire: Measured | None = None
+    """Of a task with `given`, fitted on the entire space: P(given) P(label | given) over all rows."""
+
+
+class Change(_Artifact):
+    """Relative difference of this model's log loss from that of the release in service: above 0 is worse."""
+
+    relative: float
+    interval: Interval
+
+
+class Rival(_Artifact):
+    """The release in service on the same rows, calibrated; and how much this model's log loss differs."""
+
+    metrics: Metrics
+    change: Change | None
+    slices: dict[str, dict[str, Change]] = {}
+
+
+class InService(_Artifact):
+    """The release in service when this model was trained."""
+
+    version: int
+    note: str = ""
+    """Why it could not be compared."""
+    tasks: dict[str, Rival] = {}
+
+
+class LabelCount(_Artifact):
+    """Rows that count for a task, and the positives among them."""
+
+    rows: int
+    positives: int
+
+
+class SplitData(_Artifact):
+    """What a split holds."""
+
+    rows: int
+    tasks: dict[str, LabelCount]
+    first: str | None = None
+    """Least and greatest value of the column that a split by time orders by, as logged."""
+    last: str | None = None
+
+
+class DataUsed(_Artifact):
+    """The rows of a run, by split."""
+
+    splits: dict[str, SplitData] = {}
 
 
 class GateResult(_Artifact):
@@ -75,10 +139,25 @@ class GateResult(_Artifact):
     bound: float
     verdict: Literal["passed", "failed", "skipped"]
     note: str = ""
+    where: str = ""
+    """The slice that comes closest to failing, such as `device = phone`; empty for all rows."""
+    over: int | None = None
+    """The release that `value` is relative to."""
+    interval: Interval | None = None
+    """Given where the verdict rests on it: only an interval wholly beyond the bound fails."""
 
     def __str__(self) -> str:
         value = "undefined" if self.value is None else f"{self.value:.4f}"
-        return f"{self.metric} of {self.task} is {value}, {self.key} asks for {self.bound:g}"
+        if self.interval is not None:
+            value += f" (95 % interval {self.interval[0]:.4f} to {self.interval[1]:.4f})"
+        return f"{self.subject} is {value}, {self.key} asks for {self.bound:g}"
+
+    @property
+    def subject(self) -> str:
+        """What was measured, in words."""
+        where = f" where {self.where}" if self.where else ""
+        over = f" over release {self.over}" if self.over is not None else ""
+        return f"{self.metric} of {self.task}{where}{over}"
 
 
 class EvaluationReport(_Artifact):
@@ -86,6 +165,9 @@ class EvaluationReport(_Artifact):
 
     tasks: dict[str, TaskEvaluation]
     gates: tuple[GateResult, ...]
+    data: DataUsed = DataUsed()
+    in_service: InService | None = None
+    """None before the first release."""
 
     @property
     def failed(self) -> tuple[GateResult, ...]:
@@ -93,56 +175,71 @@ class EvaluationReport(_Artifact):
         return tuple(g for g in self.gates if g.verdict == "failed")
 
 
-def evaluate_task(labels: Labels, raw: Floats, calibrated: Floats, slices: dict[str, NDArray[np.object_]]) -> TaskEvaluation:
+def evaluate_task(labels: Labels, raw: Floats, calibrated: Floats, slices: Slices) -> TaskEvaluation:
     """Measures one task over the rows that count.
 
     Args:
       labels, raw, calibrated: [N].
-      slices: feature -> value per row; only the 50 most frequent values are reported.
+      slices: only the 50 most frequent values of a feature are reported.
     """
-    by_feature: dict[str, dict[str, Measured]] = {}
-    for feature, values in slices.items():
-        found, group, count = np.unique(values, return_inverse=True, return_counts=True)
-        frequent = sorted(np.argsort(-count, kind="stable")[:MOST_SLICES])
-        masks = {str(found[i]): group == i for i in frequent}
-        by_feature[feature] = {value: Measured.of(labels[m], raw[m], calibrated[m]) for value, m in masks.items()}
+    by_feature = {
+        feature: {value: Measured.of(labels[m], raw[m], calibrated[m]) for value, m in frequent_values(values).items()}
+        for feature, values in slices.items()
+    }
     whole = Measured.of(labels, raw, calibrated)
-    return TaskEvaluation(**dict(whole), slices=by_feature)
+    return TaskEvaluation(
+        **dict(whole),
+        slices=by_feature,
+        field_rce={feature: metrics.field_rce(labels, calibrated, values) for feature, values in slices.items()},
+        reliability={"raw": metrics.reliability_curve(labels, raw), "calibrated": metrics.reliability_curve(labels, calibrated)},
+    )
 
 
-def has_enough(gate: Gate, measured: Measured) -> bool:
-    """Whether there are enough positives and negatives to judge by."""
-    return min(measured.positives, measured.rows - measured.positives) >= gate.min_positives
+def compare(labels: Labels, ours: Floats, theirs: Floats, slices: Slices) -> Rival:
+    """This model against the release in service, on the same rows.
+
+    Args:
+      labels, ours, theirs: [N], calibrated probabilities.
+      slices: as in `evaluate_task`.
+    """
+    by_feature: dict[str, dict[str, Change]] = {}
+    for feature, values in slices.items():
+        masks = frequent_values(values)
+        changes = {value: log_loss_change(labels[m], ours[m], theirs[m], len(masks)) for value, m in masks.items()}
+        by_feature[feature] = {value: change for value, change in changes.items() if change is not None}
+    return Rival(metrics=Metrics.of(labels, theirs), change=log_loss_change(labels, ours, theirs), slices=by_feature)
 
 
-def check_gate(task: str, gate: Gate, measured: Measured) -> tuple[GateResult, ...]:
-    """Every bound of a gate, on the calibrated probabilities; skipped where the rows are too few to tell."""
-    got = measured.calibrated
-    bounds = [
-        ("min_auc", "AUC", got.auc, gate.min_auc, operator.ge),
-        ("max_log_loss", "calibrated log loss", got.log_loss, gate.max_log_loss, operator.le),
-        ("min_pcoc", "calibrated PCOC", got.pcoc, gate.min_pcoc, operator.ge),
-        ("max_pcoc", "calibrated PCOC", got.pcoc, gate.max_pcoc, operator.le),
-    ]
-    results = []
-    for name, metric, value, bound, holds in bounds:
-        if bound is None:
-            continue
-        verdict: Literal["passed", "failed", "skipped"] = "passed" if value is not None and holds(value, bound) else "failed"
-        note = ""
-        if not has_enough(gate, measured):
-            verdict = "skipped"
-            few = f"{measured.positives} positives in {measured.rows} rows"
-            note = f"{few}: too few to judge by (min_positives = {gate.min_positives})"
-        results.append(
-            GateResult(
-                task=task,
-                key=f"training.gates.{task}.{name}",
-                metric=metric,
-                value=value,
-                bound=bound,
-                verdict=verdict,
-                note=note,
-            )
-        )
-    return tuple(results)
+def log_loss_change(labels: Labels, ours: Floats, theirs: Floats, comparisons: int = 1) -> Change | None:
+    """Relative increase of the mean log loss, paired by row, its interval by the delta method for a ratio of means.
+
+        r = sum a_i / sum b_i - 1,   se(r) = sd(a_i - (1 + r) b_i) / (sqrt(N) mean(b))
+
+    Args:
+      labels, ours, theirs: [N]; a_i and b_i are the losses of row i under ours and theirs.
+      comparisons: how many such intervals hold together with 95 % confidence (Bonferroni).
+    Returns:
+      None with fewer than two rows.
+    Source: Cochran (1977), Sampling techniques, ch. 6.
+    """
+    if len(labels) < 2:
+        return None
+    a, b = metrics.row_log_loss(labels, ours), metrics.row_log_loss(labels, theirs)
+    ratio = float(a.sum() / b.sum())
+    z = NormalDist().inv_cdf(1 - 0.025 / comparisons)
+    half = z * float((a - ratio * b).std(ddof=1) / (np.sqrt(len(labels)) * b.mean()))
+    return Change(relative=ratio - 1, interval=Interval(ratio - 1 - half, ratio - 1 + half))
+
+
+def frequent_values(values: NDArray[np.object_]) -> dict[str, NDArray[np.bool_]]:
+    """The 50 most frequent values of [N] rows, in order, each with its rows."""
+    found, group, count = np.unique(values, return_inverse=True, return_counts=True)
+    frequent = sorted(np.argsort(-count, kind="stable")[:MOST_SLICES])
+    return {str(found[i]): group == i for i in frequent}
+
+
+def _mean_interval(values: Floats) -> Interval | None:
+    if len(values) < 2:
+        return None
+    mean, half = float(values.mean()), metrics.Z95 * float(values.std(ddof=1) / np.sqrt(len(values)))
+    return Interval(mean - half, mean + half)

@@ -3,7 +3,9 @@
 serving_default   all features by name, request ones [1] or [M], offer ones [M] -> one float32 [M] per task
 query             request features [1] -> embedding [1, D]
 offers            offer features [N] -> embedding [N, D]
-examples          serialized tf.Example [N] -> as serving_default; for TFMA
+evaluate          all features and the position [N] -> one float32 [N] per task, auxiliary ones too, and the examination of the
+                  position: P(click) there is that of `ctr` times it
+examples          serialized tf.Example [N] -> one float32 [N] per task; for TFMA
 """
 
 from pathlib import Path
@@ -13,7 +15,8 @@ from features.market import Market
 from features.spec import FeatureSpec
 from models.legacy_keras import tf
 from models.preprocessing import Encoding
-from models.ranker import Ranker
+from models.ranker import Ensemble
+from models.release import EXAMINATION
 from models.two_tower import TwoTower
 
 DTYPES = {"string": tf.string, "int": tf.int64, "float": tf.float32}
@@ -22,7 +25,7 @@ DTYPES = {"string": tf.string, "int": tf.int64, "float": tf.float32}
 class ServedModel(tf.Module):
     """Transform's graph, the ranker and the towers behind the four signatures."""
 
-    def __init__(self, market: Market, encoding: Encoding, transform: Any, ranker: Ranker, towers: TwoTower) -> None:
+    def __init__(self, market: Market, encoding: Encoding, transform: Any, ranker: Ensemble, towers: TwoTower) -> None:
         super().__init__()
         self._market, self._encoding = market, encoding
         self._transform, self._ranker, self._towers = transform, ranker, towers
@@ -31,6 +34,10 @@ class ServedModel(tf.Module):
         """Writes `saved_model.pb`, `variables/`, `assets/`."""
         signatures = {
             "serving_default": _concrete(self._rank, self._market.features),
+            "evaluate": tf.function(self._evaluate).get_concrete_function(
+                position=tf.TensorSpec([None], tf.int64, name="position"),
+                **{f.name: tf.TensorSpec([None], DTYPES[f.dtype], name=f.name) for f in self._market.features},
+            ),
             "query": _concrete(self._query, self._market.request_features),
             "offers": _concrete(self._offers, self._market.offer_features),
             "examples": tf.function(self._examples).get_concrete_function(
@@ -40,9 +47,16 @@ class ServedModel(tf.Module):
         tf.saved_model.save(self, str(directory), signatures=signatures)
 
     def _rank(self, raw: dict[str, Any]) -> dict[str, Any]:
-        p = self._ranker.probabilities(pack(self._encoding, self._transform(raw)))
-        probabilities = tf.unstack(p, num=len(self._market.tasks), axis=1)
-        return {t.name: p for t, p in zip(self._market.tasks, probabilities, strict=True)}
+        predicted = self._all_tasks(pack(self._encoding, self._transform(raw)))
+        return {t.name: predicted[t.name] for t in self._market.served_tasks}
+
+    def _evaluate(self, position: Any, **raw: Any) -> dict[str, Any]:
+        inputs = pack(self._encoding, self._transform(raw))
+        return {**self._all_tasks(inputs), EXAMINATION: tf.exp(self._ranker.log_examination(inputs, position))}
+
+    def _all_tasks(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        p = self._ranker.probabilities(inputs)
+        return {t.name: p[:, i] for i, t in enumerate(self._market.tasks)}
 
     def _query(self, raw: dict[str, Any]) -> dict[str, Any]:
         return {"embedding": self._towers.query(*self._encoding.request.pack(self._transform(raw)))}
@@ -51,7 +65,8 @@ class ServedModel(tf.Module):
         return {"embedding": self._towers.offer(*self._encoding.offer.pack(self._transform(raw)))}
 
     def _examples(self, examples: Any) -> dict[str, Any]:
-        return self._rank(tf.io.parse_example(examples, example_spec(self._market.features)))
+        raw = tf.io.parse_example(examples, example_spec(self._market.features))
+        return self._all_tasks(pack(self._encoding, self._transform(raw)))
 
 
 def pack(encoding: Encoding, columns: dict[str, Any]) -> dict[str, Any]:

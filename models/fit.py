@@ -13,11 +13,12 @@ from models.bias import UNKNOWN
 from models.legacy_keras import keras, tf
 from models.losses import task_weights
 from models.preprocessing import Encoding
-from models.progress import Epoch, FitProgress, History, Report
-from models.ranker import Ranker
+from models.progress import Epoch, FitProgress, Histories, History, Report
+from models.ranker import Ensemble, Ranker
 from models.two_tower import TwoTower
 
 REPORT_EVERY_S = 0.2
+MEMBER_SEED = 10_000  # keeps the seeds of members apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,21 @@ class Rows:
         return len(self.inputs["request_ids"])
 
 
-def fit_ranker(market: Market, encoding: Encoding, train: Rows, valid: Rows, report: Report) -> tuple[Ranker, History]:
+def fit_ranker(market: Market, encoding: Encoding, train: Rows, valid: Rows, report: Report) -> tuple[Ensemble, Histories]:
+    """The market's ensemble, one member after the other."""
+    members, histories = [], []
+    for number in range(market.model.members):
+        spec = market.model.model_copy(update={"seed": market.model.seed + MEMBER_SEED * number})
+        name = f"ranker {number + 1}/{market.model.members}" if market.model.members > 1 else "ranker"
+        member, history = _fit_member(market.model_copy(update={"model": spec}), encoding, train, valid, report, name)
+        members.append(member)
+        histories.append(history)
+    return Ensemble(members), Histories(fits=tuple(histories))
+
+
+def _fit_member(
+    market: Market, encoding: Encoding, train: Rows, valid: Rows, report: Report, name: str
+) -> tuple[Ranker, History]:
     """Stops once the first task's validation loss no longer falls, and keeps the weights of its lowest point."""
     spec = market.model
     keras.utils.set_random_seed(spec.seed)
@@ -51,9 +66,9 @@ def fit_ranker(market: Market, encoding: Encoding, train: Rows, valid: Rows, rep
         validation_data=_batches(_columns(market.tasks, valid), spec, shuffle=False),
         epochs=spec.epochs,
         verbose=0,
-        callbacks=[recorder, stop, _Reporter("ranker", len(train), spec.epochs, spec.batch_size, report)],
+        callbacks=[recorder, stop, _Reporter(name, len(train), spec.epochs, spec.batch_size, report)],
     )
-    return ranker, History(model="ranker", primary=primary, epochs=tuple(recorder.epochs))
+    return ranker, History(model=name, primary=primary, epochs=tuple(recorder.epochs))
 
 
 def fit_on(market: Market, ranker: Ranker, rows: Rows) -> None:
@@ -138,7 +153,7 @@ class _Recorder(keras.callbacks.Callback):
         self._ranker.weighting.epoch_ended(self._losses)
         valid = {t.name: float(got[f"val_{t.name}_loss"]) for t in self._tasks}
         seconds = time.monotonic() - self._began
-        self.epochs.append(Epoch(epoch=epoch + 1, seconds=seconds, train_loss=float(got["loss"]), valid_loss=valid))
+        self.epochs.append(Epoch(epoch=epoch + 1, seconds=seconds, train_loss=float(self._losses[-1].sum()), valid_loss=valid))
 
 
 class _Reporter(keras.callbacks.Callback):
@@ -156,7 +171,7 @@ class _Reporter(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Reports now and then."""
-        self._loss = float((logs or {}).get("loss", float("nan")))
+        self._loss = _loss(logs or {})
         if time.monotonic() - self._reported >= REPORT_EVERY_S:
             self._tell(min((batch + 1) * self._batch_size, self._rows))
 
@@ -169,3 +184,9 @@ class _Reporter(keras.callbacks.Callback):
         self._reported = time.monotonic()
         rate = rows / max(self._reported - self._began, 1e-9)
         self._report(FitProgress(self._name, self._epoch, self._epochs, rows, self._rows, rate, self._loss))
+
+
+def _loss(logs: dict[str, float]) -> float:
+    """Sum of the tasks' losses, means over the epoch so far; of a model without tasks the last batch's loss."""
+    tasks = [v for name, v in logs.items() if name.endswith("_loss") and name not in ("regularization_loss", "total_loss")]
+    return float(sum(tasks)) if tasks else float(logs.get("loss", float("nan")))

@@ -21,8 +21,8 @@ def task_weights(tasks: tuple[TaskSpec, ...], labels: dict[str, NDArray[np.float
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def member_log_loss(tasks: tuple[TaskSpec, ...], labels: Any, logits: Any, weights: Any, log_e: Any = None) -> Any:
-    """[T], each task's log loss over the rows that count, the mean of its members'.
+def task_losses(tasks: tuple[TaskSpec, ...], labels: Any, logits: Any, weights: Any, log_e: Any = None) -> Any:
+    """[T], each task's log loss over the rows that count.
 
         L_t = sum_i w_it BCE(y_it, p_it) / N
         p_t = sigmoid(z_t) e                 of an impression at its position
@@ -34,31 +34,30 @@ def member_log_loss(tasks: tuple[TaskSpec, ...], labels: Any, logits: Any, weigh
     for few rows must not be scaled up to the others: with some hundred clicks its noise would drown the first task.
 
     Args:
-      labels, weights: [N, T].
-      logits: [N, M, T].
+      labels, logits, weights: [N, T].
       log_e: [N], how well each row's position is seen, or None for positions that do not matter.
     """
     task_of = {t.label: i for i, t in enumerate(tasks)}
     log_p: dict[int, Any] = {}
 
     def log_probability(i: int) -> Any:
-        """[N, M] of the label among all impressions."""
+        """[N], log P of the label among all impressions."""
         if i not in log_p:
-            own = tf.math.log_sigmoid(logits[:, :, i])
+            own = tf.math.log_sigmoid(logits[:, i])
             given = tasks[i].given
-            before = log_probability(task_of[given]) if given else (0.0 if log_e is None else log_e[:, None])
+            before = log_probability(task_of[given]) if given else (0.0 if log_e is None else log_e)
             log_p[i] = tf.clip_by_value(own + before, LEAST_LOG_P, MOST_LOG_P)
         return log_p[i]
 
     losses = []
     for i, task in enumerate(tasks):
-        y = labels[:, i, None]
+        y = labels[:, i]
         conditional = task.given is not None and task.space == "conditional"
         if conditional or (task.given is None and log_e is None):
-            loss = tf.nn.sigmoid_cross_entropy_with_logits(labels=y + tf.zeros_like(logits[:, :, i]), logits=logits[:, :, i])
+            loss = tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=logits[:, i])
         else:
             loss = -(y * log_probability(i) + (1 - y) * _log1mexp(log_probability(i)))
-        losses.append(tf.reduce_mean(weights[:, i] * tf.reduce_mean(loss, axis=1)))
+        losses.append(tf.reduce_mean(weights[:, i] * loss))
     return tf.stack(losses)
 
 

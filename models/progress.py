@@ -36,12 +36,13 @@ class Epoch(BaseModel):
     epoch: int
     seconds: float
     train_loss: float
+    """Sum of the tasks' losses, mean over the epoch."""
     valid_loss: dict[str, float]
     """Task -> log loss over the rows that count, divided by all rows."""
 
 
 class History(BaseModel):
-    """history.json: the course of a fit."""
+    """The course of a fit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,3 +61,11 @@ class History(BaseModel):
         """Task -> epoch of its lowest validation loss: a task far from `kept` would have liked to stop elsewhere."""
         tasks = self.epochs[0].valid_loss if self.epochs else {}
         return {t: min(self.epochs, key=lambda e: e.valid_loss[t]).epoch for t in tasks}
+
+
+class Histories(BaseModel):
+    """history.json: the fit of each member of the ensemble."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fits: tuple[History, ...]

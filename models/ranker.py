@@ -1,14 +1,12 @@
-"""The ranking network: DCN-V2 under the heads of one or several tasks, as one network or as several that share their weights.
+"""The ranking network: DCN-V2 under the heads of one or several tasks; and an ensemble of such networks.
 
-    x      = [embedded ids, numbers] of the request, repeated for each offer, beside those of the offer
-    x_k    = r_k * x                              for each member k; all else is shared but the last layer
-    logit  = w_tk . tower_t(trunk(x_k)) + b_tk    for each task t
+    x       = [embedded ids, numbers] of the request, repeated for each offer, beside those of the offer
+    logit_t = w_t . tower_t(trunk(x)) + b_t      for each task t
 
-The mean of the members' probabilities is served. Members see the same batches; that their losses are apart keeps them diverse.
-
-Sources: Wang et al. (2021), DCN V2; Gorishniy et al. (2025), TabM (the variant with one adapter).
+Source: Wang et al. (2021), DCN V2. The parts are in trunk.py, heads.py and bias.py.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +16,9 @@ from features.model_spec import ModelSpec, TaskSpec
 from models.bias import Examination
 from models.heads import TaskTowers
 from models.legacy_keras import keras, tf, tfrs
-from models.losses import TaskWeighting, member_log_loss
+from models.losses import TaskWeighting, task_losses
 from models.preprocessing import Encoding, Group
+from models.trunk import dense
 
 Inputs = dict[str, Any]
 """`request_ids` [1 or N, F], `request_numbers` [1 or N, K], and the same for `offer`."""
@@ -48,28 +47,8 @@ class GroupEmbedding(keras.layers.Layer):
         return tf.concat([tf.reshape(rows, [tf.shape(ids)[0], self._width]), numbers], axis=1)
 
 
-class MemberOutputs(keras.layers.Layer):
-    """[N, M, U] -> logits [N, M]: a last layer for each member."""
-
-    def __init__(self, members: int, spec: ModelSpec, salt: int, bias: float, name: str) -> None:
-        super().__init__(name=name)
-        self._members, self._bias, self._l2 = members, bias, spec.l2
-        self._initial = keras.initializers.GlorotUniform(seed=spec.seed + salt)
-
-    def build(self, shape: Any) -> None:
-        """Starts at the base rate, which spares the first steps and keeps rare tasks from blowing up."""
-        self._w = self.add_weight(
-            "kernel", (self._members, int(shape[-1])), initializer=self._initial, regularizer=keras.regularizers.L2(self._l2)
-        )
-        self._b = self.add_weight("bias", (self._members,), initializer=keras.initializers.Constant(self._bias))
-
-    def call(self, x: Any) -> Any:
-        """One logit per member."""
-        return tf.einsum("nmu,mu->nm", x, self._w) + self._b
-
-
 class Ranker(tfrs.models.Model):
-    """Logits [N, M, T] of all members and tasks; trained on (inputs, positions [N], labels [N, T], weights [N, T]).
+    """Logits [N, T] of all tasks; trained on (inputs, positions [N], labels [N, T], weights [N, T]).
 
     Args:
       positions: slots of a page, for the bias tower.
@@ -85,19 +64,16 @@ class Ranker(tfrs.models.Model):
         positions: int = 1,
     ) -> None:
         super().__init__(name="ranker")
-        self._tasks, self._members = tasks, spec.members
+        self._tasks = tasks
         self._request = GroupEmbedding(encoding.request, spec, "request")
         self._offer = GroupEmbedding(encoding.offer, spec, "offer")
         self._gate_columns = _columns_of(encoding, spec)
         self._input_dropout = keras.layers.Dropout(spec.input_dropout, seed=spec.seed + 41)
-        self._scales = self.add_weight(
-            "scales", (spec.members, _width(encoding, spec)), initializer=_signs(spec.seed + 42), trainable=spec.members > 1
-        )
         self._towers = TaskTowers(len(tasks), spec)
+        # Starting at the base rate spares the first steps, and keeps rare tasks from blowing up.
         logits = np.log(base_rates) - np.log1p(-base_rates)
         self._outputs = [
-            MemberOutputs(spec.members, spec, salt=61 + t, bias=float(logits[t]), name=f"output_{task.name}")
-            for t, task in enumerate(tasks)
+            dense(1, spec, salt=61 + t, bias_initializer=keras.initializers.Constant(float(logits[t]))) for t in range(len(tasks))
         ]
         bias_features = spec.bias.features if spec.bias else ()
         self._bias_columns = np.array([_position_of(encoding.request, name) for name in bias_features], np.int32)
@@ -109,24 +85,19 @@ class Ranker(tfrs.models.Model):
         self._task_losses = [keras.metrics.Mean(name=f"{task.name}_loss") for task in tasks]
 
     def call(self, inputs: Inputs, training: bool = False) -> Any:
-        """Logits [N, M, T]; a request of one row is repeated for every offer, after its embedding."""
+        """Logits [N, T]; a request of one row is repeated for every offer, after its embedding."""
         request = self._request(inputs["request_ids"], inputs["request_numbers"])
         offer = self._offer(inputs["offer_ids"], inputs["offer_numbers"])
         rows = tf.maximum(tf.shape(request)[0], tf.shape(offer)[0])
         x = tf.concat([_repeat(request, rows), _repeat(offer, rows)], axis=1)
-        width = x.shape[1]
-        x = tf.reshape(x[:, None, :] * self._scales, [-1, width]) if self._members > 1 else x
         extra = tf.gather(x, self._gate_columns, axis=1)
         x = self._input_dropout(x, training=training)
-        logits = [
-            output(tf.reshape(tower, [-1, self._members, tower.shape[1]]))
-            for output, tower in zip(self._outputs, self._towers(x, extra, training=training), strict=True)
-        ]
-        return tf.stack(logits, axis=2)
+        towers = self._towers(x, extra, training=training)
+        return tf.concat([output(tower) for output, tower in zip(self._outputs, towers, strict=True)], axis=1)
 
     def probabilities(self, inputs: Inputs) -> Any:
         """[N, T], what is served: of a row at the first position, and of a conditional task given its condition."""
-        return tf.reduce_mean(tf.sigmoid(self(inputs, training=False)), axis=1)
+        return tf.sigmoid(self(inputs, training=False))
 
     def log_examination(self, inputs: Inputs, positions: Any, training: bool = False) -> Any:
         """[N], log P(seen at the position) over that at the first; 0 without a bias tower."""
@@ -145,14 +116,29 @@ class Ranker(tfrs.models.Model):
         features, positions, labels, weights = inputs
         logits = self(features, training=training)
         log_e = self.log_examination(features, positions, training=training) if self._examination is not None else None
-        losses = member_log_loss(self._tasks, labels, logits, weights, log_e)
+        losses = task_losses(self._tasks, labels, logits, weights, log_e)
         for i, metric in enumerate(self._task_losses):
             metric.update_state(losses[i], sample_weight=tf.shape(labels)[0])
         return self.weighting(losses)
 
 
-def _width(encoding: Encoding, spec: ModelSpec) -> int:
-    return sum(len(g.ids) * spec.embedding_dim + len(g.numbers) for g in (encoding.request, encoding.offer))
+class Ensemble(tf.Module):
+    """Rankers that differ by their seed: the mean of their probabilities errs less than each, where data is scarce.
+
+    Source: Lakshminarayanan et al. (2017), Deep ensembles.
+    """
+
+    def __init__(self, members: Sequence[Ranker]) -> None:
+        super().__init__(name="ensemble")
+        self.members = tuple(members)
+
+    def probabilities(self, inputs: Inputs) -> Any:
+        """[N, T], what is served."""
+        return tf.add_n([m.probabilities(inputs) for m in self.members]) / len(self.members)
+
+    def log_examination(self, inputs: Inputs, positions: Any) -> Any:
+        """[N], as `Ranker.log_examination`."""
+        return tf.add_n([m.log_examination(inputs, positions) for m in self.members]) / len(self.members)
 
 
 def _columns_of(encoding: Encoding, spec: ModelSpec) -> NDArray[np.int32]:
@@ -169,17 +155,6 @@ def _columns_of(encoding: Encoding, spec: ModelSpec) -> NDArray[np.int32]:
 
 def _position_of(group: Group, feature: str) -> int:
     return [name for name, _ in group.ids].index(f"{feature}:id")
-
-
-def _signs(seed: int) -> Any:
-    """1 or -1 at random, as TabM starts its adapters; a single member is all ones."""
-
-    def initial(shape: Any, dtype: Any = None) -> Any:
-        members, width = shape
-        signs = np.random.default_rng(seed).choice([-1.0, 1.0], (members, width)) if members > 1 else np.ones(shape)
-        return tf.constant(signs, dtype or tf.float32)
-
-    return initial
 
 
 def _repeat(x: Any, rows: Any) -> Any:

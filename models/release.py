@@ -24,7 +24,9 @@ from models.calibration import Calibrator
 
 EXTRA = "assets.extra"
 MANIFEST = f"{EXTRA}/release.json"
+REPORT = f"{EXTRA}/report.html"
 CALIBRATOR = f"{EXTRA}/calibrator.json"
+RECALIBRATION = f"{EXTRA}/recalibration.json"
 FEATURE_SPEC = f"{EXTRA}/feature_spec.json"
 EVALUATION = f"{EXTRA}/evaluation.json"
 EVAL_PREDICTIONS = f"{EXTRA}/eval_predictions.parquet"
@@ -34,6 +36,8 @@ STATISTICS = f"{EXTRA}/statistics/FeatureStats.pb"
 MARKET = f"{EXTRA}/market.toml"
 HISTORY = f"{EXTRA}/history.json"
 WARMUP = f"{EXTRA}/tf_serving_warmup_requests"
+EXAMINATION = "examination"
+"""Output and column: P(seen at the row's position) over that at the first."""
 SAVED_MODEL = "saved_model.pb"
 REQUIRED = (
     *(SAVED_MODEL, CALIBRATOR, FEATURE_SPEC, EVALUATION, EVAL_PREDICTIONS),
@@ -85,6 +89,8 @@ class Manifest(_Artifact):
     """Rows per split."""
     packages: dict[str, str]
     """Versions of what built it."""
+    recalibrated_from: int | None = None
+    """The trained release whose model this is, with a calibrator fitted since; none for one that was trained."""
     files: dict[str, FileRecord] = {}
     """Relative path -> digest; all files but this one."""
 
@@ -130,7 +136,7 @@ class Release:
                     f"{where} takes feature {name!r} as {was.source} {was.dtype}, "
                     f"the market says {now.source} {now.dtype}: train again"
                 )
-        tasks = tuple(t.name for t in market.tasks)
+        tasks = tuple(t.name for t in market.served_tasks)
         if self.manifest.tasks != tasks:
             raise ContractError(f"{where} predicts {list(self.manifest.tasks)}, the market asks for {list(tasks)}: train again")
         return self

@@ -142,6 +142,25 @@ def retrain(
 
 
 @app.command()
+def recalibrate(
+    market: options.Market,
+    releases: Annotated[
+        Path,
+        typer.Option(envvar="OFFERRANK_RELEASES", help="Folder of releases; the newest is recalibrated.", show_default=False),
+    ],
+    log_dir: Annotated[
+        Path, typer.Option("--log", "--log-dir", envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")
+    ] = options.LOG_DIR,
+    window: Annotated[str, typer.Option(help="How much of the log to use, such as 12h or 7d.")] = "7d",
+    json: options.Json = False,
+) -> None:
+    """Fit the newest release's calibrator to what was logged since; published only if that is better."""
+    from offerrank.recalibration import recalibrate as run
+
+    run(market, log_dir, releases, options.seconds(window), as_json=json)
+
+
+@app.command()
 def gateway(
     market: options.Market,
     redis_url: options.RedisUrl = options.REDIS_URL,

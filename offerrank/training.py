@@ -58,7 +58,8 @@ def print_result(console: Console, result: dict[str, Any]) -> None:
     console.print(
         f"{result['total_seconds']:.0f} s, of it {', '.join(f'{name} {s:.0f}' for name, s in slowest)}", highlight=False
     )
-    console.print(f"release {result['release']}", highlight=False, soft_wrap=True)
+    for name in ("release", "report"):
+        console.print(f"{name} {result[name]}", highlight=False, soft_wrap=True)
 
 
 def retrain(market_path: Path, log_dir: Path, out: Path, every_s: int | None, delay_s: int, as_json: bool) -> None:

@@ -55,6 +55,19 @@ def label_column(raw: pa.Array, counts: NDArray[np.bool_], where: Where) -> NDAr
     return values.astype(np.int64)
 
 
+def integer_column(raw: pa.Array, where: Where) -> pa.Array:
+    """A column of whole numbers; a missing one is -1.
+
+    Raises:
+      InvalidTrainingData: any other value.
+    """
+    raw = _plain(raw)
+    values = _numbers(raw, where, "a whole number").cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    values = np.where(np.isnan(values), -1.0, values)
+    _refuse_first(values != np.floor(values), raw, "a whole number", where)
+    return pa.array(values.astype(np.int64))
+
+
 def time_column(raw: pa.Array, where: Where) -> NDArray[np.float64]:
     """A column to order rows by: numbers, timestamps, or ISO 8601 text.
 

@@ -12,14 +12,14 @@ BATCH_ROWS = 4096
 
 
 def read_split(examples_uri: str, split: str, market: Market) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Batches of (features by name, labels by label), each an array [n], n up to 4096."""
+    """Batches of (features by name, labels and other columns by name), each an array [n], n up to 4096."""
     return read_files(sorted(map(str, (Path(examples_uri) / f"Split-{split}").iterdir())), market)
 
 
 def read_files(files: list[str], market: Market) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """As `read_split`, from gzipped TFRecord files."""
-    labels = [t.label for t in market.tasks]
-    spec = example_spec(market.features) | {label: tf.io.FixedLenFeature([], tf.int64) for label in labels}
+    others = [*(t.label for t in market.tasks), *market.row_columns]
+    spec = example_spec(market.features) | {name: tf.io.FixedLenFeature([], tf.int64) for name in others}
     records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(BATCH_ROWS)
     for batch in records.map(lambda serialized: tf.io.parse_example(serialized, spec)):
-        yield {f.name: batch[f.name] for f in market.features}, {label: batch[label] for label in labels}
+        yield {f.name: batch[f.name] for f in market.features}, {name: batch[name] for name in others}

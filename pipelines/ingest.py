@@ -12,14 +12,21 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from domain.errors import InvalidTrainingData
 from features.market import Market
-from pipelines.columns import ARROW, feature_column, label_column, time_column
+from features.training_spec import Gate
+from models.evaluation import DataUsed, LabelCount, SplitData
+from models.gates import check_label_rate
+from pipelines.columns import ARROW, feature_column, integer_column, label_column, time_column
 from pipelines.sources import files_of, read
 from pipelines.splits import SPLITS, TRAIN, Codes, RandomSplit, hash_split, time_cuts, time_split
+
+Span = tuple[tuple[float, str], tuple[float, str]]
+"""First and last time of a split: to compare by, and as logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,17 @@ class Ingested:
     directory: Path
     rows: dict[str, int]
     tasks: dict[str, dict[str, TaskRows]]
+    times: dict[str, tuple[str, str]]
+    """Least and greatest value, as logged, of the column that a split by time orders by."""
+
+    def used(self) -> DataUsed:
+        """For the report."""
+        splits = {}
+        for split, rows in self.rows.items():
+            first, last = self.times.get(split, (None, None))
+            tasks = {task: LabelCount(rows=n.rows, positives=n.positives) for task, n in self.tasks[split].items()}
+            splits[split] = SplitData(rows=rows, tasks=tasks, first=first, last=last)
+        return DataUsed(splits=splits)
 
 
 def ingest(market: Market, data: Path, directory: Path) -> Ingested:
@@ -60,6 +78,8 @@ def ingest(market: Market, data: Path, directory: Path) -> Ingested:
     random = RandomSplit(market.training.split, market.model.seed)
     rows = dict.fromkeys(SPLITS, 0)
     tasks = {split: {t.name: TaskRows() for t in market.tasks} for split in SPLITS}
+    times: dict[str, Span] = {}
+    missing = dict.fromkeys((f.name for f in market.features), 0)
     schema = arrow_schema(market)
     with ExitStack() as stack:
         writers = {}
@@ -69,6 +89,8 @@ def ingest(market: Market, data: Path, directory: Path) -> Ingested:
         for file, start, raw in _batches(market, files):
             table, labels = _checked(market, file, start, raw, schema)
             codes = _split(market, file, start, raw, random, cuts)
+            for f in market.features:
+                missing[f.name] += _missing(raw.column(raw.schema.names.index(f.log_column)))
             for code, split in enumerate(SPLITS):
                 mask = codes == code
                 rows[split] += int(mask.sum())
@@ -77,19 +99,24 @@ def ingest(market: Market, data: Path, directory: Path) -> Ingested:
                     tasks[split][t.name] = tasks[split][t.name].plus(labels[t.label][counts])
                 if mask.any():
                     writers[split].write_table(table.filter(pa.array(mask)))
+                    if market.training.split.kind == "time":
+                        times[split] = _span(market, file, start, raw, mask, times.get(split))
     _require_enough(market, data, rows, tasks)
-    return Ingested(directory, rows, tasks)
+    _require_values(market, data, sum(rows.values()), missing)
+    _require_label_rates(market, data, tasks[SPLITS[TRAIN]])
+    return Ingested(directory, rows, tasks, {split: (first[1], last[1]) for split, (first, last) in times.items()})
 
 
 def arrow_schema(market: Market) -> pa.Schema:
-    """Features by name, labels by label."""
+    """Features by name, labels by label, and what else rows have."""
     fields = [(f.name, ARROW[f.dtype]) for f in market.features]
-    return pa.schema(fields + [(t.label, pa.int64()) for t in market.tasks])
+    return pa.schema(fields + [(name, pa.int64()) for name in (*(t.label for t in market.tasks), *market.row_columns)])
 
 
 def _batches(market: Market, files: list[Path]) -> Iterator[tuple[Path, int, pa.RecordBatch]]:
     """(file, rows of it before this batch, batch)."""
     columns = {f.log_column: None for f in market.features} | {t.log_column: None for t in market.tasks}
+    columns |= dict.fromkeys(market.row_columns)
     if market.training.split.by is not None:
         columns |= {_key_column(market): None}
     for file in files:
@@ -114,6 +141,7 @@ def _checked(
         counts = labels[t.given] == 1 if t.given in labels else np.ones(raw.num_rows, bool)
         labels[t.label] = label_column(columns[t.log_column], counts, partial(_where, file, t.log_column, start))
     arrays += [pa.array(labels[t.label]) for t in market.tasks]
+    arrays += [integer_column(columns[name], partial(_where, file, name, start)) for name in market.row_columns]
     return pa.Table.from_arrays(arrays, schema=schema), labels
 
 
@@ -147,6 +175,43 @@ def _split(market: Market, file: Path, start: int, raw: pa.RecordBatch, random: 
     if spec.kind == "hash":
         return hash_split(key, spec, market.model.seed)
     return time_split(time_column(key, partial(_where, file, column, start)), cuts)
+
+
+def _missing(raw: pa.Array) -> int:
+    """Rows whose value stands for none."""
+    if pa.types.is_dictionary(raw.type):
+        raw = raw.dictionary_decode()
+    if pa.types.is_string(raw.type) or pa.types.is_large_string(raw.type):
+        raw = pc.if_else(pc.equal(raw, ""), None, raw)
+    return int(pc.sum(pc.is_null(raw, nan_is_null=pa.types.is_floating(raw.type))).as_py() or 0)
+
+
+def _span(market: Market, file: Path, start: int, raw: pa.RecordBatch, mask: NDArray[np.bool_], seen: Span | None) -> Span:
+    """The span of a split after more of its rows."""
+    column = _key_column(market)
+    key, rows = raw.column(raw.schema.names.index(column)), np.flatnonzero(mask)
+    times = time_column(key, partial(_where, file, column, start))[rows]
+    first, last = ((float(times[i]), str(key[int(rows[i])].as_py())) for i in (times.argmin(), times.argmax()))
+    return (min(first, seen[0]), max(last, seen[1])) if seen else (first, last)
+
+
+def _require_values(market: Market, data: Path, rows: int, missing: dict[str, int]) -> None:
+    for f in market.features:
+        limit = market.training.max_missing.get(f.name, 1.0)
+        if missing[f.name] > limit * rows:
+            where, bound = f"{data.name}: column {f.log_column!r}", f"training.max_missing.{f.name} = {limit:g}"
+            raise InvalidTrainingData(where, f"values ({bound})", f"none in {missing[f.name]:,} of {rows:,} rows")
+
+
+def _require_label_rates(market: Market, data: Path, train: dict[str, TaskRows]) -> None:
+    """Known before a model is trained, so checked before."""
+    for t in (t for t in market.tasks if t.role == "primary"):
+        counted, gate = train[t.name], market.training.gates.get(t.name, Gate())
+        for result in check_label_rate(t.name, gate, counted.rows, counted.positives):
+            if result.verdict == "failed":
+                where, bound = f"{data.name}: column {t.log_column!r}", f"{result.key} = {result.bound:g}"
+                got = f"{counted.positives:,} positives in {counted.rows:,} training rows"
+                raise InvalidTrainingData(where, f"a label rate that keeps {bound}", got)
 
 
 def _require_enough(market: Market, data: Path, rows: dict[str, int], tasks: dict[str, dict[str, TaskRows]]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from domain.errors import ContractError
@@ -10,9 +11,11 @@ from models import release
 PARTIAL = ".partial-"  # not a number, so no release to anyone
 
 
-def push(assembled: Path, releases: Path) -> Path:
+def push(assembled: Path, releases: Path, copy: Callable[[str, str], object] = shutil.copy2) -> Path:
     """A sealed release -> `releases/<version>`: copied beside its place, then renamed.
 
+    Args:
+      copy: how to copy a file, such as `link`.
     Raises:
       ContractError: the version exists already; it stays as it is.
     """
@@ -20,7 +23,7 @@ def push(assembled: Path, releases: Path) -> Path:
     releases.mkdir(parents=True, exist_ok=True)
     partial = releases / f"{PARTIAL}{version}-{os.getpid()}"
     try:
-        shutil.copytree(assembled, partial)
+        shutil.copytree(assembled, partial, copy_function=copy)
         os.rename(partial, releases / str(version))
     except OSError as e:
         if (releases / str(version)).exists():
@@ -29,3 +32,11 @@ def push(assembled: Path, releases: Path) -> Path:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return releases / str(version)
+
+
+def link(source: str, target: str) -> None:
+    """A second name for a file that is never changed; a copy where the file system has no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,7 +1,7 @@
 """The training pipeline: TFX's components, and ours between them.
 
 ExampleGen > StatisticsGen > ImportSchemaGen > ExampleValidator > AnomalyCheck > Transform > Trainer
-  > Calibrator > Evaluator > Release > ServingCheck > Pusher
+  > Calibrator > Assessor > Evaluator > Release > ServingCheck > Pusher
 """
 
 from pathlib import Path
@@ -18,6 +18,7 @@ from features.market import Market
 from features.training_spec import Gate
 from pipelines.components import parquet_examples
 from pipelines.components.anomaly_check import AnomalyCheck
+from pipelines.components.assessor import Assessor
 from pipelines.components.atomic_pusher import AtomicPusher
 from pipelines.components.calibrator import Calibrator
 from pipelines.components.release import Release
@@ -68,6 +69,14 @@ def ranking_pipeline(market: Market, market_file: Path, schema_file: Path, rows:
         eval_args=trainer_pb2.EvalArgs(splits=["valid"]),
     )
     calibrator = Calibrator(model=trainer.outputs["model"], examples=examples.outputs["examples"], market_file=str(market_file))
+    assessor = Assessor(
+        model=trainer.outputs["model"],
+        examples=examples.outputs["examples"],
+        calibration=calibrator.outputs["calibration"],
+        market_file=str(market_file),
+        releases=str(out),
+        data=rows.used().model_dump_json(),
+    )
     evaluator = Evaluator(
         examples=examples.outputs["examples"],
         model=trainer.outputs["model"],
@@ -77,11 +86,11 @@ def ranking_pipeline(market: Market, market_file: Path, schema_file: Path, rows:
     )
     release = Release(
         model=trainer.outputs["model"],
-        evaluation=calibrator.outputs["evaluation"],
+        calibration=calibrator.outputs["calibration"],
+        assessment=assessor.outputs["assessment"],
         statistics=statistics.outputs["statistics"],
         market_file=str(market_file),
         releases=str(out),
-        rows=",".join(f"{split}={count}" for split, count in rows.rows.items()),
     )
     serving_check = ServingCheck(release_model=release.outputs["release_model"], market_file=str(market_file))
     pusher = AtomicPusher(
@@ -96,7 +105,7 @@ def ranking_pipeline(market: Market, market_file: Path, schema_file: Path, rows:
         metadata_connection_config=metadata.sqlite_metadata_connection_config(str(work / "metadata.sqlite")),
         components=[
             *(examples, statistics, schema, validator, check, transform, trainer),
-            *(calibrator, evaluator, release, serving_check, pusher),
+            *(calibrator, assessor, evaluator, release, serving_check, pusher),
         ],
         enable_cache=False,
         beam_pipeline_args=["--direct_running_mode=in_memory", "--direct_num_workers=1"],
@@ -126,7 +135,7 @@ def eval_config(market: Market, rows: Ingested) -> tfma.EvalConfig:
         gate, seen = market.training.gates.get(t.name, Gate()), rows.tasks["eval"][t.name]
         metrics = [_metric("ExampleCount", at_least=1)]
         if seen.positives and seen.negatives:
-            judged = min(seen.positives, seen.negatives) >= gate.min_positives
+            judged = t.role == "primary" and min(seen.positives, seen.negatives) >= gate.min_positives
             metrics.append(_metric("AUC", at_least=gate.min_auc if judged else None))
             metrics += [_metric("BinaryCrossentropy"), _metric("Calibration")]
         config.metrics_specs.append(tfma.MetricsSpec(metrics=metrics, output_names=[t.name] if several else []))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from domain.errors import ContractError, InvalidMarket, InvalidTrainingData, NotBlessed, OfferRankError
+from domain.errors import ContractError, InvalidMarket, NotBlessed, OfferRankError
 from features.market import Market, load_market
 from models import release
 from models.evaluation import EvaluationReport
@@ -21,10 +21,12 @@ from pipelines.console import console_listener
 from pipelines.ingest import Ingested, ingest
 from pipelines.logs import component_times, logs_to
 from pipelines.progress import Listener, StepFinished, StepStarted, listening, tell
+from pipelines.report import write_report
 
-COMPONENTS = 12
+COMPONENTS = 13
 STEPS = 2 + COMPONENTS  # reading the log and importing TFX come first
 LOG = "train.log"
+REPORT = "report.html"
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class TrainingResult:
         measured = {"auc", "log_loss", "pcoc", "normalised_entropy"}
         return {
             "release": str(self.release),
+            "report": str(self.release / release.REPORT),
             "version": self.version,
             "rows": self.rows,
             "metrics": {
@@ -73,7 +76,7 @@ def train(
     Args:
       data: a .csv, .csv.gz, .parquet, .tfrecord or .tfrecord.gz file, or a directory of them.
       work_dir: keeps TFX's artifacts, metadata and log here; without one they go to a temporary folder that is removed, except
-        for the log of a failed run.
+        for the log of a failed run and the report of a model that was refused.
       progress: hears of every step; without one they are shown on standard error.
     Raises:
       InvalidMarket, InvalidTrainingData: before anything is written to `out`.
@@ -104,6 +107,8 @@ def train(
                 raise
             log.exception("training failed")
             what = str(e) if isinstance(e, ContractError) else f"{type(e).__name__}: {str(e).strip()[:500]}"
+            if _assembled(work):
+                _write_report(work, (what,))
             raise ContractError(f"training failed: {what}; see {work / LOG}") from e
         return _result(out.absolute(), work, rows, seconds | components)
 
@@ -121,26 +126,29 @@ def _require_writable(out: Path) -> None:
 
 @contextmanager
 def _workplace(work_dir: Path | None) -> Iterator[Path]:
-    """An empty folder for one run; of a temporary one only the log outlives a failure that it may explain."""
+    """An empty folder for one run; of a temporary one only what explains a failure outlives it."""
     if work_dir is not None:
         work = work_dir.absolute() / f"run-{time.time_ns() // 1_000_000}"
         work.mkdir(parents=True)
         yield work
         return
     work = Path(tempfile.mkdtemp(prefix="offerrank-train-"))
-    keep_log = False
+    kept: tuple[str, ...] = ()
     try:
         yield work
-    except (ContractError, InvalidTrainingData) as e:
-        keep_log = isinstance(e, ContractError)
+    except ContractError:
+        kept = (LOG, REPORT)
+        raise
+    except NotBlessed:
+        kept = (REPORT,)
         raise
     finally:
         for path in work.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
-            elif not (keep_log and path.name == LOG):
+            elif path.name not in kept:
                 path.unlink()
-        if not keep_log:
+        if not any(work.iterdir()):
             work.rmdir()
 
 
@@ -194,17 +202,32 @@ def _result(out: Path, work: Path, rows: Ingested, seconds: dict[str, float]) ->
       NotBlessed: a gate was missed, and which.
     """
     evaluation = EvaluationReport.model_validate_json(
-        (_output(work, "Calibrator", "evaluation") / "evaluation.json").read_bytes()
+        (_output(work, "Assessor", "assessment") / Path(release.EVALUATION).name).read_bytes()
     )
-    if evaluation.failed:
-        raise NotBlessed(tuple(map(str, evaluation.failed)))
-    if not (_output(work, "Evaluator", "blessing") / "BLESSED").exists():
-        raise NotBlessed(_tfma_failures(_output(work, "Evaluator", "evaluation")))
-    manifest = release.Manifest.model_validate_json(
-        (_output(work, "Release", "release_model") / "Format-Serving" / release.MANIFEST).read_bytes()
-    )
-    pushed = out / str(manifest.version)
-    return TrainingResult(pushed, manifest.version, rows.rows, evaluation, seconds)
+    failures = tuple(map(str, evaluation.failed))
+    if not failures and not (_output(work, "Evaluator", "blessing") / "BLESSED").exists():
+        failures = _tfma_failures(_output(work, "Evaluator", "evaluation"))
+    if failures:
+        raise NotBlessed(failures, _write_report(work, failures))
+    version = _version(_assembled(work)[0])
+    return TrainingResult(out / str(version), version, rows.rows, evaluation, seconds)
+
+
+def _write_report(work: Path, refused: tuple[str, ...]) -> Path:
+    """Of a release that was assembled, and is not pushed for these reasons."""
+    (assembled,) = _assembled(work)
+    write_report(assembled, work / REPORT, _version(assembled), refused)
+    return work / REPORT
+
+
+def _assembled(work: Path) -> tuple[Path, ...]:
+    """The sealed release, or none before there is one."""
+    sealed = work.glob(f"artifacts/Release/release_model/*/Format-Serving/{release.MANIFEST}")
+    return tuple(path.parents[1] for path in sealed)
+
+
+def _version(assembled: Path) -> int:
+    return release.Manifest.model_validate_json((assembled / release.MANIFEST).read_bytes()).version
 
 
 def _output(work: Path, component: str, key: str) -> Path:

@@ -18,6 +18,8 @@ def schema_of(market: Market) -> schema_pb2.Schema:
     for label in [t.label for t in market.tasks]:
         added = _required(schema, label, schema_pb2.INT)
         added.int_domain.min, added.int_domain.max = 0, 1
+    for name in market.row_columns:
+        _required(schema, name, schema_pb2.INT)
     return schema
 
 

@@ -36,12 +36,13 @@ def load_rows(market: Market, encoding: Encoding, transform: Any, patterns: list
     """All rows of some files, transformed and packed, in an order of their own: Beam's differs from run to run."""
     files = sorted(name for pattern in patterns for name in tf.io.gfile.glob(pattern))
     packed: list[dict[str, Any]] = []
-    labelled: list[dict[str, Any]] = []
-    for features, labels in read_files(files, market):
+    others: list[dict[str, Any]] = []
+    for features, other in read_files(files, market):
         packed.append({name: tensor.numpy() for name, tensor in pack(encoding, transform(features)).items()})
-        labelled.append({name: tensor.numpy().astype(np.float32) for name, tensor in labels.items()})
+        others.append({name: tensor.numpy() for name, tensor in other.items()})
     inputs = {name: np.concatenate([p[name] for p in packed]) for name in packed[0]}
-    labels = {name: np.concatenate([one[name] for one in labelled]) for name in labelled[0]}
-    keys = [column for matrix in inputs.values() for column in matrix.T] + list(labels.values())
-    order = np.lexsort(keys)
-    return Rows({name: x[order] for name, x in inputs.items()}, {name: y[order] for name, y in labels.items()})
+    columns = {name: np.concatenate([o[name] for o in others]) for name in others[0]}
+    order = np.lexsort([column for matrix in inputs.values() for column in matrix.T] + list(columns.values()))
+    labels = {t.label: columns[t.label][order].astype(np.float32) for t in market.tasks}
+    positions = columns["position"][order].astype(np.int32) if "position" in columns else None
+    return Rows({name: x[order] for name, x in inputs.items()}, labels, positions)

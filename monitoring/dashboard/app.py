@@ -127,7 +127,7 @@ def _described(market: Market) -> dict[str, object]:
     return {
         "name": market.name,
         "currency": market.currency,
-        "tasks": [task.name for task in market.tasks],
+        "tasks": [task.name for task in market.served_tasks],
         "titles": {offer.id: offer.title for offer in market.offers},
         "campaigns": {offer.id: offer.campaign for offer in market.offers},
         "reasons": {str(int(reason)): {"name": reason.name, "meaning": text} for reason, text in MEANING.items()},

@@ -17,8 +17,11 @@ from tfx.utils import path_utils
 from features.assemble import OfferColumns, Tensor, assemble, request_tensors
 from features.market import Market, load_market
 from models import release
+from models.evaluation import EvaluationReport
 from models.legacy_keras import tf
-from pipelines.components.calibrator import CALIBRATOR_FILE, EVALUATION_FILE, PREDICTIONS_FILE, CalibratedEvaluation
+from pipelines.components.assessor import EVALUATION_FILE, PREDICTIONS_FILE, Assessment
+from pipelines.components.calibrator import CALIBRATOR_FILE, FittedCalibration
+from pipelines.report import write_report
 from retrieval.index import build_index
 
 MODEL_NAME = "ranker"
@@ -29,21 +32,22 @@ PACKAGES = ("tfx", "tensorflow", "tf-keras", "tensorflow-recommenders", "offerra
 @component
 def Release(  # noqa: N802
     model: InputArtifact[Model],
-    evaluation: InputArtifact[CalibratedEvaluation],
+    calibration: InputArtifact[FittedCalibration],
+    assessment: InputArtifact[Assessment],
     statistics: InputArtifact[ExampleStatistics],
     release_model: OutputArtifact[Model],
     market_file: Parameter[str],
     releases: Parameter[str],
-    rows: Parameter[str],
 ) -> None:
-    """Writes a sealed release as the artifact's serving model; `rows` is `split=count` joined by commas."""
+    """Writes a sealed release as the artifact's serving model."""
     market = load_market(Path(market_file))
     folder = Path(path_utils.serving_model_path(release_model.uri))
     shutil.copytree(path_utils.serving_model_path(model.uri), folder)
     extra = folder / release.EXTRA
     extra.mkdir(exist_ok=True)
-    for name in (CALIBRATOR_FILE, EVALUATION_FILE, PREDICTIONS_FILE):
-        shutil.copy(Path(evaluation.uri) / name, extra / name)
+    shutil.copy(Path(calibration.uri) / CALIBRATOR_FILE, extra)
+    shutil.copy(Path(assessment.uri) / EVALUATION_FILE, extra)
+    shutil.copy(Path(assessment.uri) / PREDICTIONS_FILE, extra)
     shutil.copy(market_file, folder / release.MARKET)
     (folder / release.STATISTICS).parent.mkdir()
     shutil.copy(Path(statistics.uri) / "Split-train" / "FeatureStats.pb", folder / release.STATISTICS)
@@ -54,16 +58,19 @@ def Release(  # noqa: N802
     build_index([o.id for o in market.offers], embeddings).save(extra)
     write_warm_up(market, catalogue, folder / release.WARMUP)
     now_ms = time.time_ns() // 1_000_000
+    version = release.next_version(Path(releases), now_ms // 1000)
+    evaluation = EvaluationReport.model_validate_json((folder / release.EVALUATION).read_bytes())
+    write_report(folder, folder / release.REPORT, version)
     release.seal(
         folder,
         release.Manifest(
-            version=release.next_version(Path(releases), now_ms // 1000),
+            version=version,
             market=market.name,
             created_ms=now_ms,
             inputs=release.inputs_of(market),
-            tasks=tuple(t.name for t in market.tasks),
+            tasks=tuple(t.name for t in market.served_tasks),
             embedding_dim=embeddings.shape[1],
-            rows={split: int(count) for split, count in (pair.split("=") for pair in rows.split(","))},
+            rows={split: used.rows for split, used in evaluation.data.splits.items()},
             packages={name: installed(name) for name in PACKAGES},
         ),
     )

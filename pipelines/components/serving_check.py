@@ -42,33 +42,39 @@ Predictions = dict[str, NDArray[np.float32]]
 def ServingCheck(  # noqa: N802
     release_model: InputArtifact[Model], blessing: OutputArtifact[InfraBlessing], market_file: Parameter[str]
 ) -> None:
-    """Blesses the release if the model server's answers equal the offline ones.
-
-    Raises:
-      ContractError: the server did not start, or names what it answered otherwise.
-    """
-    market = load_market(Path(market_file))
+    """Blesses the release if `check_serving` passes."""
     folder = Path(path_utils.serving_model_path(release_model.uri))
+    check_serving(load_market(Path(market_file)), folder, Path(blessing.uri))
+    blessing.set_int_custom_property("blessed", 1)
+
+
+def check_serving(market: Market, folder: Path, work: Path) -> None:
+    """Starts a model server on a sealed release, and asks it.
+
+    Args:
+      work: the server's releases folder and its output go here.
+    Raises:
+      ContractError: the server did not start, or names what it answered otherwise than the model does offline.
+    """
     version = release.Manifest.model_validate_json((folder / release.MANIFEST).read_bytes()).version
-    base = Path(blessing.uri) / "releases"
+    base = work / "releases"
     base.mkdir(parents=True)
     (base / str(version)).symlink_to(folder.resolve(), target_is_directory=True)
     release.load_release(base / str(version)).compatible_with(market)
-    with model_server(base, Path(blessing.uri) / "model-server.log") as server, grpc.insecure_channel(server.address) as channel:
+    with model_server(base, work / "model-server.log") as server, grpc.insecure_channel(server.address) as channel:
         questions = list(_questions(market, folder))  # while the server starts
         server.await_available()
         predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
         for what, tensors, expected in questions:
             response = predict(predict_request("serving_default", tensors), timeout=CALL_TIMEOUT_S)
             _compare(what, expected, {name: tf.make_ndarray(value) for name, value in response.outputs.items()})
-    blessing.set_int_custom_property("blessed", 1)
 
 
 def _questions(market: Market, folder: Path) -> Iterator[tuple[str, dict[str, Tensor], Predictions]]:
     """(name, tensors, expected): logged rows against the evaluation, then one request for all offers against the model itself."""
     logged = pq.read_table(folder / release.EVAL_PREDICTIONS).slice(0, ROWS)
     rows = {f.name: to_tensor(f, logged[f.name].to_pylist()) for f in market.features}
-    offline = {t.name: logged[release.raw_column(t.name)].to_numpy() for t in market.tasks}
+    offline = {t.name: logged[release.raw_column(t.name)].to_numpy() for t in market.served_tasks}
     yield f"{len(logged)} rows of the evaluation", rows, offline
     catalogue = OfferColumns.of(market)
     offers = np.arange(min(len(market.offers), market.policy.max_candidates), dtype=np.int32)

@@ -89,11 +89,11 @@ def decision_row(market: Market, entry: Entry) -> Row:
     for slot in slots:
         _expect_keys("slot", _SLOT, slot)
         slot["features"] = _coerced("slots.features", market.offer_features, slot["features"])
-        _expect_keys("slots.probability", {t.name for t in market.tasks}, slot["probability"])
+        _expect_keys("slots.probability", {t.name for t in market.served_tasks}, slot["probability"])
     candidates = row["candidates"]
     _expect_keys("candidates", _CANDIDATES, candidates)
     probability = candidates["probability"]  # type: ignore[index]
-    _expect_keys("candidates.probability", {t.name for t in market.tasks}, probability)
+    _expect_keys("candidates.probability", {t.name for t in market.served_tasks}, probability)
     columns = [v for k, v in candidates.items() if k != "probability"] + list(probability.values())  # type: ignore[attr-defined]
     if len({len(column) for column in columns}) != 1:
         raise ValueError(f"candidates: expected lists of one length, got {[len(column) for column in columns]}")

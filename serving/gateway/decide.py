@@ -16,7 +16,6 @@ from domain.outcome import Sale
 from domain.policy import Deadlines
 from domain.request import DecisionRequest
 from features.assemble import assemble, request_tensors
-from retrieval.catalogue import Catalogue
 from retrieval.eligibility import Eligible, campaign_verdicts, shown_today, split
 from serving.gateway.market_view import MarketView
 from serving.gateway.ports import ActiveRelease, Model, Ports, Shoppers
@@ -85,7 +84,7 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: 
     stages.lap("ranking")
 
     pacing_multiplier = campaigns.pacing_multiplier[catalogue.campaign[pool.kept.offer]]
-    bids = _bids(pool.kept, probability, pacing_multiplier, catalogue)
+    bids = _bids(pool.kept, probability, pacing_multiplier, view)
     reserves = slot_reserves(request.placements, policy.reserve_ecpm_micros)
     epsilon = policy.cold_start_epsilon if release.version is None else policy.epsilon
     page = Page(reserves, epsilon, day, request.impression_id, billable=not request.test)
@@ -122,15 +121,15 @@ async def _probabilities(
     return view.priors(len(live)), None
 
 
-def _bids(live: Candidates, probability: Probabilities, pacing_multiplier: NDArray[np.float64], catalogue: Catalogue) -> Bids:
-    pctr, *conversion = probability.values()
-    offer = live.offer
+def _bids(live: Candidates, probability: Probabilities, pacing_multiplier: NDArray[np.float64], view: MarketView) -> Bids:
+    pctr, pcvr = view.click_and_conversion(probability)
+    catalogue, offer = view.catalogue, live.offer
     return effective_bids(
         advertiser=catalogue.advertiser[offer],
         bid_kind=catalogue.bid_kind[offer],
         bid_micros=catalogue.bid_micros[offer],
         pctr=pctr,
-        pcvr=conversion[0] if conversion else None,
+        pcvr=pcvr,
         pacing_multiplier=pacing_multiplier,
     )
 
@@ -155,11 +154,13 @@ async def _rank(
     """Calibrated probabilities of the live candidates, task -> [M] in (0, 1)."""
     tensors = assemble(view.market, features, view.columns, live.offer)
     outputs = await model.predict("serving_default", release.version, tensors, timeout_s)
+    calibrator = release.calibrator
+    assert calibrator is not None
+    slices = view.slices(calibrator.slices, features, live.offer)
     probability: Probabilities = {}
     for task in view.task_names:
         raw = outputs.get(task)
         if raw is None or raw.shape != (len(live),) or not ((raw >= 0) & (raw <= 1)).all():
             raise ContractError(f"release {release.version}: expected {len(live)} probabilities of {task}, got {raw}")
-        assert release.calibrator is not None
-        probability[task] = release.calibrator.apply(task, raw)
+        probability[task] = calibrator.apply(task, raw, slices)
     return probability

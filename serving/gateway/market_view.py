@@ -1,5 +1,6 @@
 """A market, with everything that is computed from it once and looked up per decision."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -9,8 +10,11 @@ from numpy.typing import NDArray
 from auction.bids import effective_bids
 from domain.campaign import Offer, Value
 from features.assemble import OfferColumns
-from features.market import Market
+from features.market import CAMPAIGN, OFFER_ID, Market
+from features.slices import slice_values
 from retrieval.catalogue import UNLIMITED, Catalogue
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,8 @@ class MarketView:
     offer_ids: NDArray[np.object_]
     """[N], to look up many at once."""
     offer_by_id: dict[str, Offer]
+    offer_slices: dict[str, NDArray[np.object_]]
+    """[N] values of the slices that calibration may tell offers apart by, as text."""
     request_defaults: dict[str, Value]
     """Shopper and context features."""
     history: tuple[tuple[str, str], ...]
@@ -33,6 +39,8 @@ class MarketView:
     @classmethod
     def of(cls, market: Market) -> Self:
         """The view of a market."""
+        offer_values = {f.name: [market.offer_value(o, f) for o in market.offers] for f in market.offer_features}
+        slices = slice_values(market, [*offer_values, *([CAMPAIGN] if OFFER_ID in offer_values else [])], offer_values)
         return cls(
             market=market,
             catalogue=Catalogue.of(market),
@@ -40,6 +48,7 @@ class MarketView:
             offer_features=tuple({f.name: market.offer_value(o, f) for f in market.offer_features} for o in market.offers),
             offer_ids=np.array([o.id for o in market.offers], dtype=object),
             offer_by_id={o.id: o for o in market.offers},
+            offer_slices={name: np.array(values, dtype=object) for name, values in slices.items()},
             request_defaults={f.name: f.default for f in market.request_features if f.source != "history"},
             history=tuple((f.name, f.counter) for f in market.request_features if f.counter),
         )
@@ -51,8 +60,20 @@ class MarketView:
 
     @property
     def task_names(self) -> tuple[str, ...]:
-        """P(click | shown) first, then P(conversion | click) where the market has it."""
-        return tuple(t.name for t in self.market.tasks)
+        """What the model is asked for, P(click | shown) first."""
+        return tuple(t.name for t in self.market.served_tasks)
+
+    def click_and_conversion(self, probability: Mapping[str, Floats]) -> tuple[Floats, Floats | None]:
+        """P(click | shown) and P(conversion | click), if the market predicts it: what bids are priced by."""
+        conversion = self.market.conversion_task
+        return probability[self.market.tasks[0].name], probability[conversion.name] if conversion else None
+
+    def slices(self, names: Iterable[str], features: Mapping[str, Value], offer: NDArray[np.int32]) -> dict[str, list[str]]:
+        """Values of calibration's slices: [M] of the candidates' offers, [1] of the request."""
+        return {
+            name: self.offer_slices[name][offer].tolist() if name in self.offer_slices else [str(features[name])]
+            for name in names
+        }
 
     def priors(self, n: int) -> dict[str, NDArray[np.float64]]:
         """Task -> [n] times its prior: what is assumed where no model answers."""
@@ -61,7 +82,5 @@ class MarketView:
     def prior_value(self) -> NDArray[np.float64]:
         """[N] eCPM of every offer at the priors, unpaced."""
         c = self.catalogue
-        p = list(self.priors(len(c)).values())
-        return effective_bids(
-            c.advertiser, c.bid_kind, c.bid_micros, p[0], p[1] if len(p) > 1 else None, np.ones(len(c))
-        ).ecpm_micros
+        pctr, pcvr = self.click_and_conversion(self.priors(len(c)))
+        return effective_bids(c.advertiser, c.bid_kind, c.bid_micros, pctr, pcvr, np.ones(len(c))).ecpm_micros

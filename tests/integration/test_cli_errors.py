@@ -124,7 +124,20 @@ def test_every_option_of_every_command_is_described() -> None:
 
     every = commands(typer.main.get_command(app))
     assert {name for name, _ in every} == {
-        *("demo", "serve", "train", "retrain", "gateway", "model-server", "pacer", "archiver", "monitor", "simulate", "version"),
+        *(
+            "demo",
+            "serve",
+            "train",
+            "retrain",
+            "recalibrate",
+            "gateway",
+            "model-server",
+            "pacer",
+            "archiver",
+            "monitor",
+            "simulate",
+            "version",
+        ),
         "market check",
     }
     documented = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")

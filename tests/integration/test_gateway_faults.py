@@ -20,7 +20,7 @@ from domain.clock import budget_day, now_ms
 from domain.keys import Keys
 from domain.policy import Deadlines
 from features.market import load_market
-from models.calibration import Calibrator, Platt
+from models.calibration import Calibrator, TaskCalibration
 from serving.embedded_redis import EmbeddedRedis, free_port
 from serving.gateway.adapters import predict_messages as messages
 from serving.gateway.adapters.memory import MemoryReleases
@@ -237,7 +237,7 @@ async def ranked_by(port: int, redis_url: str) -> AsyncIterator[Client]:
 
     view = MarketView.of(MARKET)
     config = GatewaySettings(market=GOLDEN, secret="a secret of tests", redis_url=redis_url, model_server=f"127.0.0.1:{port}")
-    releases = MemoryReleases.of(view, 7, Calibrator(tasks={t: Platt() for t in view.task_names}))
+    releases = MemoryReleases.of(view, 7, Calibrator(tasks={t: TaskCalibration() for t in view.task_names}))
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Any]:

@@ -12,7 +12,7 @@ from domain.errors import Unavailable
 from domain.keys import Keys
 from features.market import load_market
 from models import release as layout
-from models.calibration import Calibrator, Platt
+from models.calibration import Calibrator, Platt, TaskCalibration
 from models.release import Manifest, inputs_of, seal
 from retrieval.index import build_index
 from serving.gateway.adapters.redis_link import RedisLink
@@ -32,7 +32,8 @@ def write_release(base: Path, version: int, market=MARKET) -> Path:
         (folder / name).write_bytes(b"stands for the real one")
     (folder / layout.MARKET).write_bytes(GOLDEN.read_bytes())
     (folder / layout.EVALUATION).write_text("{}")
-    (folder / layout.CALIBRATOR).write_text(Calibrator(tasks={t.name: Platt(slope=1.1) for t in market.tasks}).model_dump_json())
+    calibration = TaskCalibration(curve=Platt(slope=1.1))
+    (folder / layout.CALIBRATOR).write_text(Calibrator(tasks={t.name: calibration for t in market.tasks}).model_dump_json())
     specs = layout.FeatureSpecs(features=market.features, tasks=market.tasks)
     (folder / layout.FEATURE_SPEC).write_text(specs.model_dump_json())
     build_index([o.id for o in market.offers], np.eye(len(market.offers), dtype=np.float32)).save(folder / layout.EXTRA)
@@ -95,7 +96,7 @@ def test_a_release_ranks_once_the_server_serves_it(follower, redis_url):
     follower.server.served = [100]
     assert follower.look(now_ms=5000) == 100
     active = follower.releases.active()
-    assert active.calibrator.tasks["ctr"].slope == 1.1
+    assert active.calibrator.tasks["ctr"].curve == Platt(slope=1.1)
     assert active.retriever.ann is not None
     write_release(follower.base, 200)
     assert follower.look() == 100

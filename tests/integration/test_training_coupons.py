@@ -13,13 +13,14 @@ from domain.errors import ContractError
 from features.assemble import OfferColumns, assemble, request_tensors, to_tensor
 from features.market import Market, load_market
 from models import release
+from models.evaluation import EvaluationReport
 from models.metrics import auc
 from retrieval.index import load_index
 from tests.integration.conftest import TrainedRelease
 
 COMPONENTS = {
     *("ExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "AnomalyCheck", "Transform", "Trainer"),
-    *("Calibrator", "Evaluator", "Release", "ServingCheck", "Pusher"),
+    *("Calibrator", "Assessor", "Evaluator", "Release", "ServingCheck", "Pusher"),
 }
 
 
@@ -233,10 +234,28 @@ def test_baseline_statistics_describe_the_training_rows(coupon_release: TrainedR
     assert {f.path.step[0] for f in split.features} == {f.name for f in market.features} | {"accepted"}
 
 
-def test_slices_of_the_report_cover_the_eval_split(coupon_release: TrainedRelease) -> None:
-    from models.evaluation import EvaluationReport
+@pytest.fixture(scope="module")
+def evaluation(coupon_release: TrainedRelease) -> EvaluationReport:
+    return EvaluationReport.model_validate_json((coupon_release.path / release.EVALUATION).read_bytes())
 
-    report = EvaluationReport.model_validate_json((coupon_release.path / release.EVALUATION).read_bytes())
-    slices = report.tasks["ctr"].slices["coupon"]
+
+def test_slices_of_the_report_cover_the_eval_split(evaluation: EvaluationReport) -> None:
+    slices = evaluation.tasks["ctr"].slices["coupon"]
     assert len(slices) == 5
     assert sum(one.rows for one in slices.values()) == 3808
+
+
+def test_importance_knows_what_matters(evaluation: EvaluationReport, market: Market) -> None:
+    lost = evaluation.tasks["ctr"].importance
+    assert set(lost) == {f.name for f in market.features}
+    assert next(iter(lost)) == "coupon"
+    assert lost["coupon"] > 0.05 > abs(lost["gender"])
+
+
+def test_the_report_travels_with_the_release(coupon_release: TrainedRelease) -> None:
+    page = (coupon_release.path / release.REPORT).read_text()
+    assert coupon_release.result["report"] == str(coupon_release.path / release.REPORT)
+    assert release.REPORT in release.load_release(coupon_release.path).manifest.files
+    assert "<b>Released:</b>" in page
+    assert f"{coupon_release.result['metrics']['ctr']['calibrated']['auc']:.4f}" in page
+    assert "passes over the training rows" in page

@@ -98,7 +98,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Refused:
 
 @pytest.fixture(scope="module")
 def report(refused: Refused) -> EvaluationReport:
-    (path,) = refused.artifacts.glob("Calibrator/evaluation/*/evaluation.json")
+    (path,) = refused.artifacts.glob("Assessor/assessment/*/evaluation.json")
     return EvaluationReport.model_validate_json(path.read_bytes())
 
 
@@ -112,6 +112,28 @@ def test_a_model_that_misses_a_gate_is_not_silent(refused: Refused, report: Eval
 
 def test_a_model_that_misses_a_gate_is_not_released(refused: Refused) -> None:
     assert [p.name for p in refused.out.iterdir()] == ["17"]
+
+
+def test_the_report_of_a_refused_model_is_kept_and_named(refused: Refused) -> None:
+    path = refused.artifacts.parent / "report.html"
+    assert f"report: {path}" in " ".join(refused.stderr.split())
+    page = path.read_text()
+    assert "<b>Not released:</b> AUC of ctr is" in page
+    assert "1970-01-01 00:00 UTC" in page  # where the training rows begin
+
+
+def test_a_release_in_service_that_cannot_be_loaded_is_named_and_not_compared_with(report: EvaluationReport) -> None:
+    assert report.in_service is not None
+    assert report.in_service.version == 17
+    assert "release.json: no such file" in report.in_service.note
+    (skipped,) = [g for g in report.gates if g.key == "training.gates.ctr.max_log_loss_increase"]
+    assert (skipped.verdict, skipped.note) == ("skipped", report.in_service.note)
+
+
+def test_the_report_counts_what_was_trained_on(report: EvaluationReport) -> None:
+    train = report.data.splits["train"]
+    assert (train.rows, train.first, train.last) == (2100, "0", "2099000")
+    assert train.tasks["cvr"].rows == train.tasks["ctr"].positives
 
 
 def test_evaluator_withholds_its_blessing_too(refused: Refused) -> None:
@@ -129,7 +151,7 @@ def test_both_tasks_are_measured_and_undefined_metrics_are_null(report: Evaluati
 
 
 def test_a_gate_with_too_few_positives_is_skipped_and_says_so(report: EvaluationReport) -> None:
-    skipped = [g for g in report.gates if g.task == "cvr"]
+    skipped = [g for g in report.gates if g.task == "cvr" and "increase" not in g.key]
     assert {g.verdict for g in skipped} == {"skipped"}
     assert all("0 positives" in g.note for g in skipped)
 
@@ -179,7 +201,7 @@ def test_a_number_beyond_those_trained_on_counts_as_the_largest_of_them(
 
 
 def test_calibration_of_a_conditional_task_uses_the_rows_that_count(refused: Refused) -> None:
-    (path,) = refused.artifacts.glob("Calibrator/evaluation/*/eval_predictions.parquet")
+    (path,) = refused.artifacts.glob("Assessor/assessment/*/eval_predictions.parquet")
     rows = pq.read_table(path)
     assert rows.num_rows == 600
     columns = {"country", "amount", "past_clicks", "offer_id", "click", "conversion"}

@@ -56,6 +56,20 @@ WRONG: list[tuple[str, Change, str, str]] = [
     ("offer's feature", lambda m: m["offers"][0].update(features={"amount": 3}), "market.toml", "'amount' is not a feature"),
     ("landing url", lambda m: m["offers"][0].update(landing_url="javascript:x"), 'offers[0 "o1"].landing_url', "javascript"),
     ("cpa without cvr", lambda m: m.update(tasks=m["tasks"][:1]), "market.toml", "cpa needs a second task"),
+    (
+        "slice that is nothing",
+        lambda m: m.update(training={"calibration": {"slices": ["city"]}}),
+        "market.toml",
+        "training.calibration.slices: expected a string or int feature, or 'campaign' where there is an offer feature 'offer_id'",
+    ),
+    ("slice of floats", lambda m: m.update(training={"calibration": {"slices": ["amount"]}}), "market.toml", "got 'amount'"),
+    (
+        "campaign without offer_id",
+        lambda m: (m["features"].pop(3), m.update(training={"calibration": {"slices": ["campaign"]}})),
+        "market.toml",
+        "got 'campaign'",
+    ),
+    ("max_missing", lambda m: m.update(training={"max_missing": {"x": 0.1}}), "market.toml", "training.max_missing: 'x'"),
     ("split", lambda m: m.update(training={"split": {"kind": "time"}}), "training.split", "`by` names the column"),
 ]
 

@@ -14,7 +14,7 @@ import pytest
 
 from domain.events import Decision
 from features.market import Market, load_market
-from models.calibration import Calibrator, Platt
+from models.calibration import Calibrator, TaskCalibration
 from retrieval.index import OfferIndex
 from serving.gateway.adapters.memory import (
     MemoryAnswers,
@@ -76,9 +76,11 @@ class Gateway:
         assert response.status_code == 200, response.text
         return dict(response.json())
 
-    def serve_release(self, version: int = 7, index: OfferIndex | None = None) -> None:
-        """From now on a release ranks, with the identity as its calibration."""
-        calibrator = Calibrator(tasks={t: Platt() for t in self.view.task_names})
+    def serve_release(
+        self, version: int = 7, index: OfferIndex | None = None, calibration: TaskCalibration | None = None
+    ) -> None:
+        """From now on a release ranks, with the identity as its calibration unless told otherwise."""
+        calibrator = Calibrator(tasks={t: calibration or TaskCalibration() for t in self.view.task_names})
         releases = MemoryReleases.of(self.view, version, calibrator, index)
         self.service = replace(self.service, ports=replace(self.service.ports, releases=releases))
 

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from domain.errors import ContractError, DependencyTimeout, Unavailable
+from models.calibration import TaskCalibration, logit
+from models.calibration.slices import SliceShifts
 from retrieval.index import build_index
 
 
@@ -63,6 +65,19 @@ def test_the_models_probabilities_are_calibrated_and_answered_in_full(gateway):
     assert answer["release"] == "7"
     (pricing,) = {o["pricing"]["probability"]["ctr"] for o in answer["placements"][0]["offers"]}
     assert pricing == pytest.approx(float(np.float32(p)), rel=1e-12)
+
+
+def test_calibration_tells_apart_slices_of_the_request_and_of_each_offer(gateway):
+    shifts = {"visits": {"3": 0.5}, "past_clicks": {"2": 0.25}, "category": {"travel": 1.0, "fashion": -1.0}}
+    slices = {name: SliceShifts(precision=25, shift=shift) for name, shift in shifts.items()}
+    gateway.serve_release(calibration=TaskCalibration(slices=slices))
+    gateway.shoppers.by_key["s"] = {"click": 2}
+    answer = gateway.decide(explain=True, shopper={"key": "s", "attributes": {"visits": 3}})
+    ctr = {c["offer_id"]: c["probability"]["ctr"] for c in answer["explain"]["candidates"] if c["probability"]}
+    # The model says 0.02 of everyone; all get 0.75 on the logit, a trip 1 more, clothes 1 less.
+    prior = np.log(0.02 / 0.98)
+    expected = {"gamma-trip": prior + 1.75, "alpha-shoes": prior - 0.25, "beta-bank": prior + 0.75}
+    assert {o: logit(np.array(ctr[o])) for o in expected} == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_model_gets_request_features_once_and_offer_features_per_eligible_offer(gateway):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from features.training_spec import Gate
-from models.evaluation import EvaluationReport, GateResult, TaskEvaluation, check_gate, evaluate_task
+from models.evaluation import EvaluationReport, GateResult, TaskEvaluation, evaluate_task
+from models.gates import check_gate
 
 LABELS = np.array([1, 0, 1, 0])
 RAW = np.array([0.9, 0.4, 0.6, 0.3])

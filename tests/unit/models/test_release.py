@@ -8,7 +8,7 @@ import pytest
 from domain.errors import ContractError
 from features.market import Market, parse_market
 from models import release
-from models.calibration import Calibrator, Platt
+from models.calibration import Calibrator, Platt, TaskCalibration
 from models.release import Manifest, Release, inputs_of, load_release, next_version, seal, versions
 
 VERSION = 1_700_000_000
@@ -54,7 +54,7 @@ def folder(market: Market, tmp_path: Path) -> Path:
         (folder / name).write_bytes(name.encode())
     specs = release.FeatureSpecs(features=market.features, tasks=market.tasks)
     (folder / release.FEATURE_SPEC).write_text(specs.model_dump_json())
-    (folder / release.CALIBRATOR).write_text(Calibrator(tasks={"ctr": Platt(slope=0.5)}).model_dump_json())
+    (folder / release.CALIBRATOR).write_text(Calibrator(tasks={"ctr": TaskCalibration(curve=Platt(slope=0.5))}).model_dump_json())
     np.savez(folder / release.OFFERS, ids=np.array(["o"]), embeddings=np.eye(1, 2, dtype=np.float32))
     seal(folder, manifest(market))
     return folder
@@ -68,7 +68,7 @@ def reseal(folder: Path) -> None:
 def test_what_was_sealed_is_loaded(folder: Path, market: Market) -> None:
     loaded = load_release(folder)
     assert (loaded.version, loaded.offer_ids, loaded.path) == (VERSION, ("o",), folder)
-    assert loaded.calibrator.tasks["ctr"].slope == 0.5
+    assert loaded.calibrator.tasks["ctr"].curve == Platt(slope=0.5)
     assert loaded.specs.features == market.features
     assert set(loaded.manifest.files) == set(release.REQUIRED)
 
@@ -94,9 +94,9 @@ def test_a_changed_file_is_named(folder: Path, name: str) -> None:
 
 
 def test_a_release_that_was_made_wrong_is_refused_too(folder: Path) -> None:
-    (folder / release.CALIBRATOR).write_text(json.dumps({"tasks": {"ctr": {"slope": -1}}}))
+    (folder / release.CALIBRATOR).write_text(json.dumps({"tasks": {"ctr": {"curve": {"kind": "platt", "slope": -1}}}}))
     reseal(folder)
-    with pytest.raises(ContractError, match=r"calibrator.json: tasks.ctr.slope: Input should be greater than 0"):
+    with pytest.raises(ContractError, match=r"calibrator.json: tasks.ctr.curve.platt.slope: Input should be greater than 0"):
         load_release(folder)
     (folder / release.CALIBRATOR).write_text(json.dumps({"tasks": {}}))
     reseal(folder)

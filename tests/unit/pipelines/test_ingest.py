@@ -72,6 +72,9 @@ def test_a_split_by_time_keeps_the_latest_for_eval(make_market: MakeMarket, colu
     assert ages[0].max() < ages[1].min()
     assert ages[1].max() < ages[2].min()
     assert done.rows == {"train": 140, "valid": 20, "eval": 40}
+    # As logged, and by time: as text, 99000 would come after 139000.
+    assert done.times == {"train": ("0", "139000"), "valid": ("140000", "159000"), "eval": ("160000", "199000")}
+    assert (done.used().splits["eval"].first, done.used().splits["eval"].tasks["ctr"].rows) == ("160000", 40)
 
 
 def test_a_split_by_hash_keeps_a_shopper_together(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
@@ -103,6 +106,35 @@ def test_what_cannot_be_learned_from_is_refused(make_market: MakeMarket, columns
     spoil(columns)
     with pytest.raises(InvalidTrainingData, match=message):
         ingest(make_market(), write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
+
+
+def test_a_feature_that_may_not_be_missing_often_is_refused_where_it_is(
+    make_market: MakeMarket, columns: Columns, tmp_path: Path
+) -> None:
+    columns["Age"][:30] = [None] * 30
+    log = write_csv(tmp_path / "log.csv", columns)
+    assert ingest(make_market(max_missing={"age": 0.15}), log, tmp_path / "a").rows
+    with pytest.raises(InvalidTrainingData, match=r"column 'Age'.*training\.max_missing\.age = 0\.1\b.*none in 30 of 200 rows"):
+        ingest(make_market(max_missing={"age": 0.1}), log, tmp_path / "b")
+
+
+def test_missing_is_null_nan_or_empty_in_every_format(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
+    ages = pa.array([float("nan")] * 20 + [None] * 20 + [30.0] * 160)
+    cities = pa.array([""] * 20 + [None] * 20 + ["Bonn"] * 160).dictionary_encode()
+    pq.write_table(pa.table(columns | {"Age": ages, "city": cities}), tmp_path / "log.parquet")
+    for name, column in (("age", "Age"), ("city", "city")):
+        with pytest.raises(InvalidTrainingData, match=f"column '{column}'.*none in 40 of 200 rows"):
+            ingest(make_market(max_missing={name: 0.19}), tmp_path / "log.parquet", tmp_path / name)
+
+
+@pytest.mark.parametrize("gate", [{"min_label_rate": 0.4}, {"max_label_rate": 0.1}])
+def test_a_label_rate_out_of_range_is_refused_before_training(
+    make_market: MakeMarket, columns: Columns, tmp_path: Path, gate: dict[str, float]
+) -> None:
+    ((key, bound),) = gate.items()
+    message = rf"column 'Y': expected a label rate that keeps training\.gates\.ctr\.{key} = {bound}, got '\d+ positives in \d+ "
+    with pytest.raises(InvalidTrainingData, match=message):
+        ingest(make_market(gates={"ctr": gate}), write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
 
 
 FILES = {

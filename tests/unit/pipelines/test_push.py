@@ -4,7 +4,7 @@ import pytest
 
 from domain.errors import ContractError
 from models import release
-from pipelines.push import push
+from pipelines.push import link, push
 
 
 @pytest.fixture
@@ -40,3 +40,17 @@ def test_a_copy_that_fails_leaves_nothing(assembled: Path, tmp_path: Path) -> No
     with pytest.raises(OSError, match="No such file"):
         push(assembled, tmp_path / "releases")
     assert list((tmp_path / "releases").iterdir()) == []
+
+
+def test_files_may_be_linked_instead_of_copied(assembled: Path, tmp_path: Path) -> None:
+    pushed = push(assembled, tmp_path / "releases", copy=link)
+    assert (pushed / release.SAVED_MODEL).samefile(assembled / release.SAVED_MODEL)
+
+
+def test_where_nothing_can_be_linked_it_is_copied(tmp_path: Path) -> None:
+    # The target exists already: no second name, but the content.
+    (tmp_path / "a").write_bytes(b"model")
+    (tmp_path / "b").write_bytes(b"")
+    link(str(tmp_path / "a"), str(tmp_path / "b"))
+    assert (tmp_path / "b").read_bytes() == b"model"
+    assert not (tmp_path / "b").samefile(tmp_path / "a")

@@ -1,0 +1,133 @@
+"""What must hold for a release to be pushed, of its calibrated probabilities: overall, by slice, against the release in service.
+
+All rows are judged by what was measured. A slice, and a difference to another release, is judged by its 95 % interval: it fails
+only where the whole of it lies beyond the bound, since among fifty slices some stray by chance.
+"""
+
+import operator
+from collections.abc import Iterator
+
+from features.training_spec import Gate
+from models.evaluation import GateResult, InService, LabelCount, Measured, TaskEvaluation
+from models.metrics import Interval
+
+
+def check_task(
+    task: str, gate: Gate, evaluation: TaskEvaluation, train: LabelCount, in_service: InService | None
+) -> tuple[GateResult, ...]:
+    """Every bound of a task's gate; `train` counts the training rows."""
+    found = check_label_rate(task, gate, train.rows, train.positives)
+    found += check_gate(task, gate, evaluation) + check_slices(task, gate, evaluation)
+    return found if in_service is None else found + check_increase(task, gate, evaluation, in_service)
+
+
+def has_enough(gate: Gate, measured: Measured) -> bool:
+    """Whether there are enough positives and negatives to judge by."""
+    return min(measured.positives, measured.rows - measured.positives) >= gate.min_positives
+
+
+def check_label_rate(task: str, gate: Gate, rows: int, positives: int) -> tuple[GateResult, ...]:
+    """The share of positives among the training rows that count for the task."""
+    rate = positives / rows if rows else None
+    bounds = [("min_label_rate", gate.min_label_rate, operator.ge), ("max_label_rate", gate.max_label_rate, operator.le)]
+    return tuple(
+        _result(task, name, "label rate in training", rate, bound, rate is not None and holds(rate, bound))
+        for name, bound, holds in bounds
+        if bound is not None
+    )
+
+
+def check_gate(task: str, gate: Gate, measured: Measured) -> tuple[GateResult, ...]:
+    """The absolute bounds over all rows; skipped where these are too few to tell."""
+    got = measured.calibrated
+    bounds = [
+        ("min_auc", "AUC", got.auc, gate.min_auc, operator.ge),
+        ("max_log_loss", "calibrated log loss", got.log_loss, gate.max_log_loss, operator.le),
+        ("min_pcoc", "calibrated PCOC", got.pcoc, gate.min_pcoc, operator.ge),
+        ("max_pcoc", "calibrated PCOC", got.pcoc, gate.max_pcoc, operator.le),
+    ]
+    return tuple(
+        _result(task, name, metric, value, bound, value is not None and holds(value, bound), skip=_too_few(gate, measured))
+        for name, metric, value, bound, holds in bounds
+        if bound is not None
+    )
+
+
+def check_slices(task: str, gate: Gate, evaluation: TaskEvaluation) -> tuple[GateResult, ...]:
+    """PCOC of every slice with enough rows; for each feature and bound, the slice that comes closest to failing."""
+    results = []
+    for feature, slices in _judged(gate, evaluation):
+        found = [(value, m.calibrated.pcoc, m.calibrated.pcoc_interval) for value, m in slices.items()]
+        judged = [(value, pcoc, interval) for value, pcoc, interval in found if pcoc is not None and interval is not None]
+        if not judged:
+            continue
+        lowest, highest = min(judged, key=lambda s: s[2].high), max(judged, key=lambda s: s[2].low)
+        for name, bound, (value, pcoc, interval), held in (
+            ("min_pcoc", gate.min_pcoc, lowest, lowest[2].high >= gate.min_pcoc),
+            ("max_pcoc", gate.max_pcoc, highest, highest[2].low <= gate.max_pcoc),
+        ):
+            where = f"{feature} = {value}"
+            results.append(_result(task, name, "calibrated PCOC", pcoc, bound, held, where=where, interval=interval))
+    return tuple(results)
+
+
+def check_increase(task: str, gate: Gate, evaluation: TaskEvaluation, in_service: InService) -> tuple[GateResult, ...]:
+    """Log loss against the release in service, over all rows and, for each feature, the slice that comes closest to failing."""
+    name, metric = "max_log_loss_increase", "relative increase in log loss"
+    bound, over = gate.max_log_loss_increase, in_service.version
+    if bound is None:
+        return ()
+    rival = in_service.tasks.get(task)
+    skip = in_service.note if rival is None else _too_few(gate, evaluation)
+    if skip or rival is None or rival.change is None:
+        return (_result(task, name, metric, None, bound, held=False, skip=skip, over=over),)
+    closest = {"": rival.change}
+    for feature, slices in _judged(gate, evaluation):
+        changes = {f"{feature} = {value}": rival.slices[feature][value] for value in slices}
+        closest |= dict(sorted(changes.items(), key=lambda change: -change[1].interval.low)[:1])
+    return tuple(
+        _result(task, name, metric, c.relative, bound, c.interval.low <= bound, where=where, over=over, interval=c.interval)
+        for where, c in closest.items()
+    )
+
+
+def _result(
+    task: str,
+    name: str,
+    metric: str,
+    value: float | None,
+    bound: float,
+    held: bool,
+    *,
+    skip: str = "",
+    where: str = "",
+    over: int | None = None,
+    interval: Interval | None = None,
+) -> GateResult:
+    """Of the bound `name`; `skip` says why it cannot be judged."""
+    return GateResult(
+        task=task,
+        key=f"training.gates.{task}.{name}",
+        metric=metric,
+        value=value,
+        bound=bound,
+        verdict="skipped" if skip else "passed" if held else "failed",
+        note=skip,
+        where=where,
+        over=over,
+        interval=interval,
+    )
+
+
+def _judged(gate: Gate, evaluation: TaskEvaluation) -> Iterator[tuple[str, dict[str, Measured]]]:
+    """(feature, value -> measured) of the slices with enough rows."""
+    for feature, slices in evaluation.slices.items():
+        yield feature, {value: m for value, m in slices.items() if has_enough(gate, m)}
+
+
+def _too_few(gate: Gate, measured: Measured) -> str:
+    """Why there is nothing to judge by, or nothing."""
+    if has_enough(gate, measured):
+        return ""
+    few = f"{measured.positives} positives in {measured.rows} rows"
+    return f"{few}: too few to judge by (min_positives = {gate.min_positives})"

@@ -1,0 +1,47 @@
+"""Fits and applies a calibrator to columns of logged rows."""
+
+from collections.abc import Mapping
+from itertools import compress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.market import Market
+from features.model_spec import TaskSpec
+from features.slices import slice_values
+from models.calibration import Calibrator, TaskCalibration
+from models.release import EXAMINATION, calibrated_column, raw_column
+
+Columns = Mapping[str, NDArray[Any]]
+"""Features, labels and `raw.<task>` by name, [R] each; text as str."""
+
+
+def counting(task: TaskSpec, columns: Columns) -> NDArray[np.bool_]:
+    """[R], whether a row counts for a task."""
+    return columns[task.given] == 1 if task.given else np.ones(len(columns[task.label]), bool)
+
+
+def where_shown(market: Market, columns: Columns) -> dict[str, NDArray[Any]]:
+    """Rows with the raw probabilities of being clicked where they were shown: what their labels can be held against."""
+    seen = columns[EXAMINATION]
+    names = [raw_column(t.name) for t in market.tasks if t.given is None]
+    return {**columns, **{name: columns[name] * seen for name in names if name in columns}}
+
+
+def fit_calibrator(market: Market, columns: Columns) -> Calibrator:
+    """One calibration per task, on the rows that count for it."""
+    return Calibrator(tasks={t.name: fit_task(market, t, columns, counting(t, columns)) for t in market.tasks})
+
+
+def fit_task(market: Market, task: TaskSpec, columns: Columns, counts: NDArray[np.bool_]) -> TaskCalibration:
+    """The calibration of one task, on the rows [R] that count."""
+    slices = slice_values(market, market.training.calibration.slices, columns)
+    of_rows = {name: list(compress(values, counts)) for name, values in slices.items()}
+    return TaskCalibration.fit(columns[task.label][counts], columns[raw_column(task.name)][counts], of_rows)
+
+
+def calibrated(market: Market, calibrator: Calibrator, columns: Columns) -> dict[str, NDArray[np.float64]]:
+    """`calibrated.<task>` -> [R], for every task of the calibrator."""
+    slices = slice_values(market, calibrator.slices, columns)
+    return {calibrated_column(task): calibrator.apply(task, columns[raw_column(task)], slices) for task in calibrator.tasks}

@@ -1,0 +1,167 @@
+"""Measures the model on `eval`, raw and calibrated, beside the release in service, and holds it to the market's gates."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types.artifact import Artifact
+from tfx.types.standard_artifacts import Examples, Model
+from tfx.utils import path_utils
+
+from domain.errors import ContractError
+from features.market import Market, load_market
+from features.model_spec import TaskSpec
+from features.training_spec import Gate
+from models import metrics, release
+from models.calibration import Calibrator
+from models.evaluation import (
+    DataUsed,
+    EvaluationReport,
+    GateResult,
+    InService,
+    LabelCount,
+    Measured,
+    Rival,
+    TaskEvaluation,
+    compare,
+    evaluate_task,
+)
+from models.gates import check_task
+from models.release import calibrated_column, raw_column
+from pipelines.calibration import calibrated, counting, where_shown
+from pipelines.components.calibrator import CALIBRATOR_FILE, FittedCalibration
+from pipelines.ingest import arrow_schema
+from pipelines.scoring import Columns, load_ranker, read_columns, score
+
+EVALUATION_FILE = "evaluation.json"
+PREDICTIONS_FILE = "eval_predictions.parquet"
+SHUFFLED_ROWS = 2000  # enough for the order of the features, at one call of the model each
+
+
+class Assessment(Artifact):
+    """evaluation.json and eval_predictions.parquet."""
+
+    TYPE_NAME = "Assessment"
+
+
+@component
+def Assessor(  # noqa: N802
+    model: InputArtifact[Model],
+    examples: InputArtifact[Examples],
+    calibration: InputArtifact[FittedCalibration],
+    assessment: OutputArtifact[Assessment],
+    market_file: Parameter[str],
+    releases: Parameter[str],
+    data: Parameter[str],
+) -> None:
+    """`releases` is the folder whose newest version is in service; `data` a `DataUsed` as JSON."""
+    market = load_market(Path(market_file))
+    rank = load_ranker(path_utils.serving_model_path(model.uri))
+    rows = read_columns(market, examples.uri, "eval")
+    rows |= score(market, rank, rows)
+    calibrator = Calibrator.model_validate_json((Path(calibration.uri) / CALIBRATOR_FILE).read_bytes())
+    rows |= calibrated(market, calibrator, rows)
+    shown = where_shown(market, rows)
+    shown |= calibrated(market, calibrator, shown)
+    used = DataUsed.model_validate_json(data)
+    evaluation = assess(market, shown, used, importances(market, rank, rows), in_service(market, Path(releases), shown))
+    out = Path(assessment.uri)
+    (out / EVALUATION_FILE).write_text(evaluation.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    schema = arrow_schema(market)
+    for t in market.tasks:
+        schema = schema.append(pa.field(raw_column(t.name), pa.float32()))
+    for t in market.tasks:
+        schema = schema.append(pa.field(calibrated_column(t.name), pa.float64()))
+    columns = {name: list(x) if x.ndim > 1 else x for name, x in rows.items()}
+    pq.write_table(pa.table({name: columns[name] for name in schema.names}, schema=schema), out / PREDICTIONS_FILE)
+
+
+def assess(
+    market: Market, rows: Columns, data: DataUsed, importance: dict[str, dict[str, float]], rival: InService | None
+) -> EvaluationReport:
+    """Metrics of every task, and the gates of those that are served."""
+    tasks: dict[str, TaskEvaluation] = {}
+    gates: list[GateResult] = []
+    for t in market.tasks:
+        counts = counting(t, rows)
+        labels, raw, calibrated = (rows[name][counts] for name in (t.label, raw_column(t.name), calibrated_column(t.name)))
+        measured = evaluate_task(labels, raw.astype(np.float64), calibrated, _slices(market, rows, counts))
+        entire = _entire(market, t, rows) if t.space == "entire" else None
+        tasks[t.name] = measured.model_copy(update={"importance": importance.get(t.name, {}), "entire": entire})
+        if t.role == "primary":
+            gates += check_task(t.name, market.training.gates.get(t.name, Gate()), measured, _trained_on(data, t), rival)
+    return EvaluationReport(tasks=tasks, gates=tuple(gates), data=data, in_service=rival)
+
+
+def in_service(market: Market, releases: Path, rows: Columns) -> InService | None:
+    """The newest release on the same rows, by its own model and calibrator; None where there is none."""
+    versions = release.versions(releases)
+    if not versions:
+        return None
+    try:
+        newest = release.load_release(releases / str(versions[-1])).compatible_with(market)
+    except ContractError as e:
+        return InService(version=versions[-1], note=f"not compared: {e}")
+    raw = score(market, load_ranker(str(newest.path)), rows)
+    theirs = where_shown(market, rows | raw)
+    theirs |= calibrated(market, newest.calibrator, theirs)
+    tasks: dict[str, Rival] = {}
+    for t in (t for t in market.tasks if raw_column(t.name) in raw):
+        counts, column = counting(t, rows), calibrated_column(t.name)
+        slices = _slices(market, rows, counts)
+        tasks[t.name] = compare(rows[t.label][counts], rows[column][counts], theirs[column][counts], slices)
+    return InService(version=newest.version, tasks=tasks)
+
+
+def importances(market: Market, rank: Any, rows: Columns) -> dict[str, dict[str, float]]:
+    """Task -> feature -> AUC lost when that feature's values change places among at most 2,000 rows; most important first.
+
+    Source: Breiman (2001), Random forests.
+    """
+    rng = np.random.default_rng(market.model.seed)
+    chosen = np.sort(rng.permutation(len(rows[market.tasks[0].label]))[:SHUFFLED_ROWS])
+    sample = {name: column[chosen] for name, column in rows.items()}
+    order = rng.permutation(len(chosen))
+    before = _aucs(market, sample, score(market, rank, sample))
+    lost: dict[str, dict[str, float]] = {task: {} for task in before}
+    for f in market.features:
+        after = _aucs(market, sample, score(market, rank, sample | {f.name: sample[f.name][order]}))
+        for task in before:
+            lost[task][f.name] = before[task] - after[task]
+    return {task: dict(sorted(by_feature.items(), key=lambda item: -item[1])) for task, by_feature in lost.items()}
+
+
+def _aucs(market: Market, rows: Columns, raw: Columns) -> dict[str, float]:
+    """Task -> AUC over the rows that count, where it is defined."""
+    found = {}
+    for t in (t for t in market.tasks if raw_column(t.name) in raw):
+        counts = counting(t, rows)
+        area = metrics.auc(rows[t.label][counts], raw[raw_column(t.name)][counts])
+        if area is not None:
+            found[t.name] = area
+    return found
+
+
+def _entire(market: Market, task: TaskSpec, rows: Columns) -> Measured:
+    """Of P(given) P(label | given), all the way up to what is unconditional, over all rows; the label is 0 without `given`."""
+    labels = np.ones(len(rows[task.label]), np.int64)
+    raw, calibrated = np.ones(len(labels)), np.ones(len(labels))
+    by_label = {t.label: t for t in market.tasks}
+    link: TaskSpec | None = task
+    while link is not None:
+        labels = labels * rows[link.label]
+        raw, calibrated = raw * rows[raw_column(link.name)], calibrated * rows[calibrated_column(link.name)]
+        link = by_label[link.given] if link.given else None
+    return Measured.of(labels, raw, calibrated)
+
+
+def _slices(market: Market, rows: Columns, counts: Any) -> dict[str, Any]:
+    return {name: rows[name][counts] for name in market.training.slices}
+
+
+def _trained_on(data: DataUsed, task: TaskSpec) -> LabelCount:
+    return data.splits["train"].tasks[task.name]

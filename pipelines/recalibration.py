@@ -1,0 +1,183 @@
+"""A new calibrator for the newest release, fitted to what was logged since; the model stays."""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from domain.errors import ContractError
+from features.assemble import to_tensor
+from features.market import Market
+from features.model_spec import TaskSpec
+from models import metrics, release
+from models.calibration import Calibrator
+from models.calibration.selection import clearly_worse, enough
+from models.release import Release, calibrated_column, raw_column
+from pipelines.calibration import Columns, calibrated, counting, fit_task
+from pipelines.examples import join_log
+from pipelines.push import PARTIAL, link, push
+
+JUDGED = 0.2  # of a task's rows, the latest
+BATCH_ROWS = 4096
+
+
+class Comparison(BaseModel):
+    """The calibration in service and a new one, on the latest rows, to which the new one was not fitted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows_fitted: int
+    rows_judged: int
+    positives_judged: int
+    log_loss_before: float | None = None
+    log_loss_after: float | None = None
+    pcoc_before: float | None = None
+    pcoc_after: float | None = None
+    replaced: bool = False
+    """Whether the new one is better by more than the standard error of the difference in log loss."""
+
+
+class Recalibration(BaseModel):
+    """recalibration.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    release: int
+    """The one whose calibration was in service."""
+    from_ms: int
+    """Rows shown since were read; each task's window ends where its labels can no longer change."""
+    now_ms: int
+    tasks: dict[str, Comparison]
+
+    @property
+    def better(self) -> bool:
+        """Whether any task has a better calibration now."""
+        return any(task.replaced for task in self.tasks.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Recalibrated:
+    """What came of it."""
+
+    report: Recalibration
+    calibrator: Calibrator
+    release: Path | None
+    """The new release; None where nothing was better and nothing was published."""
+
+
+def recalibrate(market: Market, log_dir: Path, releases: Path, window_s: int, now_ms: int) -> Recalibrated:
+    """Fits each task to the first 80 % of its rows in the window, judges on the rest, and publishes what is better.
+
+    A row counts once its label can no longer change: when the windows of attribution up to that label have passed. A task that
+    does not gain keeps the calibration it has.
+
+    Args:
+      releases: the newest one in this folder is recalibrated; if anything is better, a newer one appears beside it, the same
+        files under second names, but for the calibrator.
+      window_s: how much of the log to use per task, back from its newest row that counts.
+    Raises:
+      ContractError: there is no release, or it was made for another market.
+      InvalidTrainingData: the log has no impressions in the window.
+    """
+    newest = newest_release(releases).compatible_with(market)
+    since_ms = now_ms - 1000 * (window_s + max(_matures_s(market, t) for t in market.tasks))
+    rows, _ = join_log(market, log_dir, now_ms, since_ms)
+    columns = predicted(market, newest, rows)
+    tasks, compared = dict(newest.calibrator.tasks), {}
+    for t in market.tasks:
+        age_s = (now_ms - columns["time_ms"]) / 1000 - _matures_s(market, t)
+        counts = counting(t, columns) & (age_s > 0) & (age_s <= window_s)
+        judged = counts & (columns["time_ms"] > _cut(columns["time_ms"][counts]))
+        fitted = fit_task(market, t, columns, counts & ~judged)
+        latest = {name: column[judged] for name, column in columns.items()}
+        compared[t.name] = _compare(
+            market, t, latest, newest.calibrator, Calibrator(tasks={t.name: fitted}), rows_fitted=fitted.rows
+        )
+        if compared[t.name].replaced:
+            tasks[t.name] = fitted
+    report = Recalibration(release=newest.version, from_ms=since_ms, now_ms=now_ms, tasks=compared)
+    calibrator = Calibrator(tasks=tasks)
+    return Recalibrated(report, calibrator, _publish(newest, report, calibrator, releases) if report.better else None)
+
+
+def newest_release(releases: Path) -> Release:
+    """The newest release in a folder, checked.
+
+    Raises:
+      ContractError: there is none, or it is damaged.
+    """
+    found = release.versions(releases)
+    if not found:
+        raise ContractError(f"{releases}: expected a folder with at least one release, found none")
+    return release.load_release(releases / str(found[-1]))
+
+
+def predicted(market: Market, trained: Release, rows: pa.Table) -> Columns:
+    """The rows' columns, and the model's own probabilities of them."""
+    from models.legacy_keras import tf  # takes seconds: only once there are rows
+
+    rank = tf.saved_model.load(str(trained.path)).signatures["serving_default"]
+    columns = {name: rows[name].to_numpy() for name in rows.column_names}
+    batches: list[dict[str, Any]] = []
+    for start in range(0, len(rows), BATCH_ROWS):
+        batch = rows.slice(start, BATCH_ROWS)
+        batches.append(rank(**{f.name: tf.constant(to_tensor(f, batch[f.name].to_pylist())) for f in market.features}))
+    return columns | {raw_column(t.name): np.concatenate([b[t.name].numpy() for b in batches]) for t in market.tasks}
+
+
+def _matures_s(market: Market, task: TaskSpec) -> int:
+    """How long after an impression a task's label may still change, as `join_log` counts it."""
+    spec = market.training
+    return spec.click_window_s + (spec.conversion_window_s if task.given else 0)
+
+
+def _cut(time_ms: NDArray[np.int64]) -> float:
+    """Time after which rows are judged; rows of one time stay together."""
+    return float(np.quantile(time_ms, 1 - JUDGED, method="lower")) if len(time_ms) else 0.0
+
+
+def _compare(
+    market: Market, task: TaskSpec, latest: Columns, before: Calibrator, after: Calibrator, rows_fitted: int
+) -> Comparison:
+    """Of one task, on its latest rows; too few to tell leaves everything as it is."""
+    labels = latest[task.label]
+    sizes = Comparison(rows_fitted=rows_fitted, rows_judged=len(labels), positives_judged=int(labels.sum()))
+    if not enough(labels):
+        return sizes
+    old, new = (calibrated(market, one, latest)[calibrated_column(task.name)] for one in (before, after))
+    return sizes.model_copy(
+        update={
+            "log_loss_before": metrics.log_loss(labels, old),
+            "log_loss_after": metrics.log_loss(labels, new),
+            "pcoc_before": metrics.pcoc(labels, old),
+            "pcoc_after": metrics.pcoc(labels, new),
+            "replaced": clearly_worse(metrics.row_log_loss(labels, old), than=metrics.row_log_loss(labels, new)),
+        }
+    )
+
+
+def _publish(newest: Release, report: Recalibration, calibrator: Calibrator, releases: Path) -> Path:
+    """A release like `newest`, but for its calibrator and manifest."""
+    manifest = newest.manifest.model_copy(
+        update={
+            "version": release.next_version(releases, report.now_ms // 1000),
+            "created_ms": report.now_ms,
+            "recalibrated_from": newest.manifest.recalibrated_from or newest.version,
+        }
+    )
+    # A linked file must not be written to: it is the other release's, too.
+    written = {release.CALIBRATOR: calibrator, release.RECALIBRATION: report}
+    own = shutil.ignore_patterns(*(Path(name).name for name in (*written, release.MANIFEST)))
+    with tempfile.TemporaryDirectory(prefix=f"{PARTIAL}recalibrated-", dir=releases) as folder:
+        assembled = Path(folder) / "assembled"
+        shutil.copytree(newest.path, assembled, copy_function=link, ignore=own)
+        for name, content in written.items():
+            (assembled / name).write_text(content.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        release.seal(assembled, manifest)
+        return push(assembled, releases, copy=link)

@@ -1,0 +1,189 @@
+"""What stops a push, on the coupon release as the one in service: data or a model that trips each gate, without a training."""
+
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from domain.errors import ContractError, InvalidTrainingData
+from features.market import Market, load_market
+from models import release
+from models.evaluation import DataUsed, EvaluationReport, InService
+from models.release import calibrated_column, raw_column
+from tests.integration.conftest import TrainedRelease
+
+RAW, CALIBRATED = raw_column("ctr"), calibrated_column("ctr")
+Columns = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def components() -> tuple[ModuleType, ModuleType, ModuleType]:
+    """Assessor, serving check and anomaly check."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TFX's own imports
+        from pipelines.components import anomaly_check, assessor, serving_check
+    return assessor, serving_check, anomaly_check
+
+
+@pytest.fixture(scope="module")
+def market(coupon_release: TrainedRelease) -> Market:
+    return load_market(coupon_release.market)
+
+
+@pytest.fixture
+def rows(coupon_release: TrainedRelease, market: Market) -> Columns:
+    """The eval rows with their predictions, as the assessor has them."""
+    table = pq.read_table(coupon_release.path / release.EVAL_PREDICTIONS)
+    strings = {f.name for f in market.features if f.dtype == "string"}
+    return {
+        name: np.array(table[name].to_pylist(), object) if name in strings else table[name].to_numpy()
+        for name in table.column_names
+    }
+
+
+@pytest.fixture(scope="module")
+def shipped(coupon_release: TrainedRelease) -> EvaluationReport:
+    return EvaluationReport.model_validate_json((coupon_release.path / release.EVALUATION).read_bytes())
+
+
+Assess = Callable[[Columns], EvaluationReport]
+
+
+@pytest.fixture
+def assess(components: Any, coupon_release: TrainedRelease, market: Market, shipped: EvaluationReport) -> Assess:
+    """A model, by its predictions, against the release in service."""
+    assessor = components[0]
+
+    def against_the_release(rows: Columns) -> EvaluationReport:
+        rival = assessor.in_service(market, coupon_release.releases, rows)
+        report: EvaluationReport = assessor.assess(market, rows, shipped.data, {}, rival)
+        return report
+
+    return against_the_release
+
+
+def test_a_model_is_no_worse_than_itself(assess: Assess, rows: Columns, shipped: EvaluationReport) -> None:
+    report = assess(rows)
+    assert report.failed == ()
+    assert report.in_service is not None
+    rival = report.in_service.tasks["ctr"]
+    assert rival.metrics.log_loss == pytest.approx(shipped.tasks["ctr"].calibrated.log_loss, rel=1e-6)
+    assert rival.change is not None
+    assert rival.change.relative == pytest.approx(0, abs=1e-6)
+    (gate,) = [g for g in report.gates if g.key.endswith("max_log_loss_increase") and not g.where]
+    assert gate.verdict == "passed"
+
+
+def test_a_worse_model_is_stopped_by_the_release_in_service(
+    assess: Assess, rows: Columns, coupon_release: TrainedRelease
+) -> None:
+    rng = np.random.default_rng(0)
+    blurred = 1 / (1 + np.exp(-(np.log(rows[RAW] / (1 - rows[RAW])) + rng.normal(0, 1, len(rows[RAW])))))
+    report = assess(rows | {RAW: blurred, CALIBRATED: blurred})
+    (reason,) = [g for g in report.failed if g.key.endswith("max_log_loss_increase") and not g.where]
+    assert str(reason).startswith(f"relative increase in log loss of ctr over release {coupon_release.version} is 0.")
+    assert str(reason).endswith("training.gates.ctr.max_log_loss_increase asks for 0.01")
+
+
+def test_a_model_that_overcharges_for_one_coupon_is_stopped(assess: Assess, rows: Columns) -> None:
+    bars = rows["coupon"] == "Bar"
+    report = assess(rows | {CALIBRATED: np.where(bars, np.minimum(1.4 * rows[CALIBRATED], 0.999), rows[CALIBRATED])})
+    reasons = {g.key.rsplit(".", 1)[1]: g.where for g in report.failed if g.where}
+    assert reasons["max_pcoc"] == "coupon = Bar"
+
+
+def test_a_release_that_takes_other_inputs_is_not_compared_with(
+    components: Any, coupon_release: TrainedRelease, market: Market, rows: Columns
+) -> None:
+    narrower = market.model_copy(update={"features": market.features[1:]})
+    found: InService = components[0].in_service(narrower, coupon_release.releases, rows)
+    assert found.tasks == {}
+    assert "takes feature 'destination', which the market no longer has" in found.note
+
+
+def test_before_the_first_release_there_is_nothing_to_compare_with(
+    components: Any, market: Market, rows: Columns, tmp_path: Path
+) -> None:
+    assert components[0].in_service(market, tmp_path, rows) is None
+
+
+def test_auxiliary_tasks_are_reported_and_not_gated(
+    components: Any, market: Market, rows: Columns, shipped: EvaluationReport
+) -> None:
+    (task,) = market.tasks
+    helper = task.model_copy(update={"name": "helper", "role": "auxiliary"})
+    with_helper = market.model_copy(update={"tasks": (task, helper)})
+    more = rows | {raw_column("helper"): rows[RAW], calibrated_column("helper"): np.full(len(rows[RAW]), 0.01)}
+    train = shipped.data.splits["train"]
+    data = DataUsed(splits={"train": train.model_copy(update={"tasks": dict.fromkeys(("ctr", "helper"), train.tasks["ctr"])})})
+    report = components[0].assess(with_helper, more, data, {}, None)
+    assert report.tasks["helper"].calibrated.pcoc < 0.1
+    assert {g.task for g in report.gates} == {"ctr"}
+
+
+def test_a_task_of_the_entire_space_is_measured_over_all_rows_too(
+    components: Any, market: Market, rows: Columns, shipped: EvaluationReport
+) -> None:
+    (task,) = market.tasks
+    ordered = task.model_copy(update={"name": "cvr", "label": "ordered", "given": task.label, "space": "entire"})
+    n = len(rows[RAW])
+    bought = np.arange(n) % 4 == 0  # among all rows: a conversion without the click is none
+    more = rows | {
+        "ordered": bought.astype(np.int64),
+        raw_column("cvr"): np.full(n, 0.25),
+        calibrated_column("cvr"): np.full(n, 0.25),
+    }
+    train = shipped.data.splits["train"]
+    data = DataUsed(splits={"train": train.model_copy(update={"tasks": dict.fromkeys(("ctr", "cvr"), train.tasks["ctr"])})})
+    report = components[0].assess(market.model_copy(update={"tasks": (task, ordered)}), more, data, {}, None)
+    cvr, clicked = report.tasks["cvr"], rows[task.label] == 1
+    assert (cvr.rows, cvr.positives) == (clicked.sum(), bought[clicked].sum())
+    assert cvr.entire is not None
+    assert (cvr.entire.rows, cvr.entire.positives) == (n, bought[clicked].sum())
+    expected = (0.25 * rows[CALIBRATED]).sum() / bought[clicked].sum()
+    assert cvr.entire.calibrated.pcoc == pytest.approx(expected)
+
+
+def test_values_that_the_market_does_not_know_are_an_anomaly(
+    components: Any, market: Market, rows: Columns, tmp_path: Path
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pandas as pd
+        import tensorflow_data_validation as tfdv
+
+        from pipelines.schema import schema_of
+
+        names = [f.name for f in market.features] + ["accepted"]
+        seen = pd.DataFrame({name: rows[name] for name in names})
+        for split, weather in (("train", seen["weather"]), ("eval", "Foggy")):
+            found = tfdv.generate_statistics_from_dataframe(seen.assign(weather=weather))
+            (tmp_path / f"Split-{split}").mkdir()
+            anomalies = tfdv.validate_statistics(found, schema_of(market)).SerializeToString()
+            (tmp_path / f"Split-{split}" / "SchemaDiff.pb").write_bytes(anomalies)
+    with pytest.raises(
+        InvalidTrainingData, match=r"^coupons: column 'weather', split eval: expected values as the market describes"
+    ):
+        components[2].check_anomalies(tmp_path, "coupons")
+    shutil.rmtree(tmp_path / "Split-eval")
+    components[2].check_anomalies(tmp_path, "coupons")
+
+
+def test_a_server_that_answers_otherwise_stops_the_release(
+    components: Any, coupon_release: TrainedRelease, market: Market, tmp_path: Path
+) -> None:
+    copy = tmp_path / str(coupon_release.version)
+    shutil.copytree(coupon_release.path, copy)
+    table = pq.read_table(copy / release.EVAL_PREDICTIONS)
+    off = pa.array(table[RAW].to_numpy() + np.float32(0.001))
+    pq.write_table(table.set_column(table.column_names.index(RAW), RAW, off), copy / release.EVAL_PREDICTIONS)
+    release.seal(copy, release.Manifest.model_validate_json((copy / release.MANIFEST).read_bytes()))
+    with pytest.raises(ContractError, match=r"serving check, 256 rows of the evaluation: ctr differs by 1\.00e-03"):
+        components[1].check_serving(market, copy, tmp_path / "work")

@@ -1,0 +1,213 @@
+"""The ranking network's parts: every head trains, losses equal their formulas, position bias is separated from what is served."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from features.market import Market, parse_market
+from models.fit import Rows, fit_ranker
+from models.legacy_keras import tf
+from models.losses import TaskWeighting, task_losses, task_weights
+from models.preprocessing import Encoding, Group
+from models.trunk import CrossMixture, Trunk
+
+ENCODING = Encoding(Group((("device:id", 3), ("need:id", 4)), ("amount:z",)), Group((("offer_id:id", 6), ("format:id", 3)), ()))
+TWO_TASKS = [{"name": "ctr", "label": "click"}, {"name": "cvr", "label": "conversion", "given": "click"}]
+
+
+def market(tasks: list[dict[str, Any]] | None = None, **model: Any) -> Market:
+    tasks = tasks or TWO_TASKS
+    return parse_market(
+        {
+            "name": "m",
+            "currency": "EUR",
+            "placements": [{"name": "main", "count": 4}],
+            "features": [
+                {"name": "device", "source": "shopper", "default": "a", "vocabulary": ["a", "b"]},
+                {"name": "need", "source": "context", "default": "a", "vocabulary": ["a", "b", "c"]},
+                {"name": "amount", "source": "context", "dtype": "float", "default": 0.0, "normalize": True},
+                {"name": "offer_id", "source": "offer", "default": "", "vocabulary": ["a", "b", "c", "d", "e"]},
+                {"name": "format", "source": "offer", "default": "a", "vocabulary": ["a", "b"]},
+            ],
+            "tasks": tasks,
+            "policy": {"id": "p", "priors": {t["name"]: 0.1 for t in tasks}},
+            "model": {"hidden_units": [16], "embedding_dim": 4, "expert_units": 8, "experts": 2, "batch_size": 128} | model,
+            "campaigns": [{"id": "c", "advertiser": "a", "bid_kind": "cpc", "bid_micros": 1}],
+            "offers": [{"id": "a", "campaign": "c", "title": "A", "landing_url": "https://example.com"}],
+        }
+    )
+
+
+def rows(n: int, seed: int, examination: NDArray[np.float64] | None = None) -> tuple[Rows, NDArray[np.float64]]:
+    """Clicks that depend on how offer and need fit, and the true position-free P(click); better offers stand further up."""
+    rng = np.random.default_rng(seed)
+    need, offer = rng.integers(0, 3, n), rng.integers(0, 5, n)
+    truth = np.array([0.1, 0.25, 0.5])[(need + offer) % 3]
+    positions = np.clip(np.round(3 * (0.6 - truth) / 0.5 + rng.normal(0, 1, n)), 0, 3).astype(np.int32)
+    seen = examination[positions] if examination is not None else 1.0
+    click = rng.random(n) < truth * seen
+    conversion = click & (rng.random(n) < np.array([0.2, 0.6])[offer % 2])
+    inputs = {
+        "request_ids": np.stack([rng.integers(0, 2, n), need], axis=1).astype(np.int32),
+        "request_numbers": rng.normal(size=(n, 1)).astype(np.float32),
+        "offer_ids": np.stack([offer, offer % 2], axis=1).astype(np.int32),
+        "offer_numbers": np.zeros((n, 0), np.float32),
+    }
+    labels = {"click": click.astype(np.float32), "conversion": conversion.astype(np.float32)}
+    return Rows(inputs, labels, positions), truth
+
+
+def silent(_: Any) -> None:
+    """Nobody listens."""
+
+
+def cross_entropy(truth: NDArray[np.float64], p: NDArray[np.float64]) -> float:
+    return float(-np.mean(truth * np.log(p) + (1 - truth) * np.log1p(-p)))
+
+
+@pytest.mark.parametrize(
+    ("head", "structure"),
+    [("separate", "stacked"), ("shared_bottom", "parallel"), ("mmoe", "stacked"), ("ple", "parallel")],
+)
+def test_every_head_learns_both_tasks(head: str, structure: str) -> None:
+    train, truth = rows(3000, 1)
+    spec = market(head=head, structure=structure, epochs=10, patience=10, learning_rate=0.01, gate_features=["format"])
+    ranker, histories = fit_ranker(spec, ENCODING, train, rows(500, 2)[0], silent)
+    p = ranker.probabilities(train.inputs).numpy()
+    assert p.shape == (3000, 2)
+    assert np.corrcoef(p[:, 0], truth)[0, 1] > 0.6
+    odd = train.inputs["offer_ids"][:, 0] % 2 == 1
+    assert p[odd, 1].mean() > 1.5 * p[~odd, 1].mean()
+    (history,) = histories.fits
+    assert history.primary == "ctr"
+    assert set(history.best_epochs) == {"ctr", "cvr"}
+    assert history.epochs[-1].train_loss < history.epochs[0].train_loss
+
+
+def test_one_request_is_repeated_for_its_offers() -> None:
+    train, _ = rows(300, 1)
+    ranker, _ = fit_ranker(market(epochs=1), ENCODING, train, train, silent)
+    one = {k: v[:1] if k.startswith("request") else v[:7] for k, v in train.inputs.items()}
+    repeated = {k: np.repeat(v, 7, axis=0) if k.startswith("request") else v for k, v in one.items()}
+    np.testing.assert_allclose(ranker.probabilities(one), ranker.probabilities(repeated), rtol=1e-5)
+
+
+def test_an_ensemble_serves_the_mean_of_its_members() -> None:
+    train, _ = rows(600, 1)
+    ranker, histories = fit_ranker(market(members=3, epochs=2), ENCODING, train, train, silent)
+    assert len(ranker.members) == len(histories.fits) == 3
+    each = np.stack([m.probabilities(train.inputs).numpy() for m in ranker.members])
+    assert np.ptp(each, axis=0).max() > 1e-3
+    np.testing.assert_allclose(ranker.probabilities(train.inputs), each.mean(axis=0), rtol=1e-5)
+
+
+def test_low_rank_cross_layers_mix_by_their_formula() -> None:
+    layer = CrossMixture(market(cross_experts=3, projection_dim=2).model, salt=0)
+    x0, x = np.random.default_rng(0).normal(size=(2, 5, 4)).astype(np.float32)
+    got = layer(tf.constant(x0), tf.constant(x)).numpy()
+    v, c, u = (w.numpy() for w in (layer._v, layer._c, layer._u))
+    gate = layer._gate(x).numpy()
+    mixed = sum(gate[:, [i]] * (np.tanh(np.tanh(x @ v[i]) @ c[i]) @ u[i]) for i in range(3))
+    np.testing.assert_allclose(got, x0 * (mixed + layer._b.numpy()) + x, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("projection_dim", "experts"), [(None, 1), (3, 1), (3, 4)])
+def test_a_trunk_has_the_width_of_its_structure(projection_dim: int | None, experts: int) -> None:
+    x = tf.random.normal([2, 6])
+    stacked = market(projection_dim=projection_dim, cross_experts=experts).model
+    assert Trunk(stacked)(x).shape == (2, 16)
+    assert Trunk(stacked.model_copy(update={"structure": "parallel"}))(x).shape == (2, 22)
+
+
+def probability(logit: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 1 / (1 + np.exp(-logit))
+
+
+@pytest.mark.parametrize(("space", "biased"), list(itertools.product(["conditional", "entire"], [False, True])))
+def test_losses_equal_their_formulas(space: str, biased: bool) -> None:
+    tasks = market([TWO_TASKS[0], TWO_TASKS[1] | {"space": space}]).tasks
+    rng = np.random.default_rng(4)
+    click = rng.integers(0, 2, 50).astype(np.float32)
+    labels = {"click": click, "conversion": click * rng.integers(0, 2, 50).astype(np.float32)}
+    z, log_e = rng.normal(size=(50, 2)), -rng.random(50)
+    weights = task_weights(tasks, labels)
+    y = np.stack([labels["click"], labels["conversion"]], axis=1)
+    got = task_losses(tasks, y, z.astype(np.float32), weights, log_e.astype(np.float32) if biased else None).numpy()
+    pctr = probability(z[:, 0]) * (np.exp(log_e) if biased else 1.0)
+    pcvr = probability(z[:, 1])
+    expected_cvr = -(y[:, 1] * np.log(pcvr) + (1 - y[:, 1]) * np.log(1 - pcvr)) * click
+    if space == "entire":
+        both = pctr * pcvr
+        expected_cvr = -(y[:, 1] * np.log(both) + (1 - y[:, 1]) * np.log(1 - both))
+    expected_ctr = -(click * np.log(pctr) + (1 - click) * np.log(1 - pctr))
+    np.testing.assert_allclose(got, [expected_ctr.mean(), expected_cvr.mean()], rtol=1e-4)
+
+
+def test_extreme_logits_keep_finite_gradients() -> None:
+    tasks = market([TWO_TASKS[0], TWO_TASKS[1] | {"space": "entire"}]).tasks
+    z = tf.Variable([[80.0, 80.0], [-80.0, -80.0], [80.0, -80.0]])
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(task_losses(tasks, np.array([[0, 0], [1, 1], [1, 0]], np.float32), z, np.ones((3, 2)), np.zeros(3)))
+    assert np.isfinite(loss.numpy())
+    assert np.isfinite(tape.gradient(loss, z).numpy()).all()
+
+
+def test_uncertainty_is_learned_and_scales_noisy_tasks_down() -> None:
+    train, _ = rows(2000, 1)
+    spec = market(loss_weighting="uncertainty", epochs=8, patience=8, learning_rate=0.02)
+    ranker, _ = fit_ranker(spec, ENCODING, train, train, silent)
+    (member,) = ranker.members
+    names = [v.name for v in member.trainable_variables]
+    assert any("log_variance" in name for name in names)
+    assert np.ptp(member.weighting._log_variance.numpy()) > 0.01
+
+
+def test_dynamic_weights_favour_the_task_that_falls_more_slowly() -> None:
+    weighting = TaskWeighting(market().tasks, "dwa")
+    assert float(weighting(tf.constant([1.0, 2.0]))) == 3.0
+    weighting.epoch_ended([np.array([1.0, 1.0]), np.array([0.5, 0.9])])
+    first, second = weighting._dynamic.numpy()
+    assert second > first
+    assert first + second == pytest.approx(2.0)
+
+
+def test_fixed_weights_are_the_tasks_own() -> None:
+    tasks = market([TWO_TASKS[0], TWO_TASKS[1] | {"weight": 0.25}]).tasks
+    assert float(TaskWeighting(tasks, "fixed")(tf.constant([1.0, 2.0]))) == 1.5
+
+
+def test_rows_count_by_their_weights() -> None:
+    """Rows of weight 0 might as well not be there."""
+    train, _ = rows(1500, 1)
+    kept = np.arange(1500) % 3 != 0
+    wrong = {k: np.where(kept, y, 1 - y).astype(np.float32) for k, y in train.labels.items()}
+    weights = {"ctr": kept.astype(np.float32)}
+    spec = market([TWO_TASKS[0]], epochs=6, patience=6, learning_rate=0.01)
+    misled, _ = fit_ranker(spec, ENCODING, Rows(train.inputs, wrong), train, silent)
+    told, _ = fit_ranker(spec, ENCODING, Rows(train.inputs, wrong, weights=weights), train, silent)
+    truth = rows(1500, 1)[1]
+
+    def loss(ranker: Any) -> float:
+        return cross_entropy(truth, ranker.probabilities(train.inputs).numpy()[:, 0].astype(np.float64))
+
+    assert loss(told) < loss(misled) - 0.01
+
+
+def test_the_bias_tower_finds_what_positions_take() -> None:
+    examination = np.array([1.0, 0.6, 0.35, 0.2])
+    train, truth = rows(12_000, 5, examination)
+    valid, _ = rows(2000, 6, examination)
+    common = {"epochs": 12, "patience": 3, "learning_rate": 0.01}
+    debiased, _ = fit_ranker(market([TWO_TASKS[0]], bias={"dropout": 0.1}, **common), ENCODING, train, valid, silent)
+    naive, _ = fit_ranker(market([TWO_TASKS[0]], **common), ENCODING, train, valid, silent)
+    one = {k: v[:1] for k, v in train.inputs.items()}
+    found = [float(np.exp(debiased.log_examination(one, np.array([k], np.int32)).numpy()[0])) for k in range(4)]
+    np.testing.assert_allclose(found, examination, atol=0.12)
+    assert found[0] == 1.0
+    by_debiased, by_naive = (
+        cross_entropy(truth, r.probabilities(train.inputs).numpy()[:, 0].astype(np.float64)) for r in (debiased, naive)
+    )
+    assert by_debiased < by_naive - 0.01

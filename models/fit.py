@@ -71,9 +71,10 @@ def _fit_member(
     return ranker, History(model=name, primary=primary, epochs=tuple(recorder.epochs))
 
 
-def fit_on(market: Market, ranker: Ranker, rows: Rows) -> None:
-    """One more pass, over new rows, from the weights and the optimizer's state that a fitted ranker has."""
-    ranker.fit(_batches(_columns(market.tasks, rows), market.model, shuffle=True), epochs=1, verbose=0)
+def fit_on(market: Market, ensemble: Ensemble, rows: Rows) -> None:
+    """One more pass, over new rows, from the weights and the optimizer's state that each fitted member has."""
+    for member in ensemble.members:
+        member.fit(_batches(_columns(market.tasks, rows), market.model, shuffle=True), epochs=1, verbose=0)
 
 
 def new_ranker(market: Market, encoding: Encoding, train: Rows) -> Ranker:

@@ -13,7 +13,7 @@ from benchmarks.studies.fits import fit, predict
 from benchmarks.studies.scores import Array, Score, beats, judged
 from features.market import Market
 from models.fit import fit_on
-from models.ranker import Ranker
+from models.ranker import Ensemble
 from simulation.offline import Logged, OfflineMarket, OfflineSpec
 
 TITLE = "Drift: pCTR of the next hour against the truth, and the compute it took"
@@ -53,7 +53,7 @@ class _Run:
 
     def __init__(self, market: Market, columns: Columns) -> None:
         self._market, self._columns = market, columns
-        self.ranker: Ranker
+        self.ranker: Ensemble
         self._truth: list[Array] = []
         self._p: list[Array] = []
         self.seconds, self.rows = 0.0, 0
@@ -61,9 +61,9 @@ class _Run:
     def fit_anew(self, hours: list[Logged]) -> None:
         log = Logged.join(hours)
         began = time.perf_counter()
-        self.ranker, history = fit(self._market, self._columns, log)
+        self.ranker, histories = fit(self._market, self._columns, log)
         self.seconds += time.perf_counter() - began
-        self.rows += len(log) * len(history.epochs)
+        self.rows += len(log) * sum(len(history.epochs) for history in histories.fits)
 
     def fit_on(self, log: Logged) -> None:
         began = time.perf_counter()

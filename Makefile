@@ -37,10 +37,13 @@ test: check ## all tests
 bench: install ## decisions per second, latency, stages, memory; ARGS="--json FILE"
 	@$(BIN)/python -m benchmarks.gateway $(ARGS)
 
+studies: install ## position, selection, delay and drift on simulated truth; ARGS="--only position --seeds 3"
+	@$(BIN)/python -m benchmarks.studies $(ARGS)
+
 lock: install ## resolve requirements.lock anew
 	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q --extra dev pyproject.toml -o requirements.lock
 
 clean: ## remove .venv and everything the demo wrote
 	rm -rf .venv .offerrank
 
-.PHONY: help install demo check test bench lock clean
+.PHONY: help install demo check test bench studies lock clean

@@ -10,7 +10,7 @@ from domain.campaign import Value
 MAX_STRING = 256
 INT64 = 2**63 - 1
 # Names every training row has beside its features; no feature may take them.
-RESERVED = frozenset({"decision_id", "impression_id", "time_ms", "position", "propensity", "offer", "campaign"})
+RESERVED = frozenset({"decision_id", "impression_id", "time_ms", "position", "propensity", "elapsed_ms", "offer", "campaign"})
 HISTORY_COUNTERS = ("impression", "click", "conversion")
 
 Source = Literal["shopper", "context", "history", "offer"]

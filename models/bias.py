@@ -12,10 +12,14 @@ Sources: Guo et al. (2019), PAL; Zhao et al. (2019), Recommending what video to 
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from features.model_spec import BiasSpec
 from models.legacy_keras import keras, tf
 
 UNKNOWN = -1
+PRIOR_ROWS = 100  # at the mean rate, in each position
 INTERACTION_L2 = 1e-3  # what a device changes about a position must be earned
 
 
@@ -46,6 +50,18 @@ class Examination(keras.layers.Layer):
             )
             for j, size in enumerate(self._sizes)
         ]
+
+    def start(self, positions: NDArray[np.int32], clicks: NDArray[np.float32]) -> None:
+        """Starts at the click rates as observed [N], relative to the first position's, instead of at 0.
+
+        Quality is mixed into them, but they are near: from 0 the lowest slots would take a thousand of Adam's steps.
+        """
+        known = positions != UNKNOWN
+        k = np.clip(positions[known], 0, self._positions - 1)
+        prior, seen = np.full(self._positions, clicks.mean() + 1e-6), np.bincount(k, minlength=self._positions)
+        rates = (np.bincount(k, clicks[known], self._positions) + PRIOR_ROWS * prior) / (seen + PRIOR_ROWS)
+        self._position.assign(np.log(rates / rates[0]))
+        self._unknown.assign(np.log(prior[0] / rates[0]))
 
     def call(self, positions: Any, ids: Any, training: bool = False) -> Any:
         """log e; while training some rows are told nothing of their position."""

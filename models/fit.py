@@ -79,15 +79,24 @@ def _fit_member(
     return ranker, History(model=name, primary=primary, epochs=tuple(recorder.epochs))
 
 
+def fit_on(market: Market, ensemble: Ensemble, rows: Rows) -> None:
+    """One more pass, over new rows, from the weights and the optimizer's state that each fitted member has."""
+    for member in ensemble.members:
+        member.fit(_batches(_columns(market.tasks, rows), market.model, shuffle=True), epochs=1, verbose=0)
+
+
 def new_ranker(market: Market, encoding: Encoding, train: Rows, number: int = 0) -> Ranker:
     """A ranker that predicts the base rates, with all its variables built."""
-    _, _, labels, weights = _columns(market.tasks, train)
+    # An output stands for the label given its condition, also where its loss is over all rows.
+    conditional = tuple(t.model_copy(update={"space": "conditional"}) for t in market.tasks)
+    _, positions, labels, weights = _columns(conditional, train)
     base_rates = ((labels * weights).sum(axis=0) + 0.5) / (weights.sum(axis=0) + 1)
     slots = sum(p.count for p in market.placements)
     ranker = Ranker(encoding, market.tasks, market.model, base_rates.astype(np.float64), slots, name=f"ranker_{number}")
     first = _first(train.inputs)
     ranker(first)
     ranker.log_examination(first, np.zeros(1, np.int32))
+    ranker.start_examination(positions, labels[:, 0])
     return ranker
 
 

@@ -6,6 +6,12 @@ the features as used, its position and propensity, and a 0/1 label per task,
     click       1 if the first click came at most `training.click_window_s` after the impression
     conversion  1 if that click counts and the first conversion came at most `training.conversion_window_s` after it
 
+"Not yet" is not "no": beside each label stands `<label>_matured`, 1 once no event could change the label any more. The row's age,
+`elapsed_ms`, alone decides, since rows that count as soon as they are positive would raise every rate:
+
+    click_matured       elapsed >= click window
+    conversion_matured  elapsed >= click window + conversion window
+
 Each log is read once and joined by position with `index_in`: no Python loop sees a row.
 """
 
@@ -74,7 +80,8 @@ def join_log(market: Market, log_dir: Path, now_ms: int, since_ms: int = 0) -> t
       since_ms: decisions before it are left out, and parts logged well before it are not read.
     Returns:
       rows in the order of their decisions: a column per market feature (nulls replaced by the default), per label (int64
-      0/1), and `decision_id, impression_id, time_ms, position, propensity`.
+      0/1) and its maturity (int64 0/1), and `decision_id, impression_id, time_ms, position, propensity, elapsed_ms`, from the
+      impression to `now_ms`.
     Raises:
       InvalidTrainingData: no impression was rendered, or a label is none that the event log has.
     """
@@ -94,6 +101,13 @@ def join_log(market: Market, log_dir: Path, now_ms: int, since_ms: int = 0) -> t
     outcome = {"click": clicked, "conversion": converted}
     for label, source in label_of.items():
         slots = slots.append_column(label, pc.cast(outcome[source], pa.int64()))
+    elapsed_ms = pc.subtract(pa.scalar(now_ms, pa.int64()), shown_ms)
+    window_s = {"click": market.training.click_window_s}
+    window_s["conversion"] = window_s["click"] + market.training.conversion_window_s
+    for label, source in label_of.items():
+        matured = pc.greater_equal(elapsed_ms, window_s[source] * 1000)
+        slots = slots.append_column(f"{label}_matured", pc.cast(matured, pa.int64()))
+    slots = slots.append_column("elapsed_ms", elapsed_ms)
     rows = slots.filter(rendered)
     if not len(rows):
         raise InvalidTrainingData(

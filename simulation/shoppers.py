@@ -8,6 +8,7 @@ what those shoppers were shown.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,16 @@ class Purchase:
     """Latent: shoppers of a segment share tastes."""
     eagerness: float
     """Latent: added to this shopper's every click logit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purchases:
+    """Many purchases as columns [P], by shoppers of whom each comes once."""
+
+    known: dict[str, NDArray[Any]]
+    """Shopper and context features by name."""
+    segment: NDArray[np.int64]
+    eagerness: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +110,23 @@ class Shoppers:
         context = {f.name: self._value(f, segment, rng, hour) for f in self._context_features}
         return Purchase(index, at_ms, f"shopper-{number}", shopper, context, segment, eagerness)
 
+    def purchases(self, rng: np.random.Generator, n: int, hour: int) -> Purchases:
+        """`n` purchases of one hour, drawn from the distributions that `purchase` draws from."""
+        segment = rng.integers(SEGMENTS, size=n)
+        eagerness = rng.normal(0.0, 0.3, n)
+        known = {f.name: self._column(f, segment, rng, hour) for f in (*self._shopper_features, *self._context_features)}
+        return Purchases(known, segment, eagerness)
+
+    def segment_given(self, known: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
+        """[P, SEGMENTS] P(segment | the features that have odds), by Bayes' rule from a uniform prior."""
+        logs = np.zeros((len(next(iter(known.values()))), SEGMENTS))
+        for f in (*self._shopper_features, *self._context_features):
+            if f.name in self._odds:
+                choice = {value: i for i, value in enumerate(_choices(f))}
+                logs += np.log(self._odds[f.name]).T[[choice[v] for v in known[f.name].tolist()]]
+        odds = np.exp(logs - logs.max(axis=1, keepdims=True))
+        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
     def reaction(self, index: int) -> Reaction:
         """How the shopper of the index-th purchase will respond."""
         rng = draw(self.seed, Purpose.REACTION, index)
@@ -120,6 +148,15 @@ class Shoppers:
         if feature.name == "hour":
             return hour
         return feature.default
+
+    def _column(self, feature: FeatureSpec, segment: NDArray[np.int64], rng: np.random.Generator, hour: int) -> NDArray[Any]:
+        if feature.name in self._odds:
+            cumulated = self._odds[feature.name].cumsum(axis=1)[segment, :-1]
+            chosen = (rng.random((len(segment), 1)) > cumulated).sum(axis=1)
+            return np.asarray(np.array(_choices(feature), dtype=object)[chosen])
+        if feature.name == "amount":
+            return np.asarray(np.round(np.exp(rng.normal(3.4 + 0.4 * segment, 0.8)), 2))
+        return np.full(len(segment), hour if feature.name == "hour" else feature.default)
 
     def _segment_odds(self, feature: FeatureSpec) -> NDArray[np.float64]:
         """[SEGMENTS, choices]: how often each value occurs in each segment; softmax of normal scores."""

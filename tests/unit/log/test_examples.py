@@ -40,6 +40,9 @@ def test_a_row_holds_the_features_as_used_and_how_the_offer_was_chosen(market: M
                 "propensity": pa.float64(),
                 "click": pa.int64(),
                 "conversion": pa.int64(),
+                "click_matured": pa.int64(),
+                "conversion_matured": pa.int64(),
+                "elapsed_ms": pa.int64(),
             }
         )
     )
@@ -47,6 +50,7 @@ def test_a_row_holds_the_features_as_used_and_how_the_offer_was_chosen(market: M
     assert first | {"amount": 59.9} == {
         **{"country": "DE", "amount": 59.9, "past_clicks": 2, "brand": "leaf", "decision_id": "d1", "impression_id": "i1"},
         **{"time_ms": 5_000, "position": 0, "propensity": 0.9, "click": 0, "conversion": 0},
+        **{"click_matured": 1, "conversion_matured": 1, "elapsed_ms": LATER_MS - 5_100},
     }
     assert (second["brand"], second["position"], second["propensity"]) == ("shop", 1, 0.25)
 
@@ -107,6 +111,24 @@ def test_the_join_is_as_of_now(market: Market, archive: Archive) -> None:
     assert join_log(market, log_dir, now_ms=105_000)[1].open_windows == 1  # i2's
     assert labels(join_log(market, log_dir, now_ms=8_001)[0]) == {"i1": (1, 0)}
     assert labels(join_log(market, log_dir, LATER_MS, since_ms=5_001)[0]) == {"i2": (0, 0)}
+
+
+def test_a_label_has_matured_once_its_windows_have_passed_whatever_it_is(market: Market, archive: Archive) -> None:
+    shown = 10_000
+    events = [event_fields("impression", i, "d1", shown) for i in "ab"]
+    events += [event_fields("click", "a", "d1", shown + 1), event_fields("conversion", "a", "d1", shown + 2)]
+    log_dir = archive([decision("d1", shown, slot("a"), slot("b", position=1))], events)
+    click_closes = shown + CLICK_WINDOW_MS
+    for now_ms, matured in (
+        (click_closes - 1, (0, 0)),
+        (click_closes, (1, 0)),
+        (click_closes + CONVERSION_WINDOW_MS - 1, (1, 0)),
+        (click_closes + CONVERSION_WINDOW_MS, (1, 1)),
+    ):
+        rows = training_rows(market, log_dir, now_ms).to_pylist()
+        assert [(r["click_matured"], r["conversion_matured"]) for r in rows] == [matured, matured]
+        assert [r["elapsed_ms"] for r in rows] == [now_ms - shown] * 2
+        assert [(r["click"], r["conversion"]) for r in rows] == [(1, 1), (0, 0)]
 
 
 def test_events_without_a_decision_are_counted_as_orphans(market: Market, archive: Archive) -> None:

@@ -78,3 +78,13 @@ def test_arrivals_follow_the_day_and_keep_the_mean_rate() -> None:
 def test_arrivals_are_fixed_by_the_seed() -> None:
     assert list(islice(arrivals_ms(3, 10, 100), 50)) == list(islice(arrivals_ms(3, 10, 100), 50))
     assert list(islice(arrivals_ms(3, 10, 100), 50)) != list(islice(arrivals_ms(4, 10, 100), 50))
+
+
+def test_the_segment_given_the_features_is_bayes_rule(market: Market) -> None:
+    shoppers = Shoppers(market, 3)
+    purchases = shoppers.purchases(np.random.default_rng(1), 20_000, 12)
+    p = shoppers.segment_given(purchases.known)
+    assert p.sum(axis=1) == pytest.approx(np.ones(20_000))
+    # Calibrated: of the rows that give segment 0 some 60 to 80 %, as many are of it.
+    sure = (p[:, 0] > 0.6) & (p[:, 0] < 0.8)
+    assert (purchases.segment[sure] == 0).mean() == pytest.approx(p[sure, 0].mean(), abs=0.05)

@@ -1,0 +1,1 @@
+"""Studies on simulated logs, whose true probabilities are known: `make studies`."""

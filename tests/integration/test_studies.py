@@ -1,0 +1,62 @@
+"""The studies at a tenth of their size: what they find is far larger than the noise, or it is not asserted here."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+Metrics = dict[str, dict[str, float]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[[str, int], Metrics]:
+    """Runs one study with one seed through its command line; model -> metrics."""
+
+    def study(name: str, pages: int) -> Metrics:
+        out = tmp_path / "scores.json"
+        options = ["--only", name, "--seeds", "1", "--pages", str(pages), "--json", str(out)]
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.studies", *options],
+            cwd=REPOSITORY,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
+        assert done.returncode == 0, done.stderr
+        rows: list[dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))
+        assert all(row["model"] in done.stdout for row in rows)
+        return {row["model"]: row["metrics"] for row in rows}
+
+    return study
+
+
+def test_without_the_bias_tower_pctr_takes_the_slot_for_the_offer(run: Callable[[str, int], Metrics]) -> None:
+    found = run("position", 2000)
+    # The six slots are looked at 1 to 0.12 of the time: half of all examination is missing from the click rates.
+    assert found["without position"]["PCOC, shown"] < 0.75
+    assert 0.85 < found["bias tower"]["PCOC, shown"] < 1.15
+    assert found["bias tower"]["log loss, shown"] < found["without position"]["log loss, shown"]
+
+
+def test_taking_not_yet_for_no_loses_conversions_that_the_weights_keep(run: Callable[[str, int], Metrics]) -> None:
+    found = run("delay", 150)
+    # Of conversions with a median mean delay of two hours, an hour's end has seen about one in five.
+    assert found["not yet = no"]["PCOC, next hour"] < 0.6
+    assert found["ES-DFM"]["PCOC, next hour"] > 0.75
+    assert found["ES-DFM"]["log loss, next hour"] < found["not yet = no"]["log loss, next hour"]
+
+
+def test_an_hourly_pass_costs_a_fraction_of_a_daily_fit(run: Callable[[str, int], Metrics]) -> None:
+    found = run("drift", 60)
+    rows = {model: metrics["1000 rows per day"] for model, metrics in found.items()}
+    # 60 pages of six slots an hour, once; against the last two days' rows, in two epochs at least.
+    assert rows["hourly, warm start"] == pytest.approx(60 * 6 * 24 / 1000)
+    assert rows["hourly, warm start"] <= rows["daily, full retrain"] / 3
+    assert rows["never again"] == 0

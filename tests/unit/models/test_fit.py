@@ -1,0 +1,88 @@
+"""Where a fit starts, and how it goes on from there."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from features.market import Market, parse_market
+from models.bias import PRIOR_ROWS, UNKNOWN
+from models.fit import Rows, fit_on, fit_ranker, new_ranker
+from models.metrics import log_loss
+from models.preprocessing import Encoding, Group
+
+ENCODING = Encoding(Group((("device:id", 3),), ()), Group((("offer_id:id", 3),), ()))
+CTR = {"name": "ctr", "label": "click"}
+CVR = {"name": "cvr", "label": "conversion", "given": "click", "space": "entire"}
+
+
+def market(tasks: list[dict[str, Any]], **model: Any) -> Market:
+    return parse_market(
+        {
+            "name": "m",
+            "currency": "EUR",
+            "placements": [{"name": "main", "count": 3}],
+            "features": [
+                {"name": "device", "source": "shopper", "default": "a", "vocabulary": ["a", "b"]},
+                {"name": "offer_id", "source": "offer", "default": "", "vocabulary": ["a", "b"]},
+            ],
+            "tasks": tasks,
+            "policy": {"id": "p", "priors": {t["name"]: 0.1 for t in tasks}},
+            "model": {"hidden_units": [8], "embedding_dim": 2, "expert_units": 4, "batch_size": 50} | model,
+            "campaigns": [{"id": "c", "advertiser": "a", "bid_kind": "cpc", "bid_micros": 1}],
+            "offers": [{"id": "a", "campaign": "c", "title": "A", "landing_url": "https://example.com"}],
+        }
+    )
+
+
+def rows(click: np.ndarray, conversion: np.ndarray | None = None, positions: np.ndarray | None = None) -> Rows:
+    """Rows of offer 0 with even numbers, of offer 1 with odd ones."""
+    n = len(click)
+    numbers = np.zeros((n, 0), np.float32)
+    inputs = {
+        "request_ids": np.zeros((n, 1), np.int32),
+        "request_numbers": numbers,
+        "offer_ids": (np.arange(n, dtype=np.int32) % 2)[:, None],
+        "offer_numbers": numbers,
+    }
+    labels = {
+        "click": click.astype(np.float32),
+        "conversion": (np.zeros(n) if conversion is None else conversion).astype(np.float32),
+    }
+    return Rows(inputs, labels, positions)
+
+
+def test_an_entire_space_task_starts_at_the_rate_of_its_condition() -> None:
+    click, conversion = np.arange(1000) % 5 == 0, np.arange(1000) % 20 == 0
+    train = rows(click, conversion)
+    p = np.asarray(new_ranker(market([CTR, CVR]), ENCODING, train).probabilities(train.inputs)).mean(axis=0)
+    # A fifth is clicked, and a quarter of that, not a twentieth, converts; embeddings start near 0, and with them all else.
+    assert p == pytest.approx([0.2, 0.25], rel=0.1)
+
+
+def test_the_bias_tower_starts_at_the_rates_as_observed() -> None:
+    positions = np.repeat(np.arange(3, dtype=np.int32), 10_000)
+    click = np.concatenate([np.arange(10_000) % every == 0 for every in (2, 4, 10)])
+    train = rows(click, positions=positions)
+    ranker = new_ranker(market([CTR], bias={}), ENCODING, train)
+    asked = np.array([0, 1, 2, UNKNOWN], np.int32)
+    e = np.exp(np.asarray(ranker.log_examination({name: x[:4] for name, x in train.inputs.items()}, asked)))
+    mean = (0.5 + 0.25 + 0.1) / 3
+    rate = [(10_000 * r + PRIOR_ROWS * mean) / (10_000 + PRIOR_ROWS) for r in (0.5, 0.25, 0.1)]
+    assert e == pytest.approx([1.0, rate[1] / rate[0], rate[2] / rate[0], mean / rate[0]], rel=1e-4)
+
+
+def test_a_pass_over_new_rows_goes_on_from_the_fit() -> None:
+    even = np.arange(2000) % 2 == 0
+    clicked_if_even, clicked_if_odd = rows(even), rows(~even)
+    asked = clicked_if_even.inputs
+    spec = market([CTR], members=2, epochs=3, learning_rate=0.02)
+    ensemble, _ = fit_ranker(spec, ENCODING, clicked_if_even, clicked_if_even, lambda progress: None)
+    before = np.asarray(ensemble.probabilities(asked))[:, 0]
+    assert before[even].mean() > 0.9 > 0.1 > before[~even].mean()
+    fit_on(spec, ensemble, clicked_if_odd)
+    after = np.asarray(ensemble.probabilities(asked))[:, 0]
+    losses = [log_loss((~even).astype(np.int64), p) for p in (before, after)]
+    assert losses[0] is not None
+    assert losses[1] is not None
+    assert losses[1] < 0.5 * losses[0]

@@ -17,6 +17,7 @@ import orjson
 from benchmarks.models.baselines import BASELINES
 from benchmarks.models.datasets import DATA_SETS, Fold, divide, rehearsal, rows_of, with_model
 from benchmarks.models.prepare import DATA
+from pipelines.logs import logs_to
 
 NETWORKS: dict[str, dict[str, object]] = {
     "market": {},
@@ -50,7 +51,8 @@ def main() -> None:
         for name in data:
             file = rows_of(name, given.source, Path(folder))
             for seed in range(1, given.seeds + 1):
-                rows += run(name, file, seed, models, changes, rehearse=given.rehearse)
+                with logs_to(Path(folder) / "log"):
+                    rows += run(name, file, seed, models, changes, rehearse=given.rehearse)
                 if given.json:
                     given.json.write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2) + b"\n")
     print(table(rows))

@@ -5,10 +5,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import pandas as pd
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
+from apache_beam.options.pipeline_options import PipelineOptions
 from numpy.typing import NDArray
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 from tfx_bsl.tfxio.tensor_to_arrow import TensorsToRecordBatchConverter
@@ -41,10 +43,11 @@ class Encoded:
 
 def encode(fold: Fold, folder: Path) -> Encoded:
     """Learns vocabularies, quantiles and moments on train, as Transform does in the pipeline, and applies them."""
-    with tft_beam.Context(temp_dir=str(folder / "tmp")):
-        batches, config = _record_batches(fold.market, fold.train.features)
-        analyze = tft_beam.AnalyzeDataset(partial(preprocessing_fn, custom_config={"market": str(fold.market_file)}))
-        ((batches, config) | analyze) | tft_beam.WriteTransformFn(str(folder / "transform"))
+    batches, config = _record_batches(fold.market, fold.train.features)
+    analyze = tft_beam.AnalyzeDataset(partial(preprocessing_fn, custom_config={"market": str(fold.market_file)}))
+    options = PipelineOptions(["--direct_running_mode=in_memory", "--direct_num_workers=1"])
+    with tft_beam.Context(temp_dir=str(folder / "tmp")), beam.Pipeline(options=options) as pipeline:
+        ((pipeline | beam.Create(batches), config) | analyze) | tft_beam.WriteTransformFn(str(folder / "transform"))
     learned = tft.TFTransformOutput(str(folder / "transform"))
     encoding = encoding_of(fold.market, learned)
     transform = learned.transform_features_layer()

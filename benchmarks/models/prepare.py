@@ -31,7 +31,10 @@ def bank(folder: Path) -> pd.DataFrame:
     """Calls of a bank that offered a deposit; `duration`, known only once a call is over, is left out."""
     with zipfile.ZipFile(folder / "bank_marketing" / "bank-additional.zip") as archive:
         calls = pd.read_csv(archive.open("bank-additional/bank-additional-full.csv"), sep=";", keep_default_na=False)
-    return calls.drop(columns=["duration", "y"]).assign(subscribed=(calls["y"] == "yes").astype(int))
+    return calls.drop(columns=["duration", "y"]).assign(
+        offer="term-deposit",
+        subscribed=(calls["y"] == "yes").astype(int),
+    )
 
 
 def census(folder: Path) -> pd.DataFrame:
@@ -44,6 +47,7 @@ def census(folder: Path) -> pd.DataFrame:
         dtype=dict.fromkeys(CENSUS_CODES, str),
     )
     return people.drop(columns=["income", "marital_status", "instance_weight"]).assign(
+        offer="savings-account",
         income_above_50k=(people["income"] == "50000+.").astype(int),
         never_married=(people["marital_status"] == "Never married").astype(int),
     )

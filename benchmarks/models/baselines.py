@@ -71,11 +71,11 @@ def hist_gradient_boosting(fold: Fold, label: str) -> Floats:
     return _positive(_boosting(fold).fit(fitting.features, fitting.labels[label]), fold.test)
 
 
-def hist_gradient_boosting_tuned(fold: Fold, label: str) -> Floats:
+def hist_gradient_boosting_tuned(fold: Fold, label: str, searches: int = SEARCHES) -> Floats:
     """The best of a random search and, of it, the best number of trees by log loss on valid; refitted on train and valid."""
     y = fold.valid.labels[label]
     best: tuple[float, dict[str, Any]] = (np.inf, {})
-    for tried in ParameterSampler(SEARCHED, SEARCHES, random_state=fold.market.model.seed):
+    for tried in ParameterSampler(SEARCHED, searches, random_state=fold.market.model.seed):
         options = {**tried, "max_iter": MOST_ITERATIONS, "early_stopping": False}
         model = _boosting(fold, **options).fit(fold.train.features, fold.train.labels[label])
         stages = model[-1].staged_predict_proba(model[0].transform(fold.valid.features))

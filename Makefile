@@ -40,10 +40,14 @@ bench: install ## decisions per second, latency, stages, memory; ARGS="--json FI
 bench-models: install ## our models against boosted trees on public data; ARGS="--data coupon_vehicle --seeds 1 --json FILE"
 	@$(BIN)/python -m benchmarks.models $(ARGS)
 
+bench-speed: install ## an epoch of the ranker, its input pipeline, and PyTorch's (installed on first use); ARGS="--json FILE"
+	@$(BIN)/python -c "import torch" 2>/dev/null || $(UV) pip install -q --python $(BIN)/python --torch-backend cpu torch
+	@$(BIN)/python -m benchmarks.models.speed $(ARGS)
+
 lock: install ## resolve requirements.lock anew
 	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q --extra dev pyproject.toml -o requirements.lock
 
 clean: ## remove .venv and everything the demo wrote
 	rm -rf .venv .offerrank
 
-.PHONY: help install demo check test bench bench-models lock clean
+.PHONY: help install demo check test bench bench-models bench-speed lock clean

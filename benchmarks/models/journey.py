@@ -7,7 +7,6 @@ catalogue.
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 AISLES = {  # departments that matter, by a short name
@@ -18,6 +17,7 @@ AISLES = {  # departments that matter, by a short name
     "deli": ("DELI", "PASTRY"),
 }
 KEY = ["campaign_id", "coupon_upc"]
+PRIOR_HOUSEHOLDS = 100
 
 
 def journey(folder: Path) -> pd.DataFrame:
@@ -121,13 +121,18 @@ def _shoppers(
 
 
 def _offers(offered: pd.DataFrame, start: pd.Timestamp, redeemed: pd.DataFrame, eligible: pd.DataFrame) -> pd.DataFrame:
-    """Coupons with the share of households that used them, or others of their category, in earlier campaigns."""
+    """Coupons with the share of households that used them in earlier campaigns, shrunk to that of their category.
+
+    rate = (used + 100 rate of the category, or of all coupons) / (households reached + 100)
+    """
     redeemed = redeemed[redeemed["redemption_date"] < start]
     eligible = eligible[eligible["start_date"] < start]
     offers = offered.copy()
-    for name, column in (("coupon", "coupon_upc"), ("category", "category")):
+    rate = len(redeemed) / max(eligible["households"].sum(), 1)
+    for name, column in (("category", "category"), ("coupon", "coupon_upc")):
         used = offers[column].map(redeemed.groupby(column).size()).fillna(0)
         reached = offers[column].map(eligible.groupby(column)["households"].sum()).fillna(0)
+        rate = (used + PRIOR_HOUSEHOLDS * rate) / (reached + PRIOR_HOUSEHOLDS)
         offers[f"{name}_reached_before"] = reached.astype(int)
-        offers[f"{name}_rate_before"] = np.where(reached > 0, used / np.maximum(reached, 1), -1.0)
+        offers[f"{name}_rate_before"] = rate
     return offers

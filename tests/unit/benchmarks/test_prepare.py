@@ -47,10 +47,10 @@ def test_a_person_of_the_census_has_two_labels_and_neither_as_a_feature(tmp_path
 
 
 def _published() -> dict[str, Any]:
-    """Campaign A from March and B from June; coupon 1 is in both, coupon 2 in B. Household h is in both, i in B."""
+    """Campaign A from March and B from June; coupon 1 is in both, 2 in B, 3 in A. Household h is in both, i in B, j in A."""
     day = pd.to_datetime
     return {
-        "campaigns": pd.DataFrame({"campaign_id": ["A", "B", "B"], "household_id": ["h", "h", "i"]}),
+        "campaigns": pd.DataFrame({"campaign_id": ["A", "A", "B", "B"], "household_id": ["h", "j", "h", "i"]}),
         "campaign_descriptions": pd.DataFrame(
             {
                 "campaign_id": ["A", "B"],
@@ -60,7 +60,11 @@ def _published() -> dict[str, Any]:
             }
         ),
         "coupons": pd.DataFrame(
-            {"coupon_upc": ["1", "1", "1", "2"], "product_id": [10, 11, 10, 12], "campaign_id": ["A", "A", "B", "B"]}
+            {
+                "coupon_upc": ["1", "1", "3", "1", "2"],
+                "product_id": [10, 11, 12, 10, 12],
+                "campaign_id": ["A", "A", "A", "B", "B"],
+            }
         ),
         "coupon_redemptions": pd.DataFrame(
             {
@@ -100,6 +104,9 @@ def journey_rows() -> pd.DataFrame:
 def test_each_eligible_pair_is_a_row_and_redeeming_it_twice_is_one_positive(journey_rows: pd.DataFrame) -> None:
     assert journey_rows["redeemed"].to_dict() == {
         ("A", "h", "1"): 1,
+        ("A", "h", "3"): 0,
+        ("A", "j", "1"): 0,
+        ("A", "j", "3"): 0,
         ("B", "h", "1"): 0,
         ("B", "h", "2"): 0,
         ("B", "i", "1"): 0,
@@ -116,11 +123,17 @@ def test_the_past_ends_the_day_before_the_campaign(journey_rows: pd.DataFrame) -
     assert second["favourite_category"] == "CHEESE"
 
 
-def test_a_coupon_knows_how_it_did_in_earlier_campaigns(journey_rows: pd.DataFrame) -> None:
-    # Campaign A sent coupon 1 to one household, which had used it once before campaign B; coupon 2 is new.
-    assert journey_rows.loc[("B", "i", "1"), ["coupon_reached_before", "coupon_rate_before"]].tolist() == [1, 1.0]
-    assert journey_rows.loc[("B", "i", "2"), ["coupon_reached_before", "coupon_rate_before"]].tolist() == [0, -1.0]
-    assert journey_rows.loc[("A", "h", "1"), ["coupon_reached_before", "coupon_rate_before"]].tolist() == [0, -1.0]
+def test_a_coupon_knows_how_it_and_its_category_did_in_earlier_campaigns(journey_rows: pd.DataFrame) -> None:
+    # Campaign A sent coupons 1 and 3 to two households each; before campaign B one of the four pairs was redeemed, a 1.
+    every = 1 / 4
+    cheese, beef = (1 + 100 * every) / (2 + 100), (0 + 100 * every) / (2 + 100)
+    known, new, first = (journey_rows.loc[key] for key in (("B", "i", "1"), ("B", "i", "2"), ("A", "h", "1")))
+    assert (known["coupon_reached_before"], known["category_reached_before"]) == (2, 2)
+    assert known["category_rate_before"] == pytest.approx(cheese)
+    assert known["coupon_rate_before"] == pytest.approx((1 + 100 * cheese) / (2 + 100))
+    assert (new["coupon_reached_before"], new["category_reached_before"]) == (0, 2)
+    assert new["coupon_rate_before"] == pytest.approx(beef)
+    assert (first["coupon_reached_before"], first["coupon_rate_before"]) == (0, 0.0)
 
 
 def test_a_household_of_which_nothing_is_known_has_empty_answers(journey_rows: pd.DataFrame) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from benchmarks.models.baselines import BASELINES
 from benchmarks.models.datasets import DATA_SETS, Fold, divide, rehearsal, rows_of, with_model
@@ -20,16 +21,17 @@ from benchmarks.models.prepare import DATA
 from pipelines.logs import logs_to
 
 NETWORKS: dict[str, dict[str, object]] = {
-    "market": {},
-    "single_task": {},
+    "dcn_v2": {},
     "shared_bottom": {"head": "shared_bottom"},
     "mmoe": {"head": "mmoe"},
     "ple": {"head": "ple"},
 }
-"""Model -> what it changes in the market's `[model]`; single_task is a network per task."""
+"""Model -> what it changes in the market's `[model]`. dcn_v2 is a network per task, the others are one for several tasks."""
 COMPARED = ("hist_gradient_boosting", "hist_gradient_boosting_tuned")
 METRICS = ("auc", "pr_auc", "log_loss", "pcoc")
 Row = dict[str, Any]
+Predicted = dict[tuple[str, str], tuple[NDArray[np.float64], float]]
+"""(model, task) -> probabilities of the test rows, seconds."""
 
 
 def main() -> None:
@@ -90,8 +92,8 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def _baselines(fold: Fold, names: list[str]) -> dict[tuple[str, str], tuple[Any, float]]:
-    predicted = {}
+def _baselines(fold: Fold, names: list[str]) -> Predicted:
+    predicted: Predicted = {}
     for name in names:
         if name == "popularity" and not DATA_SETS[fold.name].popularity:
             continue
@@ -101,19 +103,19 @@ def _baselines(fold: Fold, names: list[str]) -> dict[tuple[str, str], tuple[Any,
     return predicted
 
 
-def _networks(fold: Fold, names: list[str], changes: dict[str, object]) -> dict[tuple[str, str], tuple[Any, float]]:
+def _networks(fold: Fold, names: list[str], changes: dict[str, object]) -> Predicted:
     if not names:
         return {}
     from benchmarks.models.network import encode, fit_network
 
-    predicted = {}
+    predicted: Predicted = {}
     with tempfile.TemporaryDirectory(prefix="offerrank-") as folder:
         encoded = encode(fold, Path(folder))
+        tasks = [t.name for t in fold.market.tasks]
         for name in names:
-            tasks = [t.name for t in fold.market.tasks]
-            if len(tasks) == 1 and name != "market":
+            if name != "dcn_v2" and len(tasks) == 1:
                 continue
-            for together in [[t] for t in tasks] if name == "single_task" else [tasks]:
+            for together in [[task] for task in tasks] if name == "dcn_v2" else [tasks]:
                 market = with_model(fold.market, NETWORKS[name] | changes, together)
                 started_s = _say(fold, name, *together)
                 probabilities = fit_network(fold, market, encoded, lambda _: None)

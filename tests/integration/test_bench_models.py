@@ -24,7 +24,7 @@ def test_models_and_baselines_are_scored_in_one_run(tmp_path: Path) -> None:
     rows["Y"] = (rows["coupon"] == "Coffee House").astype(int)
     (tmp_path / "coupon_vehicle").mkdir()
     rows.to_csv(tmp_path / "coupon_vehicle" / "coupons.csv.gz", index=False)
-    chosen = ["--data", "coupon_vehicle", "--model", "popularity,logistic_regression,market", "--seeds", "1"]
+    chosen = ["--data", "coupon_vehicle", "--model", "popularity,logistic_regression,dcn_v2", "--seeds", "1"]
     quick = ["--set", "epochs=12", "--set", "batch_size=32", "--set", "learning_rate=0.01"]
     subprocess.run(
         [sys.executable, "-m", "benchmarks.models", *chosen, *quick, "--source", tmp_path, "--json", tmp_path / "rows.json"],
@@ -33,7 +33,7 @@ def test_models_and_baselines_are_scored_in_one_run(tmp_path: Path) -> None:
         capture_output=True,
     )
     found = orjson.loads((tmp_path / "rows.json").read_bytes())
-    assert [r["model"] for r in found] == ["popularity", "logistic_regression", "market"]
+    assert [r["model"] for r in found] == ["popularity", "logistic_regression", "dcn_v2"]
     assert all(set(r) == KEYS for r in found)
     # The label is whether the coupon is for a coffee house: nobody should miss that.
     assert [r["auc"] > 0.95 for r in found] == [True, True, True]

@@ -61,7 +61,7 @@ def logistic_regression(fold: Fold, label: str) -> Floats:
     """sklearn's, L2 with C = 1, on one-hot categories and standardised numbers."""
     encode = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), fold.categories), (StandardScaler(), fold.numbers))
     fitting = fold.fitting()
-    model = make_pipeline(encode, LogisticRegression(max_iter=2000))
+    model = make_pipeline(encode, LogisticRegression(max_iter=300))
     return _positive(model.fit(fitting.features, fitting.labels[label]), fold.test)
 
 

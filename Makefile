@@ -8,7 +8,7 @@ export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 install: .venv/installed ## build .venv (uv is bootstrapped when it is missing)
 
@@ -40,10 +40,17 @@ bench: install ## decisions per second, latency, stages, memory; ARGS="--json FI
 studies: install ## position, selection, delay and drift on simulated truth; ARGS="--only position --seeds 3"
 	@$(BIN)/python -m benchmarks.studies $(ARGS)
 
+bench-models: install ## our models against boosted trees on public data; ARGS="--data coupon_vehicle --seeds 1 --json FILE"
+	@$(BIN)/python -m benchmarks.models $(ARGS)
+
+bench-speed: install ## an epoch of the ranker, its input pipeline, and PyTorch's (installed on first use); ARGS="--json FILE"
+	@$(BIN)/python -c "import torch" 2>/dev/null || $(UV) pip install -q --python $(BIN)/python --torch-backend cpu torch
+	@$(BIN)/python -m benchmarks.models.speed $(ARGS)
+
 lock: install ## resolve requirements.lock anew
 	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q --extra dev pyproject.toml -o requirements.lock
 
 clean: ## remove .venv and everything the demo wrote
 	rm -rf .venv .offerrank
 
-.PHONY: help install demo check test bench studies lock clean
+.PHONY: help install demo check test bench bench-models bench-speed studies lock clean

@@ -70,8 +70,8 @@ def _fit_member(
     stop = keras.callbacks.EarlyStopping(f"val_{primary}_loss", mode="min", patience=spec.patience, restore_best_weights=True)
     recorder = _Recorder(ranker, market.tasks)
     ranker.fit(
-        _batches(_columns(market.tasks, train), spec, shuffle=True),
-        validation_data=_batches(_columns(market.tasks, valid), spec, shuffle=False),
+        batches(columns_of(market.tasks, train), spec, shuffle=True),
+        validation_data=batches(columns_of(market.tasks, valid), spec, shuffle=False),
         epochs=spec.epochs,
         verbose=0,
         callbacks=[recorder, stop, _Reporter(name, len(train), spec.epochs, spec.batch_size, report)],
@@ -82,14 +82,14 @@ def _fit_member(
 def fit_on(market: Market, ensemble: Ensemble, rows: Rows) -> None:
     """One more pass, over new rows, from the weights and the optimizer's state that each fitted member has."""
     for member in ensemble.members:
-        member.fit(_batches(_columns(market.tasks, rows), market.model, shuffle=True), epochs=1, verbose=0)
+        member.fit(batches(columns_of(market.tasks, rows), market.model, shuffle=True), epochs=1, verbose=0)
 
 
 def new_ranker(market: Market, encoding: Encoding, train: Rows, number: int = 0) -> Ranker:
     """A ranker that predicts the base rates, with all its variables built."""
     # An output stands for the label given its condition, also where its loss is over all rows.
     conditional = tuple(t.model_copy(update={"space": "conditional"}) for t in market.tasks)
-    _, positions, labels, weights = _columns(conditional, train)
+    _, positions, labels, weights = columns_of(conditional, train)
     base_rates = ((labels * weights).sum(axis=0) + 0.5) / (weights.sum(axis=0) + 1)
     slots = sum(p.count for p in market.placements)
     ranker = Ranker(encoding, market.tasks, market.model, base_rates.astype(np.float64), slots, name=f"ranker_{number}")
@@ -100,7 +100,7 @@ def new_ranker(market: Market, encoding: Encoding, train: Rows, number: int = 0)
     return ranker
 
 
-def _columns(tasks: tuple[TaskSpec, ...], rows: Rows) -> tuple[Any, Any, Any, Any]:
+def columns_of(tasks: tuple[TaskSpec, ...], rows: Rows) -> tuple[Any, Any, Any, Any]:
     """What `Ranker.compute_loss` takes: inputs, positions [N], labels [N, T], weights [N, T]."""
     weights = task_weights(tasks, rows.labels)
     for i, t in enumerate(tasks):
@@ -128,7 +128,7 @@ def fit_towers(market: Market, encoding: Encoding, train: Rows, report: Report, 
         towers.offer(one["offer_ids"], one["offer_numbers"])
         start(towers)
     towers.fit(
-        _batches((inputs, offer.astype(np.int64), probability), spec, shuffle=True),
+        batches((inputs, offer.astype(np.int64), probability), spec, shuffle=True),
         epochs=spec.tower_epochs,
         verbose=0,
         callbacks=[_Reporter("two towers", int(clicked.sum()), spec.tower_epochs, spec.batch_size, report)],
@@ -141,7 +141,7 @@ def _first(inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {name: column[:1] for name, column in inputs.items()}
 
 
-def _batches(columns: Any, spec: ModelSpec, *, shuffle: bool) -> Any:
+def batches(columns: Any, spec: ModelSpec, *, shuffle: bool) -> Any:
     """Batches by gathering from whole columns: shuffles row numbers, not rows."""
     tensors = tf.nest.map_structure(tf.constant, columns)
     rows = int(tf.nest.flatten(tensors)[0].shape[0])

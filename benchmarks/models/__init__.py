@@ -1,0 +1,1 @@
+"""Models against baselines on public data; see docs/models.md."""

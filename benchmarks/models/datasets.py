@@ -1,0 +1,138 @@
+"""The data sets, and their rows divided as `offerrank train` divides them: by the same code, from the same market.toml."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score
+
+from benchmarks.models.prepare import PREPARE, REPOSITORY
+from features.market import Market, load_market
+from features.model_spec import ModelSpec
+from features.spec import FeatureSpec
+from models import metrics
+from pipelines.ingest import ingest
+
+EXAMPLES = REPOSITORY / "examples"
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A market and where its rows come from."""
+
+    market_file: Path
+    published: str | None = None
+    """File below the source folder that needs no preparation."""
+    popularity: tuple[str, ...] = ()
+    """Offer features whose past share of positives is a baseline, the coarsest first."""
+
+
+DATA_SETS = {
+    "coupon_vehicle": DataSet(
+        EXAMPLES / "coupons" / "market.toml", "coupon_vehicle/coupons.csv.gz", popularity=("coupon", "expiration")
+    ),
+    "bank": DataSet(EXAMPLES / "bank" / "market.toml"),
+    "census": DataSet(EXAMPLES / "census" / "market.toml"),
+    "journey": DataSet(EXAMPLES / "journey" / "market.toml", popularity=("category", "offer_id")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Rows to fit on or to choose by."""
+
+    features: pd.DataFrame
+    """Raw values by feature, missing ones as the market's default."""
+    labels: dict[str, NDArray[np.int64]]
+    """Label -> [N]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Everything a model may see: of the test rows it is the features only."""
+
+    name: str
+    market: Market
+    market_file: Path
+    train: Labelled
+    valid: Labelled
+    test: pd.DataFrame
+
+    @property
+    def categories(self) -> list[str]:
+        """Features that are looked up."""
+        return [f.name for f in self.market.features if not is_number(f)]
+
+    @property
+    def numbers(self) -> list[str]:
+        """Features whose size means something."""
+        return [f.name for f in self.market.features if is_number(f)]
+
+    def fitting(self) -> Labelled:
+        """train and valid, for a baseline that needs no rows to choose by, or holds out its own."""
+        labels = {name: np.concatenate([y, self.valid.labels[name]]) for name, y in self.train.labels.items()}
+        return Labelled(pd.concat([self.train.features, self.valid.features], ignore_index=True), labels)
+
+
+class SealedLabels:
+    """Labels of the test rows: `score` is the only way to them."""
+
+    def __init__(self, labels: dict[str, NDArray[np.int64]]) -> None:
+        self._labels = labels
+
+    def score(self, label: str, p: NDArray[np.float64]) -> dict[str, float | None]:
+        """Metrics of probabilities [N] of one label."""
+        y = self._labels[label]
+        return {
+            "auc": metrics.auc(y, p),
+            "pr_auc": float(average_precision_score(y, p)),
+            "log_loss": metrics.log_loss(y, p),
+            "pcoc": metrics.pcoc(y, p),
+        }
+
+
+def rows_of(name: str, source: Path, folder: Path) -> Path:
+    """The file that `offerrank train --data` would be given; written into `folder` where it has to be prepared."""
+    published = DATA_SETS[name].published
+    if published is not None:
+        return source / published
+    prepared = folder / f"{name}.parquet"
+    PREPARE[name](source).to_parquet(prepared, index=False)
+    return prepared
+
+
+def divide(name: str, rows: Path, seed: int) -> tuple[Fold, SealedLabels]:
+    """Splits as the market says with `model.seed` = seed: at random, or by time, when only the models' seeds differ."""
+    market_file = DATA_SETS[name].market_file
+    market = with_model(load_market(market_file), {"seed": seed})
+    with tempfile.TemporaryDirectory() as folder:
+        directory = ingest(market, rows, Path(folder) / "rows").directory
+        train, valid, test = (_read(market, directory / split / "rows.parquet") for split in ("train", "valid", "eval"))
+    return Fold(name, market, market_file, train, valid, test.features), SealedLabels(test.labels)
+
+
+def rehearsal(fold: Fold) -> tuple[Fold, SealedLabels]:
+    """The validation rows in the place of the test rows: to choose a model by, with the test rows left alone."""
+    return replace(fold, test=fold.valid.features), SealedLabels(fold.valid.labels)
+
+
+def with_model(market: Market, changes: dict[str, object], tasks: Sequence[str] = ()) -> Market:
+    """The market with keys of `[model]` changed and, if named, only some of its tasks."""
+    model = ModelSpec.model_validate(market.model.model_dump() | changes)
+    chosen = tuple(t for t in market.tasks if not tasks or t.name in tasks)
+    return market.model_copy(update={"model": model, "tasks": chosen})
+
+
+def is_number(feature: FeatureSpec) -> bool:
+    """Whether the network reads a feature by its size."""
+    return bool(feature.quantiles or feature.normalize)
+
+
+def _read(market: Market, file: Path) -> Labelled:
+    table = pd.read_parquet(file)
+    labels = {t.label: table[t.label].to_numpy() for t in market.tasks}
+    return Labelled(table[[f.name for f in market.features]], labels)

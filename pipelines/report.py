@@ -9,7 +9,7 @@ from features.market import Market, load_market
 from models import release
 from models.evaluation import EvaluationReport, TaskEvaluation
 from models.metrics import Interval
-from models.progress import History
+from models.progress import Histories, History
 from pipelines.charts import Axis, Chart, Line, line_chart, square_chart
 
 SHOWN_FEATURES = 20
@@ -28,7 +28,7 @@ def write_report(assembled: Path, target: Path, version: int, refused: tuple[str
     html = render(
         load_market(assembled / release.MARKET),
         EvaluationReport.model_validate_json((assembled / release.EVALUATION).read_bytes()),
-        History.model_validate_json(history.read_bytes()) if history.exists() else None,
+        Histories.model_validate_json(history.read_bytes()).fits if history.exists() else (),
         version,
         refused,
     )
@@ -36,9 +36,10 @@ def write_report(assembled: Path, target: Path, version: int, refused: tuple[str
 
 
 def render(
-    market: Market, evaluation: EvaluationReport, history: History | None, version: int, refused: tuple[str, ...] = ()
+    market: Market, evaluation: EvaluationReport, fits: tuple[History, ...], version: int, refused: tuple[str, ...] = ()
 ) -> str:
-    """The report as HTML."""
+    """The report as HTML; of an ensemble's fits the first one is drawn."""
+    history = fits[0] if fits else None
     templates = FileSystemLoader(Path(__file__).parent / "templates")
     environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": _number, "percent": _percent, "count": _count, "interval": _interval, "time": _time}
@@ -50,6 +51,7 @@ def render(
         reasons=refused or tuple(map(str, evaluation.failed)),
         verdicts={v: sum(g.verdict == v for g in evaluation.gates) for v in ("passed", "skipped")},
         history=history,
+        members=len(fits),
         losses=_losses(history) if history and history.epochs else None,
         reliability={name: _reliability(task) for name, task in evaluation.tasks.items()},
         whiskers=WHISKERS,

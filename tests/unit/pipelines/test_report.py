@@ -43,7 +43,7 @@ def market(make_market: MakeMarket) -> Market:
 def html(market: Market) -> Render:
     """A report of two tasks after release 17."""
 
-    def report(gate: Gate | None = None, in_service: InService | None = None, history: History | None = HISTORY) -> str:
+    def report(gate: Gate | None = None, in_service: InService | None = None, fits: tuple[History, ...] = (HISTORY,)) -> str:
         clicked, calibrated = CLICKS == 1, np.full(ROWS, 0.3)
         rival = in_service or InService(version=17, tasks={"ctr": compare(CLICKS, TRUE, np.full(ROWS, 0.5), {"city": CITY})})
         ctr = evaluate_task(CLICKS, TRUE**2, TRUE, {"city": CITY}).model_copy(
@@ -61,7 +61,7 @@ def html(market: Market) -> Render:
                 data=DataUsed(splits=dict.fromkeys(("train", "valid", "eval"), used)),
                 in_service=rival,
             ),
-            history,
+            fits,
             VERSION,
         )
 
@@ -135,7 +135,7 @@ def test_training_curves_show_which_epoch_was_kept(html: Render) -> None:
     said = text(html())
     assert "3 passes over the training rows; the weights after pass 2 (dashed) were kept" in said
     assert "cvr was best after pass 3." in said
-    assert "passes over" not in text(html(history=None))
+    assert "passes over" not in text(html(fits=()))
 
 
 def test_the_release_in_service_is_compared_or_it_says_why_not(html: Render) -> None:

@@ -81,13 +81,12 @@ def new_ranker(market: Market, encoding: Encoding, train: Rows) -> Ranker:
     """A ranker that predicts the base rates, with all its variables built."""
     # An output stands for the label given its condition, also where its loss is over all rows.
     conditional = tuple(t.model_copy(update={"space": "conditional"}) for t in market.tasks)
-    _, positions, labels, weights = _columns(conditional, train)
+    _, _, labels, weights = _columns(conditional, train)
     base_rates = ((labels * weights).sum(axis=0) + 0.5) / (weights.sum(axis=0) + 1)
     ranker = Ranker(encoding, market.tasks, market.model, base_rates.astype(np.float64), sum(p.count for p in market.placements))
     first = {name: column[:1] for name, column in train.inputs.items()}
     ranker(first)
     ranker.log_examination(first, np.zeros(1, np.int32))
-    ranker.start_examination(positions, labels[:, 0])
     return ranker
 
 

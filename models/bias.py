@@ -12,14 +12,11 @@ Sources: Guo et al. (2019), PAL; Zhao et al. (2019), Recommending what video to 
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from features.model_spec import BiasSpec
 from models.legacy_keras import keras, tf
 
 UNKNOWN = -1
-PRIOR_ROWS = 100  # at the mean rate, in each position
+PACE = 10.0  # Adam moves a weight by the learning rate a step: at 1 the lowest slots would take a thousand
 INTERACTION_L2 = 1e-3  # what a device changes about a position must be earned
 
 
@@ -51,26 +48,14 @@ class Examination(keras.layers.Layer):
             for j, size in enumerate(self._sizes)
         ]
 
-    def start(self, positions: NDArray[np.int32], clicks: NDArray[np.float32]) -> None:
-        """Starts at the click rates as observed [N], relative to the first position's, instead of at 0.
-
-        Quality is mixed into them, but they are near: from 0 the lowest slots would take a thousand of Adam's steps.
-        """
-        known = positions != UNKNOWN
-        k = np.clip(positions[known], 0, self._positions - 1)
-        prior, seen = np.full(self._positions, clicks.mean() + 1e-6), np.bincount(k, minlength=self._positions)
-        rates = (np.bincount(k, clicks[known], self._positions) + PRIOR_ROWS * prior) / (seen + PRIOR_ROWS)
-        self._position.assign(np.log(rates / rates[0]))
-        self._unknown.assign(np.log(prior[0] / rates[0]))
-
     def call(self, positions: Any, ids: Any, training: bool = False) -> Any:
         """log e; while training some rows are told nothing of their position."""
         k = tf.clip_by_value(tf.cast(positions, tf.int32), 0, self._positions - 1)
-        log_e = tf.gather(self._position, k)
+        log_e = PACE * tf.gather(self._position, k)
         for j, table in enumerate(self._interactions):
             log_e += tf.gather_nd(table, tf.stack([k, tf.cast(ids[:, j], tf.int32)], axis=1))
         known = tf.cast(positions, tf.int32) != UNKNOWN
         log_e = tf.where(k > 0, log_e, 0.0)
         if training and self._dropout:
             known &= tf.random.uniform(tf.shape(k), seed=self._seed) >= self._dropout
-        return tf.where(known, log_e, self._unknown)
+        return tf.where(known, log_e, PACE * self._unknown)

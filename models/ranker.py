@@ -108,11 +108,6 @@ class Ranker(tfrs.models.Model):
         ids = tf.gather(inputs["request_ids"], self._bias_columns, axis=1)
         return self._examination(positions, ids, training=training)
 
-    def start_examination(self, positions: NDArray[np.int32], clicks: NDArray[np.float32]) -> None:
-        """Starts the bias tower, if there is one, at observed click rates; see `Examination.start`."""
-        if self._examination is not None:
-            self._examination.start(positions, clicks)
-
     def compute_loss(self, inputs: tuple[Inputs, Any, Any, Any], training: bool = False) -> Any:
         """Weighted sum of the tasks' losses."""
         features, positions, labels, weights = inputs

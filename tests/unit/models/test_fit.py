@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from features.market import Market, parse_market
-from models.bias import PRIOR_ROWS, UNKNOWN
 from models.fit import Rows, fit_on, fit_ranker, new_ranker
 from models.metrics import log_loss
 from models.preprocessing import Encoding, Group
@@ -35,7 +34,7 @@ def market(tasks: list[dict[str, Any]], **model: Any) -> Market:
     )
 
 
-def rows(click: np.ndarray, conversion: np.ndarray | None = None, positions: np.ndarray | None = None) -> Rows:
+def rows(click: np.ndarray, conversion: np.ndarray | None = None) -> Rows:
     """Rows of offer 0 with even numbers, of offer 1 with odd ones."""
     n = len(click)
     numbers = np.zeros((n, 0), np.float32)
@@ -49,7 +48,7 @@ def rows(click: np.ndarray, conversion: np.ndarray | None = None, positions: np.
         "click": click.astype(np.float32),
         "conversion": (np.zeros(n) if conversion is None else conversion).astype(np.float32),
     }
-    return Rows(inputs, labels, positions)
+    return Rows(inputs, labels)
 
 
 def test_an_entire_space_task_starts_at_the_rate_of_its_condition() -> None:
@@ -58,18 +57,6 @@ def test_an_entire_space_task_starts_at_the_rate_of_its_condition() -> None:
     p = np.asarray(new_ranker(market([CTR, CVR]), ENCODING, train).probabilities(train.inputs)).mean(axis=0)
     # A fifth is clicked, and a quarter of that, not a twentieth, converts; embeddings start near 0, and with them all else.
     assert p == pytest.approx([0.2, 0.25], rel=0.1)
-
-
-def test_the_bias_tower_starts_at_the_rates_as_observed() -> None:
-    positions = np.repeat(np.arange(3, dtype=np.int32), 10_000)
-    click = np.concatenate([np.arange(10_000) % every == 0 for every in (2, 4, 10)])
-    train = rows(click, positions=positions)
-    ranker = new_ranker(market([CTR], bias={}), ENCODING, train)
-    asked = np.array([0, 1, 2, UNKNOWN], np.int32)
-    e = np.exp(np.asarray(ranker.log_examination({name: x[:4] for name, x in train.inputs.items()}, asked)))
-    mean = (0.5 + 0.25 + 0.1) / 3
-    rate = [(10_000 * r + PRIOR_ROWS * mean) / (10_000 + PRIOR_ROWS) for r in (0.5, 0.25, 0.1)]
-    assert e == pytest.approx([1.0, rate[1] / rate[0], rate[2] / rate[0], mean / rate[0]], rel=1e-4)
 
 
 def test_a_pass_over_new_rows_goes_on_from_the_fit() -> None:

@@ -89,11 +89,7 @@ def new_ranker(market: Market, encoding: Encoding, train: Rows, number: int = 0)
     """A ranker that predicts the base rates, with all its variables built."""
     # An output stands for the label given its condition, also where its loss is over all rows.
     conditional = tuple(t.model_copy(update={"space": "conditional"}) for t in market.tasks)
-<<<<<<< HEAD
-    _, positions, labels, weights = columns_of(conditional, train)
-=======
-    _, _, labels, weights = _columns(conditional, train)
->>>>>>> studies
+    _, _, labels, weights = columns_of(conditional, train)
     base_rates = ((labels * weights).sum(axis=0) + 0.5) / (weights.sum(axis=0) + 1)
     slots = sum(p.count for p in market.placements)
     ranker = Ranker(encoding, market.tasks, market.model, base_rates.astype(np.float64), slots, name=f"ranker_{number}")

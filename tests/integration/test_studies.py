@@ -51,12 +51,3 @@ def test_taking_not_yet_for_no_loses_conversions_that_the_weights_keep(run: Call
     assert found["not yet = no"]["PCOC, next hour"] < 0.6
     assert found["ES-DFM"]["PCOC, next hour"] > 0.7
     assert found["ES-DFM"]["log loss, next hour"] < found["not yet = no"]["log loss, next hour"]
-
-
-def test_an_hourly_pass_costs_a_fraction_of_a_daily_fit(run: Callable[[str, int], Metrics]) -> None:
-    found = run("drift", 60)
-    rows = {model: metrics["1000 rows per day"] for model, metrics in found.items()}
-    # 60 pages of six slots an hour, once; against the last two days' rows, in two epochs at least.
-    assert rows["hourly, warm start"] == pytest.approx(60 * 6 * 24 / 1000)
-    assert rows["hourly, warm start"] <= rows["daily, full retrain"] / 3
-    assert rows["never again"] == 0

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from domain.money import MAX_MICROS
 
 Value = str | int | float
+FeatureValue = Value | None
+"""None is a missing value, where the market file calls missing a state of its own."""
 Identifier = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 
 

@@ -1,12 +1,12 @@
 """Turns a request and its candidates into the model's input tensors. TensorFlow-free; the names are the spec's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.campaign import Value
+from domain.campaign import FeatureValue
 from features.market import Market
 from features.spec import FeatureSpec
 
@@ -25,8 +25,9 @@ class OfferColumns:
         return cls({f.name: to_tensor(f, [market.offer_value(o, f) for o in market.offers]) for f in market.offer_features})
 
 
-def to_tensor(feature: FeatureSpec, values: list[Value]) -> Tensor:
+def to_tensor(feature: FeatureSpec, values: Sequence[FeatureValue]) -> Tensor:
     """Values -> [len] array of the dtype the model's signature takes: bytes objects, int64 or float32."""
+    values = [feature.fill if v is None else v for v in values]
     if feature.dtype == "string":
         out = np.empty(len(values), dtype=object)
         out[:] = [str(v).encode() for v in values]
@@ -36,12 +37,14 @@ def to_tensor(feature: FeatureSpec, values: list[Value]) -> Tensor:
     return np.asarray(values, dtype=np.float32)
 
 
-def request_tensors(market: Market, values: Mapping[str, Value]) -> dict[str, Tensor]:
+def request_tensors(market: Market, values: Mapping[str, FeatureValue]) -> dict[str, Tensor]:
     """Shopper, context and history features of one request, each [1]; absent ones take their default."""
     return {f.name: to_tensor(f, [values.get(f.name, f.default)]) for f in market.request_features}
 
 
-def assemble(market: Market, values: Mapping[str, Value], offers: OfferColumns, offer: NDArray[np.int32]) -> dict[str, Tensor]:
+def assemble(
+    market: Market, values: Mapping[str, FeatureValue], offers: OfferColumns, offer: NDArray[np.int32]
+) -> dict[str, Tensor]:
     """Model input for one request and M candidates.
 
     Request features are sent once, the model repeats them: they are [1], offer features are [M].

@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from domain.campaign import Campaign, Offer, Value
+from domain.campaign import Campaign, FeatureValue, Offer, Value
 from domain.errors import InvalidMarket
 from domain.policy import Policy
 from features.model_spec import ModelSpec, TaskSpec
@@ -117,11 +117,11 @@ class Market(BaseModel):
         """Features with one value per offer, in file order."""
         return tuple(f for f in self.features if f.source == "offer")
 
-    def offer_value(self, offer: Offer, feature: FeatureSpec) -> Value:
+    def offer_value(self, offer: Offer, feature: FeatureSpec) -> FeatureValue:
         """An offer's value of an offer feature; a feature named `offer_id` is the offer's id unless given."""
         if feature.name == "offer_id" and "offer_id" not in offer.features:
             return offer.id
-        return feature.coerce(offer.features.get(feature.name, feature.default))
+        return feature.coerce(offer.features[feature.name]) if feature.name in offer.features else feature.default
 
 
 def _coerced(spec: FeatureSpec, value: Value, key: str) -> Value:

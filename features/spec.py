@@ -12,9 +12,15 @@ INT64 = 2**63 - 1
 # Names every training row has beside its features; no feature may take them.
 RESERVED = frozenset({"decision_id", "impression_id", "time_ms", "position", "propensity", "offer", "campaign"})
 HISTORY_COUNTERS = ("impression", "click", "conversion")
+MISSING: dict[str, Value] = {"string": "", "int": -INT64 - 1, "float": math.nan}
+"""What a missing value is in tensors and training rows where missing is a state of its own; in JSON and logs it is null.
+
+No caller can send the numbers, and an empty string says the same thing as none.
+"""
 
 Source = Literal["shopper", "context", "history", "offer"]
 DType = Literal["string", "int", "float"]
+Missing = Literal["default", "own"]
 
 
 class Record(BaseModel):
@@ -37,12 +43,16 @@ class FeatureSpec(Record):
     """shopper and context come with the request, history from Redis, offer from the catalogue."""
     dtype: DType = "string"
     """What a value is; a whole float passes as an int."""
-    default: Value
-    """Stands in for a missing value, in training and in serving alike."""
+    default: Value | None = None
+    """Stands in for a missing value, in training and in serving alike; required unless `missing` is "own"."""
+    missing: Missing = "default"
+    """A missing value is the default, or a state of its own: an id, a bucket, and beside a normalised 0 an indicator."""
     column: str | None = None
     """Name in an external training file, where it differs."""
     vocabulary: int | tuple[str | int, ...] | None = None
-    """How many of the most frequent values to learn, or the values themselves; others share one bucket."""
+    """How many of the most frequent values to learn, or the values themselves."""
+    oov_buckets: int = Field(default=1, ge=1, le=100_000)
+    """Values outside of the vocabulary are hashed into this many buckets."""
     hash_buckets: int | None = Field(default=None, ge=2, le=10_000_000)
     """Hash values into this many buckets, without a vocabulary."""
     quantiles: int | None = Field(default=None, ge=2, le=1000)
@@ -62,7 +72,8 @@ class FeatureSpec(Record):
         raw = dict(raw)
         if raw.get("source") == "history":
             raw.setdefault("dtype", "int")
-            raw.setdefault("default", 0)
+            if raw.get("missing") != "own":
+                raw.setdefault("default", 0)
         if not any(raw.get(k) for k in ("vocabulary", "hash_buckets", "quantiles", "normalize")):
             if raw.get("dtype", "string") == "string":
                 raw["vocabulary"] = 1000
@@ -74,7 +85,10 @@ class FeatureSpec(Record):
     def _check(self) -> Self:
         if self.name in RESERVED:
             raise ValueError(f"{self.name!r} is reserved; reserved names are {sorted(RESERVED)}")
-        object.__setattr__(self, "default", self.coerce(self.default))
+        if (self.default is None) != (self.missing == "own"):
+            raise ValueError(f'`default` is required, unless `missing` is "own", got {self.default!r}')
+        if self.default is not None:
+            object.__setattr__(self, "default", self.coerce(self.default))
         string = self.dtype == "string"
         if string and (self.quantiles or self.normalize):
             raise ValueError("a string feature takes vocabulary or hash_buckets, not quantiles or normalize")
@@ -84,6 +98,8 @@ class FeatureSpec(Record):
             raise ValueError("a float feature takes quantiles or normalize, not vocabulary or hash_buckets")
         if self.vocabulary == 0 or self.vocabulary == () or (isinstance(self.vocabulary, int) and self.vocabulary < 0):
             raise ValueError("vocabulary must be a positive size or a non-empty list")
+        if isinstance(self.vocabulary, tuple) and self.missing == "own" and "" in self.vocabulary:
+            raise ValueError('vocabulary must not list "", which is a missing value where `missing` is "own"')
         if (self.source == "history") != (self.counter is not None):
             raise ValueError(f"`counter` (one of {HISTORY_COUNTERS}) belongs to source history, and is required there")
         return self
@@ -92,6 +108,11 @@ class FeatureSpec(Record):
     def log_column(self) -> str:
         """Column of an external training file."""
         return self.column or self.name
+
+    @property
+    def fill(self) -> Value:
+        """What a missing value is in tensors and training rows."""
+        return MISSING[self.dtype] if self.default is None else self.default
 
     def coerce(self, value: object) -> Value:
         """A value as this feature's dtype.

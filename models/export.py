@@ -67,8 +67,8 @@ def pack(encoding: Encoding, columns: dict[str, Any]) -> dict[str, Any]:
 
 
 def example_spec(features: tuple[FeatureSpec, ...]) -> dict[str, Any]:
-    """How to parse raw features from tf.Example; a missing one takes its default."""
-    return {f.name: tf.io.FixedLenFeature([], DTYPES[f.dtype], default_value=f.default) for f in features}
+    """How to parse raw features from tf.Example; a missing one takes its `fill`."""
+    return {f.name: tf.io.FixedLenFeature([], DTYPES[f.dtype], default_value=f.fill) for f in features}
 
 
 def _concrete(fn: Any, features: tuple[FeatureSpec, ...]) -> Any:

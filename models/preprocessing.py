@@ -1,7 +1,8 @@
 """From raw features to what the network reads: Transform's preprocessing_fn, written once for training and serving.
 
 Every encoding of a feature becomes a column of its own: `<name>:id` (vocabulary or hash), `<name>:bucket` (quantiles),
-`<name>:z` (normalised). Features have no colon in their names, so columns never collide.
+`<name>:z` (normalised). Features have no colon in their names, so columns never collide. Where missing is a state of its own,
+id and bucket 0 mean it, z is 0, and `<name>:missing` is 1; known values come next, out-of-vocabulary buckets last.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 import tensorflow_transform as tft
 
 from features.market import Market, load_market
-from features.spec import FeatureSpec
+from features.spec import MISSING, FeatureSpec
 from models.legacy_keras import tf
 
 Tensors = dict[str, Any]
@@ -71,54 +72,83 @@ def _group(features: tuple[FeatureSpec, ...], vocabularies: Vocabularies) -> Gro
     ids: list[tuple[str, int]] = []
     numbers: list[str] = []
     for f in features:
-        if f.hash_buckets:
-            ids.append((f"{f.name}:id", f.hash_buckets))
-        elif isinstance(f.vocabulary, tuple):
-            ids.append((f"{f.name}:id", len(f.vocabulary) + 1))
-        elif f.vocabulary is not None:
-            ids.append((f"{f.name}:id", vocabularies.vocabulary_size_by_name(f.name) + 1))
+        own = int(f.missing == "own")
+        if f.hash_buckets or f.vocabulary is not None:
+            ids.append((f"{f.name}:id", _known_ids(f, vocabularies) + own))
         if f.quantiles:
-            ids.append((f"{f.name}:bucket", f.quantiles))
+            ids.append((f"{f.name}:bucket", f.quantiles + own))
         if f.normalize:
-            numbers.append(f"{f.name}:z")
+            numbers += [f"{f.name}:z", f"{f.name}:missing"][: 1 + own]
     return Group(tuple(ids), tuple(numbers))
 
 
-def _encode(f: FeatureSpec, x: Any) -> Tensors:
-    columns: Tensors = {}
+def _known_ids(f: FeatureSpec, vocabularies: Vocabularies) -> int:
+    """How many ids a feature's values have."""
     if f.hash_buckets:
-        text = x if f.dtype == "string" else tf.strings.as_string(x)
-        columns[f"{f.name}:id"] = tf.strings.to_hash_bucket_fast(text, f.hash_buckets)
-    elif isinstance(f.vocabulary, tuple):
-        columns[f"{f.name}:id"] = tft.make_and_track_object(_table(f, f.vocabulary), name=f.name).lookup(x)
-    elif f.vocabulary is not None:
-        columns[f"{f.name}:id"] = tft.compute_and_apply_vocabulary(
-            x, top_k=f.vocabulary, num_oov_buckets=1, vocab_filename=f.name
-        )
+        return f.hash_buckets
+    if isinstance(f.vocabulary, tuple):
+        return len(f.vocabulary) + f.oov_buckets
+    return vocabularies.vocabulary_size_by_name(f.name) + f.oov_buckets
+
+
+def _encode(f: FeatureSpec, x: Any) -> Tensors:
+    missing = is_missing(f, x) if f.missing == "own" else None
+    present = x if missing is None else tf.boolean_mask(x, ~missing)
+
+    def after_missing(ids: Any) -> Any:
+        return ids if missing is None else tf.where(missing, tf.zeros_like(ids), ids + 1)
+
+    columns: Tensors = {}
+    if f.hash_buckets or f.vocabulary is not None:
+        columns[f"{f.name}:id"] = after_missing(_ids(f, x, present))
     if f.quantiles:
-        columns[f"{f.name}:bucket"] = tft.bucketize(x, f.quantiles)
+        boundaries = tft.quantiles(present, f.quantiles, epsilon=min(1 / f.quantiles, 0.01))
+        columns[f"{f.name}:bucket"] = after_missing(tft.apply_buckets(x, boundaries))
     if f.normalize:
-        columns[f"{f.name}:z"] = _normalized(tf.cast(x, tf.float32))
+        z = _normalized(tf.cast(x, tf.float32), tf.cast(present, tf.float32))
+        columns[f"{f.name}:z"] = z if missing is None else tf.where(missing | ~tf.math.is_finite(z), 0.0, z)
+        if missing is not None:
+            columns[f"{f.name}:missing"] = tf.cast(missing, tf.float32)
     return columns
 
 
-def _normalized(x: Any) -> Any:
+def is_missing(f: FeatureSpec, x: Any) -> Any:
+    """Whether each value is the one that stands for none."""
+    return tf.math.is_nan(x) if f.dtype == "float" else tf.equal(x, MISSING[f.dtype])
+
+
+def _ids(f: FeatureSpec, x: Any, known: Any) -> Any:
+    """Ids of x; a vocabulary is learned from `known`."""
+    if f.hash_buckets:
+        return tf.strings.to_hash_bucket_fast(_text(f, x), f.hash_buckets)
+    if isinstance(f.vocabulary, tuple):
+        return tft.make_and_track_object(_table(f, f.vocabulary), name=f.name).lookup(x)
+    learned = tft.vocabulary(known, top_k=f.vocabulary, vocab_filename=f.name)
+    return tft.apply_vocabulary(x, learned, num_oov_buckets=f.oov_buckets)
+
+
+def _text(f: FeatureSpec, x: Any) -> Any:
+    return x if f.dtype == "string" else tf.strings.as_string(x)
+
+
+def _normalized(x: Any, present: Any) -> Any:
     """Mean 0, standard deviation 1, within the range seen in training: a network says nothing true beyond it.
 
     Learned from a morning's log, an hour of the evening would otherwise carry each logit as far away as it likes.
     """
-    seen = tf.clip_by_value(x, tft.min(x), tft.max(x))
-    z = tf.math.divide_no_nan(seen - tft.mean(x), tf.sqrt(tft.var(x)))
+    seen = tf.clip_by_value(x, tft.min(present), tft.max(present))
+    z = tf.math.divide_no_nan(seen - tft.mean(present), tf.sqrt(tft.var(present)))
     return tf.clip_by_value(z, -MAX_Z, MAX_Z)
 
 
 def _table(f: FeatureSpec, vocabulary: tuple[str | int, ...]) -> Callable[[], Any]:
-    """A look-up of a given vocabulary; anything else is one id beyond its end."""
+    """A look-up of a given vocabulary; anything else is hashed into the ids beyond its end."""
     dtype = tf.string if f.dtype == "string" else tf.int64
 
     def build() -> Any:
         keys = tf.constant(list(vocabulary), dtype=dtype)
         values = tf.range(len(vocabulary), dtype=tf.int64)
-        return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, values), default_value=len(vocabulary))
+        initializer = tf.lookup.KeyValueTensorInitializer(keys, values)
+        return tf.lookup.StaticVocabularyTable(initializer, f.oov_buckets, lookup_key_dtype=dtype)
 
     return build

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from domain.errors import ContractError
 from features.market import Market
 from features.model_spec import TaskSpec
-from features.spec import DType, FeatureSpec, Source
+from features.spec import DType, FeatureSpec, Missing, Source
 from models.calibration import Calibrator
 
 EXTRA = "assets.extra"
@@ -67,6 +67,10 @@ class Input(_Artifact):
     name: str
     source: Source
     dtype: DType
+    missing: Missing = "default"
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.dtype}" + (", or missing" if self.missing == "own" else "")
 
 
 class Manifest(_Artifact):
@@ -125,10 +129,7 @@ class Release:
                 raise ContractError(f"{where} does not know feature {name!r} of the market: train again")
             if trained[name] != wanted[name]:
                 was, now = trained[name], wanted[name]
-                raise ContractError(
-                    f"{where} takes feature {name!r} as {was.source} {was.dtype}, "
-                    f"the market says {now.source} {now.dtype}: train again"
-                )
+                raise ContractError(f"{where} takes feature {name!r} as {was}, the market says {now}: train again")
         tasks = tuple(t.name for t in market.tasks)
         if self.manifest.tasks != tasks:
             raise ContractError(f"{where} predicts {list(self.manifest.tasks)}, the market asks for {list(tasks)}: train again")
@@ -137,7 +138,7 @@ class Release:
 
 def inputs_of(market: Market) -> tuple[Input, ...]:
     """The model inputs a market calls for."""
-    return tuple(Input(name=f.name, source=f.source, dtype=f.dtype) for f in market.features)
+    return tuple(Input(name=f.name, source=f.source, dtype=f.dtype, missing=f.missing) for f in market.features)
 
 
 def versions(base: Path) -> list[int]:

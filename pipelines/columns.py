@@ -17,7 +17,7 @@ Where = Callable[[int], str]
 
 
 def feature_column(feature: FeatureSpec, raw: pa.Array, where: Where) -> pa.Array:
-    """A column as the feature's dtype, with its default for null, NaN, and (from text) the empty string.
+    """A column as the feature's dtype, with its `fill` for null, NaN, and (from text) the empty string.
 
     Raises:
       InvalidTrainingData: a value of another kind, not finite, out of range, or a string that is too long.
@@ -37,8 +37,8 @@ def feature_column(feature: FeatureSpec, raw: pa.Array, where: Where) -> pa.Arra
         expected = "a whole number"
     _refuse_first(wrong, raw, expected, where)
     if feature.dtype == "int" and exact is not None:
-        return exact.fill_null(feature.default)
-    filled = np.where(missing, feature.default, values)
+        return exact.fill_null(feature.fill)
+    filled = np.where(missing, feature.fill, values)
     return pa.array(filled.astype(np.int64 if feature.dtype == "int" else np.float32))
 
 
@@ -93,7 +93,7 @@ def _strings(feature: FeatureSpec, raw: pa.Array, where: Where) -> pa.Array:
         raw = raw.cast(pa.string())
     if not pa.types.is_string(raw.type):
         raise InvalidTrainingData(where(0), "strings", str(raw.type))
-    filled = pc.if_else(pc.equal(raw, ""), None, raw).fill_null(feature.default)
+    filled = pc.if_else(pc.equal(raw, ""), None, raw).fill_null(feature.fill)
     too_long = pc.greater(pc.utf8_length(filled), MAX_STRING).to_numpy(zero_copy_only=False)
     _refuse_first(too_long, raw, f"at most {MAX_STRING} characters", where)
     return filled

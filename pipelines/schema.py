@@ -24,8 +24,8 @@ def schema_of(market: Market) -> schema_pb2.Schema:
 def _add(schema: schema_pb2.Schema, feature: FeatureSpec) -> None:
     added = _required(schema, feature.name, TYPES[feature.dtype])
     if feature.dtype == "string" and isinstance(feature.vocabulary, tuple):
-        # The default stands for a missing value: known, whether or not the list names it.
-        added.string_domain.value.extend(sorted({*map(str, feature.vocabulary), str(feature.default)}))
+        # What stands for a missing value is known, whether or not the list names it.
+        added.string_domain.value.extend(sorted({*map(str, feature.vocabulary), str(feature.fill)}))
         added.distribution_constraints.min_domain_mass = MIN_KNOWN
 
 

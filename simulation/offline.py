@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from domain.campaign import Value
+from domain.campaign import FeatureValue
 from features.market import Market
 from features.spec import FeatureSpec
 from simulation.shoppers import Shoppers
@@ -20,7 +20,7 @@ def random_pages(market: Market, seed: int, n_pages: int) -> pa.Table:
     shoppers = Shoppers(market, seed)
     world = World(market, shoppers)
     n_slots = len(world.examination)
-    rows: dict[str, list[Value]] = {name: [] for name in (*(f.name for f in market.features), "click", "conversion")}
+    rows: dict[str, list[FeatureValue]] = {name: [] for name in (*(f.name for f in market.features), "click", "conversion")}
     for index in range(n_pages):
         purchase, reaction = shoppers.purchase(index, 100 * index), shoppers.reaction(index)
         shown = np.random.default_rng([seed, n_pages, index]).choice(len(market.offers), n_slots, replace=False)

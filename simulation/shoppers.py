@@ -12,7 +12,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.campaign import Value
+from domain.campaign import FeatureValue, Value
 from domain.clock import day_fraction
 from features.market import Market
 from features.spec import FeatureSpec
@@ -94,9 +94,9 @@ class Shoppers:
         who = draw(self.seed, Purpose.SHOPPER, number)
         segment = int(who.integers(SEGMENTS))
         eagerness = float(who.normal(0.0, 0.3))
-        shopper = {f.name: self._value(f, segment, who, 0) for f in self._shopper_features}
+        shopper = {f.name: v for f in self._shopper_features if (v := self._value(f, segment, who, 0)) is not None}
         hour = int(HOURS_PER_DAY * day_fraction(at_ms + day_offset_ms, self._day_length_s))
-        context = {f.name: self._value(f, segment, rng, hour) for f in self._context_features}
+        context = {f.name: v for f in self._context_features if (v := self._value(f, segment, rng, hour)) is not None}
         return Purchase(index, at_ms, f"shopper-{number}", shopper, context, segment, eagerness)
 
     def reaction(self, index: int) -> Reaction:
@@ -111,7 +111,7 @@ class Shoppers:
             leaves_ms=3000.0 if rng.random() < 0.8 else None,
         )
 
-    def _value(self, feature: FeatureSpec, segment: int, rng: np.random.Generator, hour: int) -> Value:
+    def _value(self, feature: FeatureSpec, segment: int, rng: np.random.Generator, hour: int) -> FeatureValue:
         if feature.name in self._odds:
             choices = _choices(feature)
             return choices[int(rng.choice(len(choices), p=self._odds[feature.name][segment]))]

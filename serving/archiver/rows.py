@@ -155,7 +155,8 @@ def _coerced(what: str, features: tuple[FeatureSpec, ...], values: object) -> Ro
     for feature in features:
         if feature.name in values:
             try:
-                row[feature.name] = feature.coerce(values[feature.name])
+                value = values[feature.name]
+                row[feature.name] = None if value is None and feature.missing == "own" else feature.coerce(value)
             except ValueError as e:
                 raise ValueError(f"{what}.{feature.name}: {e}") from None
     return row

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auction.bids import effective_bids
-from domain.campaign import Offer, Value
+from domain.campaign import FeatureValue, Offer
 from features.assemble import OfferColumns
 from features.market import Market
+from features.spec import FeatureSpec
 from retrieval.catalogue import UNLIMITED, Catalogue
 
 
@@ -20,15 +21,15 @@ class MarketView:
     market: Market
     catalogue: Catalogue
     columns: OfferColumns
-    offer_features: tuple[dict[str, Value], ...]
+    offer_features: tuple[dict[str, FeatureValue], ...]
     """[N] as logged with a shown offer."""
     offer_ids: NDArray[np.object_]
     """[N], to look up many at once."""
     offer_by_id: dict[str, Offer]
-    request_defaults: dict[str, Value]
+    request_defaults: dict[str, FeatureValue]
     """Shopper and context features."""
-    history: tuple[tuple[str, str], ...]
-    """Feature and counter of each history feature."""
+    history: tuple[FeatureSpec, ...]
+    """Features whose value is a counter of the shopper's."""
 
     @classmethod
     def of(cls, market: Market) -> Self:
@@ -41,7 +42,7 @@ class MarketView:
             offer_ids=np.array([o.id for o in market.offers], dtype=object),
             offer_by_id={o.id: o for o in market.offers},
             request_defaults={f.name: f.default for f in market.request_features if f.source != "history"},
-            history=tuple((f.name, f.counter) for f in market.request_features if f.counter),
+            history=tuple(f for f in market.request_features if f.counter),
         )
 
     @property

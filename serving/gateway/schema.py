@@ -86,7 +86,9 @@ def _attributes(name: str, market: Market, source: str) -> Any:
 
 
 def _typed(feature: FeatureSpec) -> Any:
-    schema: dict[str, Any] = {"default": feature.default, "examples": _examples(feature)}
+    schema: dict[str, Any] = {"examples": _examples(feature)}
+    if feature.default is not None:
+        schema["default"] = feature.default
     if feature.dtype == "string":
         return Annotated[str, Field(strict=True, max_length=MAX_STRING, json_schema_extra=schema)]
     if feature.dtype == "int":
@@ -98,11 +100,11 @@ def _typed(feature: FeatureSpec) -> Any:
 
 def _examples(feature: FeatureSpec) -> list[Any]:
     known = feature.vocabulary if isinstance(feature.vocabulary, tuple) else ()
-    return list(feature.examples or known[:3] or (feature.default,))
+    return list(feature.examples or known[:3] or (() if feature.default is None else (feature.default,)))
 
 
 def _example(market: Market, source: str) -> dict[str, Any]:
-    return {f.name: _examples(f)[0] for f in market.request_features if f.source == source}
+    return {f.name: _examples(f)[0] for f in market.request_features if f.source == source and _examples(f)}
 
 
 Token = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_TOKEN)]
@@ -235,8 +237,8 @@ class CandidateAnswer(_Answer):
 class Explanation(_Answer):
     """How the decision came about."""
 
-    features: dict[str, str | int | float]
-    """Request features as used, history included."""
+    features: dict[str, str | int | float | None]
+    """Request features as used, history included; null is missing."""
     reserve_ecpm_micros: list[int]
     """By slot."""
     candidates: list[CandidateAnswer]

@@ -1,0 +1,116 @@
+"""What Transform makes of raw features, learned from rows and applied as serving does."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from learned import Learned, learn
+
+from features.assemble import request_tensors, to_tensor
+
+MARKET = """
+name = "shop"
+currency = "EUR"
+placements = [{ name = "main", count = 1 }]
+features = [
+  { name = "city", source = "shopper", missing = "own", vocabulary = ["Bonn", "Ulm"], oov_buckets = 3 },
+  { name = "device", source = "context", missing = "own", vocabulary = 10, oov_buckets = 2 },
+  { name = "street", source = "shopper", missing = "own", hash_buckets = 50 },
+  { name = "age", source = "shopper", dtype = "int", missing = "own", quantiles = 2, normalize = true },
+  { name = "amount", source = "context", dtype = "float", missing = "own", quantiles = 2, normalize = true },
+  { name = "fresh", source = "context", dtype = "float", missing = "own" },
+  { name = "plain", source = "context", default = "x", vocabulary = ["x", "y"] },
+  { name = "offer_id", source = "offer", default = "" },
+]
+tasks = [{ name = "ctr", label = "click" }]
+campaigns = [{ id = "c", advertiser = "a", bid_kind = "cpc", bid_micros = 1 }]
+offers = [{ id = "o", campaign = "c", title = "t", landing_url = "https://example.com" }]
+policy = { id = "p", priors = { ctr = 0.1 } }
+"""
+NAN = float("nan")
+NONE = -(2**63)
+ROWS = [
+    ("Bonn", "web", "a", 10, 1.0, NAN, "x", "o1"),
+    ("Ulm", "web", "b", 20, 3.0, NAN, "y", "o2"),
+    ("", "app", "", NONE, NAN, NAN, "x", "o1"),
+    ("", "", "c", NONE, NAN, NAN, "x", "o1"),
+]
+NAMES = ("city", "device", "street", "age", "amount", "fresh", "plain", "offer_id")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Learned:
+    return learn(MARKET, [dict(zip(NAMES, row, strict=True)) for row in ROWS], tmp_path_factory.mktemp("shop"))
+
+
+def ask(shop: Learned, **values: Any) -> dict[str, Any]:
+    """Columns of one request."""
+    return {name: column.item() for name, column in shop.columns(request_tensors(shop.market, values)).items()}
+
+
+def test_a_missing_value_is_an_id_and_a_bucket_of_its_own(shop: Learned) -> None:
+    columns = ask(shop)
+    own = ("city:id", "device:id", "street:id", "age:bucket", "amount:bucket", "fresh:bucket")
+    assert [columns[name] for name in own] == [0] * 6
+    known = ask(shop, city="Bonn", device="web", street="a", age=10, amount=3.0)
+    assert all(known[name] > 0 for name in own[:5])
+
+
+def test_a_missing_number_is_zero_with_an_indicator_and_leaves_mean_and_deviation_alone(shop: Learned) -> None:
+    assert {n: ask(shop)[n] for n in ("age:z", "age:missing", "amount:z", "amount:missing")} == {
+        "age:z": 0.0,
+        "age:missing": 1.0,
+        "amount:z": 0.0,
+        "amount:missing": 1.0,
+    }
+    # 10 and 20 have mean 15 and standard deviation 5; 1 and 3 have mean 2 and standard deviation 1.
+    known = ask(shop, age=20, amount=1.0)
+    assert (known["age:z"], known["age:missing"]) == (1.0, 0.0)
+    assert (known["amount:z"], known["amount:missing"]) == (-1.0, 0.0)
+    assert (ask(shop, age=10)["age:bucket"], known["age:bucket"]) == (1, 2)
+
+
+def test_a_number_that_training_never_saw_says_nothing(shop: Learned) -> None:
+    columns = ask(shop, fresh=3.5)
+    assert (columns["fresh:z"], columns["fresh:missing"]) == (0.0, 0.0)
+    assert 0 < columns["fresh:bucket"] <= 10
+
+
+def test_unknown_values_are_spread_over_the_buckets_behind_the_vocabulary(shop: Learned) -> None:
+    cities = {ask(shop, city=f"city {i}")["city:id"] for i in range(40)}
+    devices = {ask(shop, device=f"device {i}")["device:id"] for i in range(40)}
+    # 0 missing, 1 and 2 the vocabulary; the rows hold web and app.
+    assert (cities, devices) == ({3, 4, 5}, {3, 4})
+    assert {ask(shop, city=c)["city:id"] for c in ("Bonn", "Ulm")} == {1, 2}
+
+
+def test_columns_have_as_many_ids_as_the_encoding_says(shop: Learned) -> None:
+    assert dict(shop.encoding.request.ids) == {
+        "city:id": 1 + 2 + 3,
+        "device:id": 1 + 2 + 2,
+        "street:id": 1 + 50,
+        "age:bucket": 1 + 2,
+        "amount:bucket": 1 + 2,
+        "fresh:bucket": 1 + 10,
+        "plain:id": 2 + 1,
+    }
+    assert shop.encoding.request.numbers == ("age:z", "age:missing", "amount:z", "amount:missing", "fresh:z", "fresh:missing")
+    inputs = shop.packed(request_tensors(shop.market, {}) | {"offer_id": np.array([b"o1", b"?"], object)})
+    assert {name: tensor.shape for name, tensor in inputs.items()} == {
+        "request_ids": (1, 7),
+        "request_numbers": (1, 6),
+        "offer_ids": (2, 1),
+        "offer_numbers": (2, 0),
+    }
+
+
+def test_a_default_is_a_value_like_any_other(shop: Learned) -> None:
+    assert ask(shop)["plain:id"] == ask(shop, plain="x")["plain:id"] == 0
+    assert ask(shop, plain="?")["plain:id"] == 2
+
+
+@pytest.mark.parametrize("name", ["city", "age", "amount"])
+def test_null_and_the_value_that_stands_for_it_are_one(shop: Learned, name: str) -> None:
+    feature = next(f for f in shop.market.features if f.name == name)
+    null, stands_for_it = to_tensor(feature, [None]), to_tensor(feature, [feature.fill])
+    np.testing.assert_array_equal(null, stands_for_it)

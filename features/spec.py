@@ -18,6 +18,8 @@ MISSING: dict[str, Value] = {"string": "", "int": -INT64 - 1, "float": math.nan}
 No caller can send the numbers, and an empty string says the same thing as none.
 """
 
+OFFER_ID_DROPOUT = 0.05
+
 Source = Literal["shopper", "context", "history", "offer"]
 DType = Literal["string", "int", "float"]
 Missing = Literal["default", "own"]
@@ -55,6 +57,9 @@ class FeatureSpec(Record):
     """Values outside of the vocabulary are hashed into this many buckets."""
     hash_buckets: int | None = Field(default=None, ge=2, le=10_000_000)
     """Hash values into this many buckets, without a vocabulary."""
+    id_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of training rows whose value is taken for one never seen before, so that new values have a sane embedding; for
+    `offer_id` 0.05 unless given."""
     quantiles: int | None = Field(default=None, ge=2, le=1000)
     """Cut a number at this many quantiles and embed the bucket."""
     normalize: bool = False
@@ -79,6 +84,8 @@ class FeatureSpec(Record):
                 raw["vocabulary"] = 1000
             else:
                 raw.update(quantiles=10, normalize=True)
+        if raw.get("name") == "offer_id" and (raw.get("vocabulary") or raw.get("hash_buckets")):
+            raw.setdefault("id_dropout", OFFER_ID_DROPOUT)
         return raw
 
     @model_validator(mode="after")
@@ -96,6 +103,8 @@ class FeatureSpec(Record):
             raise ValueError("vocabulary and hash_buckets exclude each other")
         if self.dtype == "float" and (self.vocabulary is not None or self.hash_buckets is not None):
             raise ValueError("a float feature takes quantiles or normalize, not vocabulary or hash_buckets")
+        if self.id_dropout and self.vocabulary is None and self.hash_buckets is None:
+            raise ValueError("id_dropout needs a vocabulary or hash_buckets")
         if self.vocabulary == 0 or self.vocabulary == () or (isinstance(self.vocabulary, int) and self.vocabulary < 0):
             raise ValueError("vocabulary must be a positive size or a non-empty list")
         if isinstance(self.vocabulary, tuple) and self.missing == "own" and "" in self.vocabulary:

@@ -6,7 +6,7 @@ id and bucket 0 mean it, z is 0, and `<name>:missing` is 1; known values come ne
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,11 +28,22 @@ class Vocabularies(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Unseen:
+    """The ids that values unseen in training get, and the share of training rows that take one of them instead of their own."""
+
+    first: int
+    count: int
+    dropout: float
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """Columns of the request's features, or of the offers': ids with the size of their range, and numbers."""
 
     ids: tuple[tuple[str, int], ...]
     numbers: tuple[str, ...]
+    unseen: Mapping[str, Unseen] = field(default_factory=dict)
+    """Id column -> its ids for unseen values, where they have a share in training."""
 
     def pack(self, columns: Mapping[str, Any]) -> tuple[Any, Any]:
         """Columns, each [1] or [N] -> ids [N, F] int32, numbers [N, K] float32, N the longest column's length."""
@@ -71,24 +82,26 @@ def encoding_of(market: Market, vocabularies: Vocabularies) -> Encoding:
 def _group(features: tuple[FeatureSpec, ...], vocabularies: Vocabularies) -> Group:
     ids: list[tuple[str, int]] = []
     numbers: list[str] = []
+    unseen: dict[str, Unseen] = {}
     for f in features:
         own = int(f.missing == "own")
         if f.hash_buckets or f.vocabulary is not None:
-            ids.append((f"{f.name}:id", _known_ids(f, vocabularies) + own))
+            known = own + _vocabulary_size(f, vocabularies)
+            others = f.hash_buckets or f.oov_buckets
+            ids.append((f"{f.name}:id", known + others))
+            if f.id_dropout:
+                unseen[f"{f.name}:id"] = Unseen(known, others, f.id_dropout)
         if f.quantiles:
             ids.append((f"{f.name}:bucket", f.quantiles + own))
         if f.normalize:
             numbers += [f"{f.name}:z", f"{f.name}:missing"][: 1 + own]
-    return Group(tuple(ids), tuple(numbers))
+    return Group(tuple(ids), tuple(numbers), unseen)
 
 
-def _known_ids(f: FeatureSpec, vocabularies: Vocabularies) -> int:
-    """How many ids a feature's values have."""
-    if f.hash_buckets:
-        return f.hash_buckets
+def _vocabulary_size(f: FeatureSpec, vocabularies: Vocabularies) -> int:
     if isinstance(f.vocabulary, tuple):
-        return len(f.vocabulary) + f.oov_buckets
-    return vocabularies.vocabulary_size_by_name(f.name) + f.oov_buckets
+        return len(f.vocabulary)
+    return 0 if f.vocabulary is None else vocabularies.vocabulary_size_by_name(f.name)
 
 
 def _encode(f: FeatureSpec, x: Any) -> Tensors:

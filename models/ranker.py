@@ -14,35 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.model_spec import ModelSpec
+from models.embedding import GroupEmbedding
 from models.legacy_keras import keras, tf, tfrs
 from models.losses import weighted_log_loss
-from models.preprocessing import Encoding, Group
+from models.preprocessing import Encoding
 
 Inputs = dict[str, Any]
 """`request_ids` [1 or N, F], `request_numbers` [1 or N, K], and the same for `offer`."""
-
-
-class GroupEmbedding(keras.layers.Layer):
-    """Ids [N, F] and numbers [N, K] -> [N, F D + K], from one table for all features: one gather, not F."""
-
-    def __init__(self, group: Group, spec: ModelSpec, name: str) -> None:
-        super().__init__(name=name)
-        sizes = [size for _, size in group.ids]
-        self._offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32) if sizes else np.zeros(0, np.int32)
-        self._width = len(sizes) * spec.embedding_dim
-        self._table = keras.layers.Embedding(
-            max(sum(sizes), 1),
-            spec.embedding_dim,
-            embeddings_initializer=keras.initializers.RandomUniform(-0.05, 0.05, seed=spec.seed),
-        )
-        self._l2 = spec.embedding_l2
-
-    def call(self, ids: Any, numbers: Any) -> Any:
-        """Embeds one batch."""
-        rows = self._table(ids + self._offsets)
-        if self._l2:
-            self.add_loss(self._l2 * tf.reduce_mean(tf.reduce_sum(tf.square(rows), axis=[1, 2])))
-        return tf.concat([tf.reshape(rows, [tf.shape(ids)[0], self._width]), numbers], axis=1)
 
 
 class MultiGateExperts(keras.layers.Layer):

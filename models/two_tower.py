@@ -11,9 +11,10 @@ Sources: Yi et al. (2019), Sampling-bias-corrected neural modeling; Covington et
 from typing import Any
 
 from features.model_spec import ModelSpec
+from models.embedding import GroupEmbedding
 from models.legacy_keras import keras, tf, tfrs
 from models.preprocessing import Encoding, Group
-from models.ranker import GroupEmbedding, Inputs, dense
+from models.ranker import Inputs, dense
 
 
 class Tower(keras.layers.Layer):
@@ -25,9 +26,10 @@ class Tower(keras.layers.Layer):
         self._hidden = dense(4 * spec.tower_dim, spec, salt=salt, activation="relu")
         self._out = dense(spec.tower_dim, spec, salt=salt + 1)
 
-    def call(self, ids: Any, numbers: Any) -> Any:
+    def call(self, ids: Any, numbers: Any, training: bool = False) -> Any:
         """Embeds one batch."""
-        return tf.math.l2_normalize(self._out(self._hidden(self._embedding(ids, numbers))), axis=1, epsilon=1e-12)
+        x = self._embedding(ids, numbers, training=training)
+        return tf.math.l2_normalize(self._out(self._hidden(x)), axis=1, epsilon=1e-12)
 
 
 class TwoTower(tfrs.models.Model):
@@ -41,11 +43,10 @@ class TwoTower(tfrs.models.Model):
 
     def compute_loss(self, inputs: tuple[Inputs, Any, Any], training: bool = False) -> Any:
         """Mean softmax cross entropy over the batch's offers; equal offers are no negatives of each other."""
-        del training  # nothing in the towers behaves differently
         features, offer, probability = inputs
         total = self._task(
-            self.query(features["request_ids"], features["request_numbers"]),
-            self.offer(features["offer_ids"], features["offer_numbers"]),
+            self.query(features["request_ids"], features["request_numbers"], training=training),
+            self.offer(features["offer_ids"], features["offer_numbers"], training=training),
             candidate_sampling_probability=probability,
             candidate_ids=offer,
             compute_metrics=False,

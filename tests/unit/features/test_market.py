@@ -46,6 +46,7 @@ WRONG: list[tuple[str, Change, str, str]] = [
         'features[0 "country"]',
         "must not list",
     ),
+    ("dropout", lambda m: m["features"][1].update(id_dropout=0.1), 'features[1 "amount"]', "id_dropout needs a vocabulary"),
     ("no bucket", lambda m: m["features"][0].update(oov_buckets=0), 'features[0 "country"].oov_buckets', "0"),
     ("hashed float", lambda m: m["features"][1].update(hash_buckets=9), 'features[1 "amount"]', "float feature takes"),
     ("twice", lambda m: m["offers"].append(m["offers"][0]), "market.toml", "offer 'o1' is defined twice"),

@@ -1,0 +1,100 @@
+"""What a row's ids become; above all, that of an offer which training never met."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from learned import Learned, learn
+
+from features.model_spec import ModelSpec
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # TensorFlow's own imports
+    from models.embedding import GroupEmbedding
+    from models.fit import Rows, fit_ranker
+    from models.legacy_keras import tf
+    from models.preprocessing import Group, Unseen
+
+MARKET = """
+name = "shop"
+currency = "EUR"
+placements = [{ name = "main", count = 1 }]
+features = [
+  { name = "country", source = "shopper", default = "DE", vocabulary = ["DE", "NL"] },
+  { name = "offer_id", source = "offer", default = "", ENCODING },
+  { name = "category", source = "offer", default = "other", vocabulary = ["shoes", "cars", "games", "food"] },
+]
+tasks = [{ name = "ctr", label = "click" }]
+campaigns = [{ id = "c", advertiser = "a", bid_kind = "cpc", bid_micros = 1 }]
+offers = [{ id = "o", campaign = "c", title = "t", landing_url = "https://example.com" }]
+policy = { id = "p", priors = { ctr = 0.1 } }
+model = { epochs = 12, batch_size = 256, learning_rate = 0.005, patience = 12 }
+"""
+CTR = {"shoes": 0.05, "cars": 0.1, "games": 0.2, "food": 0.4}
+OFFERS = 40
+HELD_OUT = range(4)  # one of each category
+
+
+def offer_tensors(numbers: np.ndarray) -> dict[str, np.ndarray]:
+    """Offer i is of category i mod 4, and nothing else matters."""
+    category = np.array([c.encode() for c in CTR], object)[numbers % 4]
+    return {"offer_id": np.array([f"offer-{i}".encode() for i in numbers], object), "category": category}
+
+
+def predicted_for_unseen_offers(encoding: str, folder: Path) -> np.ndarray:
+    """CTR of an offer per category, none of which is among the rows that trained."""
+    rng = np.random.default_rng(5)
+    trained = np.arange(len(HELD_OUT), OFFERS)
+    tensors = offer_tensors(trained)
+    rows = [{"country": b"DE", **{k: v[i] for k, v in tensors.items()}} for i in range(len(trained))]
+    shop = learn(MARKET.replace("ENCODING", encoding), rows, folder)
+
+    def sample(n: int) -> Rows:
+        shown = rng.choice(trained, n)
+        click = rng.random(n) < np.array(list(CTR.values()))[shown % 4]
+        return Rows(packed(shop, shown), {"click": click.astype(np.float32)})
+
+    fitted = fit_ranker(shop.market, shop.encoding, sample(12_000), sample(2_000), lambda _: None)
+    return tf.sigmoid(fitted(packed(shop, np.array(HELD_OUT)), training=False)).numpy()[:, 0]
+
+
+def packed(shop: Learned, offers: np.ndarray) -> dict[str, np.ndarray]:
+    country = np.full(len(offers), b"DE", object)
+    return shop.packed({"country": country, **offer_tensors(offers)})
+
+
+GROUP = Group(ids=(("offer_id:id", 10), ("category:id", 4)), numbers=("price:z",), unseen={"offer_id:id": Unseen(7, 3, 0.25)})
+ROWS = 4000
+
+
+def embedded_ids(group: Group, ids: np.ndarray, *, training: bool) -> np.ndarray:
+    """[N, F] the ids whose embeddings come out: a table whose row i holds i says which."""
+    layer = GroupEmbedding(group, ModelSpec(embedding_dim=1), "offer")
+    numbers = np.full((len(ids), len(group.numbers)), 0.5, np.float32)
+    layer(ids, numbers)
+    layer.set_weights([np.arange(sum(size for _, size in group.ids), dtype=np.float32)[:, None]])
+    out = layer(ids, numbers, training=training).numpy()
+    np.testing.assert_array_equal(out[:, len(group.ids) :], numbers)
+    return out[:, : len(group.ids)] - np.array([0, 10], np.float32)[: len(group.ids)]
+
+
+def test_ids_are_what_they_are_in_serving() -> None:
+    ids = np.array([[2, 3], [9, 0]], np.int32)
+    np.testing.assert_array_equal(embedded_ids(GROUP, ids, training=False), ids)
+
+
+def test_a_share_of_the_ids_in_training_are_those_of_unseen_values() -> None:
+    ids = np.tile(np.array([[2, 3]], np.int32), (ROWS, 1))
+    offer_id, category = embedded_ids(GROUP, ids, training=True).T
+    np.testing.assert_array_equal(category, 3)
+    assert set(np.unique(offer_id)) == {2, 7, 8, 9}
+    # A binomial share of 0.25 in 4000 draws has a standard deviation of 0.007.
+    assert abs(np.mean(offer_id != 2) - 0.25) < 0.03
+
+
+def test_an_offer_that_was_never_in_training_is_judged_by_its_content(tmp_path: Path) -> None:
+    for i, encoding in enumerate(("vocabulary = 1000", "hash_buckets = 500")):
+        (tmp_path / str(i)).mkdir()
+        p = predicted_for_unseen_offers(encoding, tmp_path / str(i))
+        assert np.all(np.diff(p) > 0), (encoding, p)
+        np.testing.assert_allclose(p, list(CTR.values()), rtol=0.35, err_msg=encoding)

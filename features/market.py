@@ -3,7 +3,7 @@
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -11,7 +11,7 @@ from domain.campaign import Campaign, FeatureValue, Offer, Value
 from domain.errors import InvalidMarket
 from domain.policy import Policy
 from features.model_spec import ModelSpec, TaskSpec
-from features.spec import FeatureSpec
+from features.spec import CrossSpec, FeatureSpec
 from features.training_spec import TrainingSpec
 
 
@@ -39,6 +39,8 @@ class Market(BaseModel):
     """Placements a page has; a request may ask for some of them."""
     features: tuple[FeatureSpec, ...] = Field(min_length=1)
     """What shoppers, purchases and offers are described by."""
+    crosses: tuple[CrossSpec, ...] = ()
+    """Combinations of features with embeddings of their own."""
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
     """The first is P(click | shown), the second, if any, P(conversion | click)."""
     policy: Policy
@@ -60,6 +62,7 @@ class Market(BaseModel):
             ("task", [t.name for t in self.tasks]),
             ("campaign", [c.id for c in self.campaigns]),
             ("offer", [o.id for o in self.offers]),
+            ("cross", ["*".join(sorted(c.features)) for c in self.crosses]),
             ("label or feature", [t.label for t in self.tasks] + [f.name for f in self.features]),
         ):
             seen: set[str] = set()
@@ -82,6 +85,13 @@ class Market(BaseModel):
         for name in self.training.slices:
             if name not in feature_by_name:
                 raise ValueError(f"training.slices: {name!r} is not a feature")
+        for i, cross in enumerate(self.crosses):
+            for name in cross.features:
+                spec = feature_by_name.get(name)
+                if spec is None or spec.dtype == "float":
+                    raise ValueError(f"crosses[{i}].features: {name!r} is not a string or int feature")
+            if len(set(cross.features)) < len(cross.features):
+                raise ValueError(f"crosses[{i}].features: expected different features, got {list(cross.features)}")
         campaigns = {c.id for c in self.campaigns}
         for c in self.campaigns:
             if c.bid_kind == "cpa" and len(self.tasks) < 2:
@@ -116,6 +126,13 @@ class Market(BaseModel):
     def offer_features(self) -> tuple[FeatureSpec, ...]:
         """Features with one value per offer, in file order."""
         return tuple(f for f in self.features if f.source == "offer")
+
+    def crosses_of(self, side: Literal["request", "offer", "pair"]) -> list[CrossSpec]:
+        """Crosses of features of the `request` alone, of the `offer` alone, or of the `pair` of both."""
+        of_offer = {f.name for f in self.offer_features}
+        sides = [{name in of_offer for name in c.features} for c in self.crosses]
+        wanted = {"request": {False}, "offer": {True}, "pair": {False, True}}[side]
+        return [c for c, found in zip(self.crosses, sides, strict=True) if found == wanted]
 
     def offer_value(self, offer: Offer, feature: FeatureSpec) -> FeatureValue:
         """An offer's value of an offer feature; a feature named `offer_id` is the offer's id unless given."""

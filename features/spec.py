@@ -146,3 +146,12 @@ class FeatureSpec(Record):
         if not math.isfinite(value) or abs(value) > 3e38:
             raise ValueError(f"must be a finite 32-bit number, got {value!r}")
         return float(value)
+
+
+class CrossSpec(Record):
+    """One more id, hashed from the values of several features: for what they mean only together."""
+
+    features: tuple[str, ...] = Field(min_length=2, max_length=3)
+    """Two or three string or int features, of the request, the offer, or both."""
+    hash_buckets: int = Field(ge=2, le=10_000_000)
+    """Hash the combined values into this many buckets."""

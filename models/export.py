@@ -56,14 +56,10 @@ class ServedModel(tf.Module):
 
 def pack(encoding: Encoding, columns: dict[str, Any]) -> dict[str, Any]:
     """Transformed columns -> the ranker's inputs."""
-    request_ids, request_numbers = encoding.request.pack(columns)
-    offer_ids, offer_numbers = encoding.offer.pack(columns)
-    return {
-        "request_ids": request_ids,
-        "request_numbers": request_numbers,
-        "offer_ids": offer_ids,
-        "offer_numbers": offer_numbers,
-    }
+    packed: dict[str, Any] = {}
+    for side, group in encoding.groups.items():
+        packed[f"{side}_ids"], packed[f"{side}_numbers"] = group.pack(columns)
+    return packed
 
 
 def example_spec(features: tuple[FeatureSpec, ...]) -> dict[str, Any]:

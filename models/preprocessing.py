@@ -2,9 +2,11 @@
 
 Every encoding of a feature becomes a column of its own: `<name>:id` (vocabulary or hash), `<name>:bucket` (quantiles),
 `<name>:z` (normalised). Features have no colon in their names, so columns never collide. Where missing is a state of its own,
-id and bucket 0 mean it, z is 0, and `<name>:missing` is 1; known values come next, out-of-vocabulary buckets last.
+id and bucket 0 mean it, z is 0, and `<name>:missing` is 1; known values come next, out-of-vocabulary buckets last. A cross is
+one more id column, `<name>*<name>:id`.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any, Protocol
 import tensorflow_transform as tft
 
 from features.market import Market, load_market
-from features.spec import MISSING, FeatureSpec
+from features.spec import MISSING, CrossSpec, FeatureSpec
 from models.legacy_keras import tf
 
 Tensors = dict[str, Any]
@@ -63,6 +65,13 @@ class Encoding:
 
     request: Group
     offer: Group
+    pair: Group = Group((), ())
+    """What a request and an offer only have together: crosses of features of both. Not for the towers."""
+
+    @property
+    def groups(self) -> dict[str, Group]:
+        """All that the ranker reads; `pair` only where there is one."""
+        return {"request": self.request, "offer": self.offer} | ({"pair": self.pair} if self.pair.ids else {})
 
 
 def preprocessing_fn(inputs: Tensors, custom_config: dict[str, Any]) -> Tensors:
@@ -71,15 +80,23 @@ def preprocessing_fn(inputs: Tensors, custom_config: dict[str, Any]) -> Tensors:
     outputs: Tensors = {}
     for feature in market.features:
         outputs.update(_encode(feature, inputs[feature.name]))
+    by_name = {f.name: f for f in market.features}
+    for cross in market.crosses:
+        texts = [_text(by_name[name], inputs[name]) for name in cross.features]
+        outputs[_cross_column(cross)] = _hash_together(texts, cross.hash_buckets)
     return outputs
 
 
 def encoding_of(market: Market, vocabularies: Vocabularies) -> Encoding:
     """The columns `preprocessing_fn` makes of a market's features, with the sizes learned in training."""
-    return Encoding(_group(market.request_features, vocabularies), _group(market.offer_features, vocabularies))
+    return Encoding(
+        request=_group(market.request_features, market.crosses_of("request"), vocabularies),
+        offer=_group(market.offer_features, market.crosses_of("offer"), vocabularies),
+        pair=_group((), market.crosses_of("pair"), vocabularies),
+    )
 
 
-def _group(features: tuple[FeatureSpec, ...], vocabularies: Vocabularies) -> Group:
+def _group(features: tuple[FeatureSpec, ...], crosses: list[CrossSpec], vocabularies: Vocabularies) -> Group:
     ids: list[tuple[str, int]] = []
     numbers: list[str] = []
     unseen: dict[str, Unseen] = {}
@@ -95,6 +112,7 @@ def _group(features: tuple[FeatureSpec, ...], vocabularies: Vocabularies) -> Gro
             ids.append((f"{f.name}:bucket", f.quantiles + own))
         if f.normalize:
             numbers += [f"{f.name}:z", f"{f.name}:missing"][: 1 + own]
+    ids += [(_cross_column(cross), cross.hash_buckets) for cross in crosses]
     return Group(tuple(ids), tuple(numbers), unseen)
 
 
@@ -142,6 +160,17 @@ def _ids(f: FeatureSpec, x: Any, known: Any) -> Any:
 
 def _text(f: FeatureSpec, x: Any) -> Any:
     return x if f.dtype == "string" else tf.strings.as_string(x)
+
+
+def _hash_together(texts: list[Any], buckets: int) -> Any:
+    """Strings, each [1] or [N] -> ids [N]: a request's value meets those of all offers."""
+    shape = functools.reduce(tf.broadcast_dynamic_shape, [tf.shape(t) for t in texts])
+    joined = tf.strings.join([tf.broadcast_to(t, shape) for t in texts], separator="\x1f")
+    return tf.strings.to_hash_bucket_fast(joined, buckets)
+
+
+def _cross_column(cross: CrossSpec) -> str:
+    return f"{'*'.join(cross.features)}:id"
 
 
 def _normalized(x: Any, present: Any) -> Any:

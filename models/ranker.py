@@ -20,7 +20,7 @@ from models.losses import weighted_log_loss
 from models.preprocessing import Encoding
 
 Inputs = dict[str, Any]
-"""`request_ids` [1 or N, F], `request_numbers` [1 or N, K], and the same for `offer`."""
+"""`request_ids` [1 or N, F], `request_numbers` [1 or N, K], and the same for every other of `Encoding.groups`."""
 
 
 class MultiGateExperts(keras.layers.Layer):
@@ -46,8 +46,7 @@ class Ranker(tfrs.models.Model):
         super().__init__(name="ranker")
         self._tasks = tasks
         self._parallel = spec.structure == "parallel"
-        self._request = GroupEmbedding(encoding.request, spec, "request")
-        self._offer = GroupEmbedding(encoding.offer, spec, "offer")
+        self._embeddings = {side: GroupEmbedding(group, spec, side) for side, group in encoding.groups.items()}
         self._cross = [
             tfrs.layers.dcn.Cross(
                 projection_dim=spec.projection_dim,
@@ -70,10 +69,9 @@ class Ranker(tfrs.models.Model):
 
     def call(self, inputs: Inputs, training: bool = False) -> Any:
         """Logits [N, T]; a request of one row is repeated for every offer, after its embedding."""
-        request = self._request(inputs["request_ids"], inputs["request_numbers"])
-        offer = self._offer(inputs["offer_ids"], inputs["offer_numbers"])
-        rows = tf.maximum(tf.shape(request)[0], tf.shape(offer)[0])
-        x = tf.concat([_repeat(request, rows), _repeat(offer, rows)], axis=1)
+        embedded = [layer(inputs[f"{side}_ids"], inputs[f"{side}_numbers"]) for side, layer in self._embeddings.items()]
+        rows = tf.reduce_max(tf.stack([tf.shape(x)[0] for x in embedded]))
+        x = tf.concat([_repeat(x, rows) for x in embedded], axis=1)
         x = self._input_dropout(x, training=training)
         crossed = x
         for layer in self._cross:

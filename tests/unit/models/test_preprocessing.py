@@ -22,6 +22,10 @@ features = [
   { name = "plain", source = "context", default = "x", vocabulary = ["x", "y"] },
   { name = "offer_id", source = "offer", default = "" },
 ]
+crosses = [
+  { features = ["city", "device"], hash_buckets = 1000 },
+  { features = ["city", "plain", "offer_id"], hash_buckets = 100_000 },
+]
 tasks = [{ name = "ctr", label = "click" }]
 campaigns = [{ id = "c", advertiser = "a", bid_kind = "cpc", bid_micros = 1 }]
 offers = [{ id = "o", campaign = "c", title = "t", landing_url = "https://example.com" }]
@@ -93,14 +97,17 @@ def test_columns_have_as_many_ids_as_the_encoding_says(shop: Learned) -> None:
         "amount:bucket": 1 + 2,
         "fresh:bucket": 1 + 10,
         "plain:id": 2 + 1,
+        "city*device:id": 1000,
     }
     assert shop.encoding.request.numbers == ("age:z", "age:missing", "amount:z", "amount:missing", "fresh:z", "fresh:missing")
     inputs = shop.packed(request_tensors(shop.market, {}) | {"offer_id": np.array([b"o1", b"?"], object)})
     assert {name: tensor.shape for name, tensor in inputs.items()} == {
-        "request_ids": (1, 7),
+        "request_ids": (1, 8),
         "request_numbers": (1, 6),
         "offer_ids": (2, 1),
         "offer_numbers": (2, 0),
+        "pair_ids": (2, 1),
+        "pair_numbers": (2, 0),
     }
 
 
@@ -114,3 +121,34 @@ def test_null_and_the_value_that_stands_for_it_are_one(shop: Learned, name: str)
     feature = next(f for f in shop.market.features if f.name == name)
     null, stands_for_it = to_tensor(feature, [None]), to_tensor(feature, [feature.fill])
     np.testing.assert_array_equal(null, stands_for_it)
+
+
+def test_a_cross_is_hashed_on_the_side_it_belongs_to(shop: Learned) -> None:
+    encoding = shop.encoding
+    assert encoding.request.ids[-1] == ("city*device:id", 1000)
+    assert encoding.offer.ids == (("offer_id:id", 3),)
+    assert encoding.pair.ids == (("city*plain*offer_id:id", 100_000),)
+
+
+def test_a_cross_of_both_sides_has_one_id_per_offer(shop: Learned) -> None:
+    offers = np.array([b"o1", b"o2", b"o1"], object)
+    bonn, ulm = (shop.packed(request_tensors(shop.market, {"city": c}) | {"offer_id": offers}) for c in ("Bonn", "Ulm"))
+    assert (bonn["request_ids"].shape, bonn["pair_ids"].shape, bonn["pair_numbers"].shape) == ((1, 8), (3, 1), (3, 0))
+    first, second, third = bonn["pair_ids"][:, 0].tolist()
+    assert first == third != second
+    # Four combinations in 100000 buckets.
+    assert len({first, second, *ulm["pair_ids"][:2, 0].tolist()}) == 4
+
+
+def test_a_cross_in_training_is_that_of_serving(shop: Learned) -> None:
+    offers = np.array([b"o1", b"o2"], object)
+    one_request = request_tensors(shop.market, {"city": "Bonn"})
+    serving = shop.packed(one_request | {"offer_id": offers})
+    training = shop.packed({name: np.repeat(x, 2) for name, x in one_request.items()} | {"offer_id": offers})
+    np.testing.assert_array_equal(serving["pair_ids"], training["pair_ids"])
+
+
+def test_either_side_alone_needs_nothing_of_the_other(shop: Learned) -> None:
+    alone = shop.columns(request_tensors(shop.market, {"city": "Bonn"}))
+    assert "city*device:id" in alone
+    assert not {"city*plain*offer_id:id", "offer_id:id"} & set(alone)

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from domain.campaign import Campaign, FeatureValue, Offer, Value
+from domain.campaign import Campaign, FeatureValue, Offer
 from domain.errors import InvalidMarket
 from domain.policy import Policy
 from features.model_spec import ModelSpec, TaskSpec
@@ -63,7 +63,7 @@ class Market(BaseModel):
             ("campaign", [c.id for c in self.campaigns]),
             ("offer", [o.id for o in self.offers]),
             ("cross", ["*".join(sorted(c.features)) for c in self.crosses]),
-            ("label or feature", [t.label for t in self.tasks] + [f.name for f in self.features]),
+            ("label or feature", [t.label for t in self.tasks] + [t.name for f in self.features for t in f.tensors]),
         ):
             seen: set[str] = set()
             for one in ids:
@@ -83,13 +83,16 @@ class Market(BaseModel):
                 raise ValueError(f"training.gates: {name!r} is not a task")
         feature_by_name = {f.name: f for f in self.features}
         for name in self.training.slices:
-            if name not in feature_by_name:
-                raise ValueError(f"training.slices: {name!r} is not a feature")
+            if name not in feature_by_name or feature_by_name[name].multiple:
+                raise ValueError(f"training.slices: {name!r} is not a feature with single values")
+        split_by = feature_by_name.get(str(self.training.split.by))
+        if split_by is not None and split_by.multiple:
+            raise ValueError(f"training.split.by: {split_by.name!r} has several values per row")
         for i, cross in enumerate(self.crosses):
             for name in cross.features:
                 spec = feature_by_name.get(name)
-                if spec is None or spec.dtype == "float":
-                    raise ValueError(f"crosses[{i}].features: {name!r} is not a string or int feature")
+                if spec is None or spec.dtype == "float" or spec.multiple:
+                    raise ValueError(f"crosses[{i}].features: {name!r} is not a string or int feature with single values")
             if len(set(cross.features)) < len(cross.features):
                 raise ValueError(f"crosses[{i}].features: expected different features, got {list(cross.features)}")
         campaigns = {c.id for c in self.campaigns}
@@ -98,18 +101,20 @@ class Market(BaseModel):
                 raise ValueError(f"campaigns.{c.id}.bid_kind: cpa needs a second task that predicts conversions")
             for name, accepted in c.targeting.items():
                 spec = feature_by_name.get(name)
-                if spec is None or spec.source not in ("shopper", "context"):
-                    raise ValueError(f"campaigns.{c.id}.targeting: {name!r} is not a shopper or context feature")
+                if spec is None or spec.source not in ("shopper", "context") or spec.multiple:
+                    raise ValueError(
+                        f"campaigns.{c.id}.targeting: {name!r} is not a shopper or context feature with single values"
+                    )
                 for value in accepted:
                     _coerced(spec, value, f"campaigns.{c.id}.targeting.{name}")
         for o in self.offers:
             if o.campaign not in campaigns:
                 raise ValueError(f"offers.{o.id}.campaign: expected one of the campaigns, got {o.campaign!r}")
-            for name, value in o.features.items():
+            for name, given in o.features.items():
                 spec = feature_by_name.get(name)
                 if spec is None or spec.source != "offer":
                     raise ValueError(f"offers.{o.id}.features: {name!r} is not a feature with source offer")
-                _coerced(spec, value, f"offers.{o.id}.features.{name}")
+                _coerced(spec, given, f"offers.{o.id}.features.{name}")
         return self
 
     @cached_property
@@ -138,10 +143,10 @@ class Market(BaseModel):
         """An offer's value of an offer feature; a feature named `offer_id` is the offer's id unless given."""
         if feature.name == "offer_id" and "offer_id" not in offer.features:
             return offer.id
-        return feature.coerce(offer.features[feature.name]) if feature.name in offer.features else feature.default
+        return feature.coerce(offer.features[feature.name]) if feature.name in offer.features else feature.absent
 
 
-def _coerced(spec: FeatureSpec, value: Value, key: str) -> Value:
+def _coerced(spec: FeatureSpec, value: FeatureValue, key: str) -> FeatureValue:
     try:
         return spec.coerce(value)
     except ValueError as e:

@@ -1,6 +1,7 @@
 """One SavedModel with everything serving and evaluation call, raw features in.
 
-serving_default   all features by name, request ones [1] or [M], offer ones [M] -> one float32 [M] per task
+serving_default   all features by name, request ones [1] or [M], offer ones [M] -> one float32 [M] per task; lists have a
+                  second dimension, `max_values`, and weights are `<feature>_weights`
 query             request features [1] -> embedding [1, D]
 offers            offer features [N] -> embedding [N, D]
 examples          serialized tf.Example [N] -> as serving_default; for TFMA
@@ -45,10 +46,10 @@ class ServedModel(tf.Module):
         return {t.name: p for t, p in zip(self._market.tasks, probabilities, strict=True)}
 
     def _query(self, raw: dict[str, Any]) -> dict[str, Any]:
-        return {"embedding": self._towers.query(*self._encoding.request.pack(self._transform(raw)))}
+        return {"embedding": self._towers.query(**self._encoding.request.pack(self._transform(raw)))}
 
     def _offers(self, raw: dict[str, Any]) -> dict[str, Any]:
-        return {"embedding": self._towers.offer(*self._encoding.offer.pack(self._transform(raw)))}
+        return {"embedding": self._towers.offer(**self._encoding.offer.pack(self._transform(raw)))}
 
     def _examples(self, examples: Any) -> dict[str, Any]:
         return self._rank(tf.io.parse_example(examples, example_spec(self._market.features)))
@@ -56,15 +57,19 @@ class ServedModel(tf.Module):
 
 def pack(encoding: Encoding, columns: dict[str, Any]) -> dict[str, Any]:
     """Transformed columns -> the ranker's inputs."""
-    packed: dict[str, Any] = {}
-    for side, group in encoding.groups.items():
-        packed[f"{side}_ids"], packed[f"{side}_numbers"] = group.pack(columns)
-    return packed
+    groups = encoding.groups.items()
+    return {f"{side}_{name}": tensor for side, group in groups for name, tensor in group.pack(columns).items()}
 
 
 def example_spec(features: tuple[FeatureSpec, ...]) -> dict[str, Any]:
     """How to parse raw features from tf.Example; a missing one takes its `fill`."""
-    return {f.name: tf.io.FixedLenFeature([], DTYPES[f.dtype], default_value=f.fill) for f in features}
+    return {
+        t.name: tf.io.FixedLenFeature(
+            [t.width] if t.width else [], DTYPES[t.dtype], default_value=[t.fill] * t.width if t.width else t.fill
+        )
+        for f in features
+        for t in f.tensors
+    }
 
 
 def _concrete(fn: Any, features: tuple[FeatureSpec, ...]) -> Any:
@@ -73,5 +78,6 @@ def _concrete(fn: Any, features: tuple[FeatureSpec, ...]) -> Any:
     def by_name(**raw: Any) -> dict[str, Any]:
         return dict(fn(raw))
 
-    specs = {f.name: tf.TensorSpec([None], DTYPES[f.dtype], name=f.name) for f in features}
+    tensors = [t for f in features for t in f.tensors]
+    specs = {t.name: tf.TensorSpec([None, t.width] if t.width else [None], DTYPES[t.dtype], name=t.name) for t in tensors}
     return tf.function(by_name).get_concrete_function(**specs)

@@ -3,7 +3,7 @@
 Every encoding of a feature becomes a column of its own: `<name>:id` (vocabulary or hash), `<name>:bucket` (quantiles),
 `<name>:z` (normalised). Features have no colon in their names, so columns never collide. Where missing is a state of its own,
 id and bucket 0 mean it, z is 0, and `<name>:missing` is 1; known values come next, out-of-vocabulary buckets last. A cross is
-one more id column, `<name>*<name>:id`.
+one more id column, `<name>*<name>:id`; a bag is `<name>:ids` and `<name>:weights`.
 """
 
 import functools
@@ -40,23 +40,40 @@ class Unseen:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Columns of the request's features, or of the offers': ids with the size of their range, and numbers."""
+    """Columns of the request's features, or of the offers': ids with the size of their range, numbers, bags of ids."""
 
     ids: tuple[tuple[str, int], ...]
     numbers: tuple[str, ...]
+    bags: tuple[tuple[str, int, int], ...] = ()
+    """Name, size of the range of its ids, and most values; its columns are `<name>:ids` and `<name>:weights`."""
     unseen: Mapping[str, Unseen] = field(default_factory=dict)
     """Id column -> its ids for unseen values, where they have a share in training."""
 
-    def pack(self, columns: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Columns, each [1] or [N] -> ids [N, F] int32, numbers [N, K] float32, N the longest column's length."""
-        chosen = [columns[name] for name, _ in self.ids] + [columns[name] for name in self.numbers]
-        length = tf.reduce_max(tf.stack([tf.size(c) for c in chosen]))
+    @property
+    def ranges(self) -> tuple[tuple[str, int], ...]:
+        """Columns that hold ids, each with the size of their range, in the order of the embedding table."""
+        return self.ids + tuple((f"{name}:ids", size) for name, size, _ in self.bags)
+
+    def pack(self, columns: Mapping[str, Any]) -> Tensors:
+        """Columns, each of length 1 or N -> `GroupEmbedding`'s arguments, N the longest column's length.
+
+        ids      [N, F] int32        bag_ids      [N, W] int32, all bags side by side; only where there are any
+        numbers  [N, K] float32      bag_weights  [N, W] float32, 0 beyond what a bag holds
+        """
+        bag_ids = [columns[f"{name}:ids"] for name, _, _ in self.bags]
+        bag_weights = [columns[f"{name}:weights"] for name, _, _ in self.bags]
+        chosen = [columns[name] for name, _ in self.ids] + [columns[name] for name in self.numbers] + bag_ids
+        length = tf.reduce_max(tf.stack([tf.shape(c)[0] for c in chosen]))
         ids = [tf.broadcast_to(tf.cast(columns[name], tf.int32), [length]) for name, _ in self.ids]
         numbers = [tf.broadcast_to(columns[name], [length]) for name in self.numbers]
-        return (
-            tf.stack(ids, axis=1) if ids else tf.zeros([length, 0], tf.int32),
-            tf.stack(numbers, axis=1) if numbers else tf.zeros([length, 0], tf.float32),
-        )
+        packed = {
+            "ids": tf.stack(ids, axis=1) if ids else tf.zeros([length, 0], tf.int32),
+            "numbers": tf.stack(numbers, axis=1) if numbers else tf.zeros([length, 0], tf.float32),
+        }
+        for name, bags, dtype in (("bag_ids", bag_ids, tf.int32), ("bag_weights", bag_weights, tf.float32)):
+            if bags:
+                packed[name] = tf.concat([tf.broadcast_to(tf.cast(b, dtype), [length, b.shape[1]]) for b in bags], axis=1)
+        return packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +96,10 @@ def preprocessing_fn(inputs: Tensors, custom_config: dict[str, Any]) -> Tensors:
     market = load_market(Path(custom_config["market"]))
     outputs: Tensors = {}
     for feature in market.features:
-        outputs.update(_encode(feature, inputs[feature.name]))
+        if feature.multiple:
+            outputs.update(_encode_bag(feature, inputs))
+        else:
+            outputs.update(_encode(feature, inputs[feature.name]))
     by_name = {f.name: f for f in market.features}
     for cross in market.crosses:
         texts = [_text(by_name[name], inputs[name]) for name in cross.features]
@@ -99,8 +119,12 @@ def encoding_of(market: Market, vocabularies: Vocabularies) -> Encoding:
 def _group(features: tuple[FeatureSpec, ...], crosses: list[CrossSpec], vocabularies: Vocabularies) -> Group:
     ids: list[tuple[str, int]] = []
     numbers: list[str] = []
+    bags: list[tuple[str, int, int]] = []
     unseen: dict[str, Unseen] = {}
     for f in features:
+        if f.multiple:
+            bags.append((f.name, _vocabulary_size(f, vocabularies) + (f.hash_buckets or f.oov_buckets), f.max_values))
+            continue
         own = int(f.missing == "own")
         if f.hash_buckets or f.vocabulary is not None:
             known = own + _vocabulary_size(f, vocabularies)
@@ -113,7 +137,7 @@ def _group(features: tuple[FeatureSpec, ...], crosses: list[CrossSpec], vocabula
         if f.normalize:
             numbers += [f"{f.name}:z", f"{f.name}:missing"][: 1 + own]
     ids += [(_cross_column(cross), cross.hash_buckets) for cross in crosses]
-    return Group(tuple(ids), tuple(numbers), unseen)
+    return Group(tuple(ids), tuple(numbers), tuple(bags), unseen)
 
 
 def _vocabulary_size(f: FeatureSpec, vocabularies: Vocabularies) -> int:
@@ -141,6 +165,18 @@ def _encode(f: FeatureSpec, x: Any) -> Tensors:
         if missing is not None:
             columns[f"{f.name}:missing"] = tf.cast(missing, tf.float32)
     return columns
+
+
+def _encode_bag(f: FeatureSpec, inputs: Tensors) -> Tensors:
+    """[N, max_values] ids and weights, both 0 where a list has ended."""
+    x = inputs[f.name]
+    held = ~is_missing(f, x)
+    ids = _ids(f, x, tf.boolean_mask(x, held))
+    weights = inputs[f"{f.name}_weights"] if f.weighted else tf.ones_like(ids, tf.float32)
+    return {
+        f"{f.name}:ids": tf.where(held, ids, tf.zeros_like(ids)),
+        f"{f.name}:weights": tf.where(held, weights, tf.zeros_like(weights)),
+    }
 
 
 def is_missing(f: FeatureSpec, x: Any) -> Any:

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.model_spec import ModelSpec
-from models.embedding import GroupEmbedding
+from models.embedding import GroupEmbedding, of_group
 from models.legacy_keras import keras, tf, tfrs
 from models.losses import weighted_log_loss
 from models.preprocessing import Encoding
 
 Inputs = dict[str, Any]
-"""`request_ids` [1 or N, F], `request_numbers` [1 or N, K], and the same for every other of `Encoding.groups`."""
+"""`request_ids` [1 or N, F], `request_numbers` [1 or N, K] and what else `Group.pack` makes, for all `Encoding.groups`."""
 
 
 class MultiGateExperts(keras.layers.Layer):
@@ -69,7 +69,7 @@ class Ranker(tfrs.models.Model):
 
     def call(self, inputs: Inputs, training: bool = False) -> Any:
         """Logits [N, T]; a request of one row is repeated for every offer, after its embedding."""
-        embedded = [layer(inputs[f"{side}_ids"], inputs[f"{side}_numbers"]) for side, layer in self._embeddings.items()]
+        embedded = [layer(**of_group(inputs, side)) for side, layer in self._embeddings.items()]
         rows = tf.reduce_max(tf.stack([tf.shape(x)[0] for x in embedded]))
         x = tf.concat([_repeat(x, rows) for x in embedded], axis=1)
         x = self._input_dropout(x, training=training)

@@ -68,9 +68,12 @@ class Input(_Artifact):
     source: Source
     dtype: DType
     missing: Missing = "default"
+    width: int | None = None
+    """[N, width] instead of [N]."""
 
     def __str__(self) -> str:
-        return f"{self.source} {self.dtype}" + (", or missing" if self.missing == "own" else "")
+        several = f" [{self.width}]" if self.width else ""
+        return f"{self.source} {self.dtype}{several}" + (", or missing" if self.missing == "own" else "")
 
 
 class Manifest(_Artifact):
@@ -138,7 +141,11 @@ class Release:
 
 def inputs_of(market: Market) -> tuple[Input, ...]:
     """The model inputs a market calls for."""
-    return tuple(Input(name=f.name, source=f.source, dtype=f.dtype, missing=f.missing) for f in market.features)
+    return tuple(
+        Input(name=t.name, source=f.source, dtype=t.dtype, missing=f.missing, width=t.width)
+        for f in market.features
+        for t in f.tensors
+    )
 
 
 def versions(base: Path) -> list[int]:

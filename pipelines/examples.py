@@ -134,7 +134,8 @@ def _slots(market: Market, log_dir: Path, now_ms: int, since_ms: int) -> pa.Tabl
     slot = pa.table({"slots": pc.list_flatten(log["slots"])}).flatten().flatten()
     columns = {f.name: _feature(request[f"features.{f.name}"], f.default) for f in market.request_features}
     columns |= {f.name: _feature(slot[f"slots.features.{f.name}"], f.default) for f in market.offer_features}
-    columns = {f.name: pc.cast(columns[f.name], ARROW_TYPES[f.dtype]) for f in market.features}
+    columns |= {f.name: pc.cast(columns[f.name], ARROW_TYPES[f.dtype]) for f in market.features if not f.multiple}
+    columns = {f.name: columns[f.name] for f in market.features}
     table = pa.table(
         {
             **columns,

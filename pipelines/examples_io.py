@@ -22,4 +22,4 @@ def read_files(files: list[str], market: Market) -> Iterator[tuple[dict[str, Any
     spec = example_spec(market.features) | {label: tf.io.FixedLenFeature([], tf.int64) for label in labels}
     records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(BATCH_ROWS)
     for batch in records.map(lambda serialized: tf.io.parse_example(serialized, spec)):
-        yield {f.name: batch[f.name] for f in market.features}, {label: batch[label] for label in labels}
+        yield {t.name: batch[t.name] for f in market.features for t in f.tensors}, {label: batch[label] for label in labels}

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from domain.errors import InvalidTrainingData
 from features.market import Market
+from pipelines.bags import bag_columns
 from pipelines.columns import ARROW, feature_column, label_column, time_column
 from pipelines.sources import files_of, read
 from pipelines.splits import SPLITS, TRAIN, Codes, RandomSplit, hash_split, time_cuts, time_split
@@ -82,8 +83,8 @@ def ingest(market: Market, data: Path, directory: Path) -> Ingested:
 
 
 def arrow_schema(market: Market) -> pa.Schema:
-    """Features by name, labels by label."""
-    fields = [(f.name, ARROW[f.dtype]) for f in market.features]
+    """Features by tensor, labels by label."""
+    fields = [(t.name, pa.list_(ARROW[t.dtype]) if t.width else ARROW[t.dtype]) for f in market.features for t in f.tensors]
     return pa.schema(fields + [(t.label, pa.int64()) for t in market.tasks])
 
 
@@ -94,7 +95,7 @@ def _batches(market: Market, files: list[Path]) -> Iterator[tuple[Path, int, pa.
         columns |= {_key_column(market): None}
     for file in files:
         start = 0
-        for raw in read(file, tuple(columns)):
+        for raw in read(file, tuple(columns), lists=frozenset(f.log_column for f in market.features if f.multiple)):
             yield file, start, raw
             start += raw.num_rows
 
@@ -108,7 +109,10 @@ def _checked(
 ) -> tuple[pa.Table, dict[str, NDArray[np.int64]]]:
     """One batch under the market's names and types, and its labels."""
     columns = dict(zip(raw.schema.names, raw.columns, strict=True))
-    arrays = [feature_column(f, columns[f.log_column], partial(_where, file, f.log_column, start)) for f in market.features]
+    arrays: list[pa.Array] = []
+    for f in market.features:
+        raw_column, where = columns[f.log_column], partial(_where, file, f.log_column, start)
+        arrays += bag_columns(f, raw_column, where) if f.multiple else [feature_column(f, raw_column, where)]
     labels: dict[str, NDArray[np.int64]] = {}
     for t in sorted(market.tasks, key=lambda t: t.given is not None):
         counts = labels[t.given] == 1 if t.given in labels else np.ones(raw.num_rows, bool)

@@ -30,7 +30,7 @@ def random_pages(market: Market, seed: int, n_pages: int) -> pa.Table:
         for slot, position in enumerate(shown.tolist()):
             offer = market.offers[position]
             for f in market.features:
-                rows[f.name].append(market.offer_value(offer, f) if f.source == "offer" else known.get(f.name, f.default))
+                rows[f.name].append(market.offer_value(offer, f) if f.source == "offer" else known.get(f.name, f.absent))
             rows["click"].append(int(clicked[slot]))
             rows["conversion"].append(int(converted[slot]))
     columns = {f.name: pa.array(rows[f.name], _type(f)) for f in market.features}

@@ -12,7 +12,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.campaign import FeatureValue, Value
+from domain.campaign import Value
 from domain.clock import day_fraction
 from features.market import Market
 from features.spec import FeatureSpec
@@ -111,7 +111,7 @@ class Shoppers:
             leaves_ms=3000.0 if rng.random() < 0.8 else None,
         )
 
-    def _value(self, feature: FeatureSpec, segment: int, rng: np.random.Generator, hour: int) -> FeatureValue:
+    def _value(self, feature: FeatureSpec, segment: int, rng: np.random.Generator, hour: int) -> Value | None:
         if feature.name in self._odds:
             choices = _choices(feature)
             return choices[int(rng.choice(len(choices), p=self._odds[feature.name][segment]))]

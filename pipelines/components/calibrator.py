@@ -60,7 +60,8 @@ def Calibrator(  # noqa: N802
         schema = schema.append(pa.field(raw_column(t.name), pa.float32()))
     for t in market.tasks:
         schema = schema.append(pa.field(calibrated_column(t.name), pa.float64()))
-    pq.write_table(pa.table({name: measured[name] for name in schema.names}, schema=schema), out / PREDICTIONS_FILE)
+    columns = {name: list(x) if x.ndim > 1 else x for name, x in measured.items()}
+    pq.write_table(pa.table({name: columns[name] for name in schema.names}, schema=schema), out / PREDICTIONS_FILE)
 
 
 def fit(market: Market, valid: Columns) -> Calibration:
@@ -101,5 +102,5 @@ def _predicted(market: Market, rank: Any, examples_uri: str, split: str) -> Colu
     columns = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
     for f in market.features:
         if f.dtype == "string":
-            columns[f.name] = np.array([v.decode() for v in columns[f.name]], dtype=object)
+            columns[f.name] = np.vectorize(bytes.decode, otypes=[object])(columns[f.name])
     return columns

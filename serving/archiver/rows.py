@@ -156,7 +156,8 @@ def _coerced(what: str, features: tuple[FeatureSpec, ...], values: object) -> Ro
         if feature.name in values:
             try:
                 value = values[feature.name]
-                row[feature.name] = None if value is None and feature.missing == "own" else feature.coerce(value)
+                known = None if value is None and feature.missing == "own" else feature.coerce(value)
+                row[feature.name] = [{"value": v, "weight": w} for v, w in known.items()] if isinstance(known, dict) else known
             except ValueError as e:
                 raise ValueError(f"{what}.{feature.name}: {e}") from None
     return row

@@ -41,7 +41,7 @@ class MarketView:
             offer_features=tuple({f.name: market.offer_value(o, f) for f in market.offer_features} for o in market.offers),
             offer_ids=np.array([o.id for o in market.offers], dtype=object),
             offer_by_id={o.id: o for o in market.offers},
-            request_defaults={f.name: f.default for f in market.request_features if f.source != "history"},
+            request_defaults={f.name: f.absent for f in market.request_features if f.source != "history"},
             history=tuple(f for f in market.request_features if f.counter),
         )
 

@@ -7,7 +7,7 @@ from typing_extensions import TypedDict  # pydantic takes typing.TypedDict from 
 
 from domain.money import MAX_MICROS
 from features.market import Market
-from features.spec import INT64, MAX_STRING, FeatureSpec
+from features.spec import INT64, MAX_STRING, MAX_WEIGHT, FeatureSpec
 from serving.gateway.tokens import MAX_TOKEN
 
 MAX_PLACEMENTS = 8
@@ -87,20 +87,32 @@ def _attributes(name: str, market: Market, source: str) -> Any:
 
 def _typed(feature: FeatureSpec) -> Any:
     schema: dict[str, Any] = {"examples": _examples(feature)}
-    if feature.default is not None:
-        schema["default"] = feature.default
-    if feature.dtype == "string":
+    if feature.absent is not None:
+        schema["default"] = feature.absent
+    if feature.dtype == "string" and not feature.multiple:
         return Annotated[str, Field(strict=True, max_length=MAX_STRING, json_schema_extra=schema)]
-    if feature.dtype == "int":
-        schema |= {"type": "integer", "minimum": -INT64, "maximum": INT64}
+    one: dict[str, Any]
+    if feature.dtype == "string":
+        one = {"type": "string", "minLength": 1, "maxLength": MAX_STRING}
+    elif feature.dtype == "int":
+        one = {"type": "integer", "minimum": -INT64, "maximum": INT64}
     else:
-        schema |= {"type": "number", "minimum": -3e38, "maximum": 3e38}
-    return Annotated[Any, PlainValidator(feature.coerce), WithJsonSchema(schema)]
+        one = {"type": "number", "minimum": -3e38, "maximum": 3e38}
+    if feature.weighted:
+        weight = {"type": "number", "minimum": 0, "maximum": MAX_WEIGHT}
+        one = {"type": "object", "propertyNames": one, "additionalProperties": weight, "maxProperties": feature.max_values}
+    elif feature.multiple:
+        one = {"type": "array", "items": one, "maxItems": feature.max_values}
+    return Annotated[Any, PlainValidator(feature.coerce), WithJsonSchema(schema | one)]
 
 
 def _examples(feature: FeatureSpec) -> list[Any]:
     known = feature.vocabulary if isinstance(feature.vocabulary, tuple) else ()
-    return list(feature.examples or known[:3] or (() if feature.default is None else (feature.default,)))
+    values = list(feature.examples or known[:3] or (() if feature.default is None else (feature.default,)))
+    if feature.multiple:
+        values = values[: feature.max_values]
+        return [dict.fromkeys(map(str, values), 1.0) if feature.weighted else values]
+    return values
 
 
 def _example(market: Market, source: str) -> dict[str, Any]:
@@ -237,7 +249,7 @@ class CandidateAnswer(_Answer):
 class Explanation(_Answer):
     """How the decision came about."""
 
-    features: dict[str, str | int | float | None]
+    features: dict[str, str | int | float | list[str | int] | dict[str, float] | None]
     """Request features as used, history included; null is missing."""
     reserve_ecpm_micros: list[int]
     """By slot."""

@@ -15,9 +15,10 @@ with warnings.catch_warnings():
 
     from models.export import pack
     from models.legacy_keras import tf
-    from models.preprocessing import Encoding, encoding_of, preprocessing_fn
+    from models.preprocessing import Encoding, Unseen, encoding_of, preprocessing_fn
     from pipelines.schema import schema_of
 
+__all__ = ["Learned", "Row", "Unseen", "learn"]
 Row = dict[str, Any]
 
 

@@ -30,6 +30,7 @@ def test_encodings_are_chosen_by_dtype_unless_given(raw_market: dict[str, Any]) 
     assert (by_name["amount"].quantiles, by_name["amount"].normalize) == (10, True)
 
 
+TAGS = {"name": "tags", "source": "offer", "multiple": True, "max_values": 2}
 WRONG: list[tuple[str, Change, str, str]] = [
     ("unknown key", lambda m: m.update(colour="red"), "colour", "Extra inputs"),
     ("missing key", lambda m: m.pop("currency"), "currency", "nothing"),
@@ -69,6 +70,39 @@ WRONG: list[tuple[str, Change, str, str]] = [
         lambda m: m.update(crosses=[{"features": ["country"], "hash_buckets": 9}]),
         "crosses[0].features",
         "country",
+    ),
+    ("list of floats", lambda m: m["features"].append(TAGS | {"dtype": "float"}), 'features[5 "tags"]', "string or int one"),
+    ("list's default", lambda m: m["features"].append(TAGS | {"default": "x"}), 'features[5 "tags"]', "`default` is required"),
+    ("missing list", lambda m: m["features"].append(TAGS | {"missing": "own"}), 'features[5 "tags"]', "neither missing nor"),
+    (
+        "weighted ints",
+        lambda m: m["features"].append(TAGS | {"dtype": "int", "weighted": True}),
+        'features[5 "tags"]',
+        "weighted belongs to",
+    ),
+    (
+        "name of weights",
+        lambda m: m["features"].extend([TAGS | {"weighted": True}, {"name": "tags_weights", "source": "offer", "default": ""}]),
+        "market.toml",
+        "'tags_weights' is defined twice",
+    ),
+    (
+        "no list",
+        lambda m: (m["features"].append(TAGS), m["offers"][0]["features"].update(tags="a")),
+        "market.toml",
+        "offers.o1.features.tags: must be a list, got 'a'",
+    ),
+    (
+        "long list",
+        lambda m: (m["features"].append(TAGS), m["offers"][0]["features"].update(tags=["a", "b", "c"])),
+        "market.toml",
+        "offers.o1.features.tags: must have at most 2 values, got 3",
+    ),
+    (
+        "slices of lists",
+        lambda m: (m["features"].append(TAGS), m.update(training={"slices": ["tags"]})),
+        "market.toml",
+        "training.slices: 'tags' is not a feature with single values",
     ),
     ("dropout", lambda m: m["features"][1].update(id_dropout=0.1), 'features[1 "amount"]', "id_dropout needs a vocabulary"),
     ("no bucket", lambda m: m["features"][0].update(oov_buckets=0), 'features[0 "country"].oov_buckets', "0"),

@@ -152,7 +152,7 @@ def test_every_gate_is_listed_with_its_key(html: Render) -> None:
 
 def test_a_task_that_could_not_be_measured_is_still_reported(market: Market) -> None:
     nothing = evaluate_task(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), {})
-    page = render(market, EvaluationReport(tasks={"ctr": nothing}, gates=()), None, VERSION)
+    page = render(market, EvaluationReport(tasks={"ctr": nothing}, gates=()), (), VERSION)
     assert "n/a" in text(page)
     assert "None was in service." in text(page)
 

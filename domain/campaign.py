@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from domain.money import MAX_MICROS
 
 Value = str | int | float
+FeatureValue = Value | list[Value] | dict[str, float] | None
+"""One value; several, alone or with their weights; or None: missing, where the market file calls that a state of its own."""
 Identifier = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 
 
@@ -69,5 +71,5 @@ class Offer(_Record):
     """Text below it."""
     landing_url: str = Field(pattern=r"^https?://", max_length=2000)
     """Where a click leads."""
-    features: dict[str, Value] = {}
+    features: dict[str, Value | list[Value] | dict[str, float]] = {}
     """Values of the features whose source is `offer`; absent ones take the feature's default."""

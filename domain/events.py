@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from domain.campaign import Value
+from domain.campaign import FeatureValue
 
 
 class EventType(StrEnum):
@@ -45,7 +45,7 @@ class Slot:
     """Task -> calibrated probability."""
     ecpm_micros: float
     propensity: float
-    features: dict[str, Value]
+    features: dict[str, FeatureValue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Decision:
     release: str
     """Version of the release that ranked, or `cold-start`."""
     shopper_key: str
-    features: dict[str, Value]
+    features: dict[str, FeatureValue]
     """Shopper, context and history features as used."""
     slots: list[Slot]
     candidates: CandidateLog

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from domain.campaign import Value
+from domain.campaign import FeatureValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class DecisionRequest:
 
     decision_id: str
     shopper_key: str
-    features: dict[str, Value]
+    features: dict[str, FeatureValue]
     """Shopper and context features by name; absent ones already hold their default."""
     placements: tuple[Placement, ...]
     test: bool

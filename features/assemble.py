@@ -1,47 +1,82 @@
 """Turns a request and its candidates into the model's input tensors. TensorFlow-free; the names are the spec's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.campaign import Value
+from domain.campaign import FeatureValue
 from features.market import Market
-from features.spec import FeatureSpec
+from features.spec import DType, FeatureSpec, RawTensor
 
 Tensor = NDArray[np.int64] | NDArray[np.float32] | NDArray[np.object_]
 
 
 @dataclass(frozen=True, slots=True)
 class OfferColumns:
-    """The catalogue's offer features, one [N] array per feature, in the market's order of offers."""
+    """The catalogue's offer features, an array [N] or [N, width] per tensor, in the market's order of offers."""
 
     columns: dict[str, Tensor]
 
     @classmethod
     def of(cls, market: Market) -> "OfferColumns":
         """All offers of a market."""
-        return cls({f.name: to_tensor(f, [market.offer_value(o, f) for o in market.offers]) for f in market.offer_features})
+        tensors: dict[str, Tensor] = {}
+        for f in market.offer_features:
+            tensors |= to_tensors(f, [market.offer_value(o, f) for o in market.offers])
+        return cls(tensors)
 
 
-def to_tensor(feature: FeatureSpec, values: list[Value]) -> Tensor:
-    """Values -> [len] array of the dtype the model's signature takes: bytes objects, int64 or float32."""
-    if feature.dtype == "string":
+def to_tensors(feature: FeatureSpec, values: Sequence[FeatureValue]) -> dict[str, Tensor]:
+    """Values -> the feature's tensors by name, [len]; of a `multiple` feature [len, max_values], filled up."""
+    if not feature.multiple:
+        return {feature.name: to_tensor(feature, values)}
+    flat: list[FeatureValue] = []
+    weights = np.zeros((len(values), feature.max_values), dtype=np.float32)
+    for row, bag in enumerate(values):
+        held = list(bag) if isinstance(bag, list | dict) else []
+        flat += held + [None] * (feature.max_values - len(held))
+        if isinstance(bag, dict):
+            weights[row, : len(held)] = list(bag.values())
+    tensors: dict[str, Tensor] = {feature.name: to_tensor(feature, flat).reshape(weights.shape)}
+    return tensors | {f"{feature.name}_weights": weights} if feature.weighted else tensors
+
+
+def to_tensor(feature: FeatureSpec, values: Sequence[FeatureValue]) -> Tensor:
+    """Single values -> [len] array of the dtype the model's signature takes: bytes objects, int64 or float32."""
+    return _array(feature.dtype, [feature.fill if v is None else v for v in values])
+
+
+def from_rows(tensor: RawTensor, rows: Sequence[Any]) -> Tensor:
+    """A column of training rows -> the tensor of that name."""
+    if tensor.width is None:
+        return _array(tensor.dtype, rows)
+    return _array(tensor.dtype, [v for row in rows for v in row]).reshape(len(rows), tensor.width)
+
+
+def _array(dtype: DType, values: Sequence[Any]) -> Tensor:
+    if dtype == "string":
         out = np.empty(len(values), dtype=object)
         out[:] = [str(v).encode() for v in values]
         return out
-    if feature.dtype == "int":
+    if dtype == "int":
         return np.asarray(values, dtype=np.int64)
     return np.asarray(values, dtype=np.float32)
 
 
-def request_tensors(market: Market, values: Mapping[str, Value]) -> dict[str, Tensor]:
-    """Shopper, context and history features of one request, each [1]; absent ones take their default."""
-    return {f.name: to_tensor(f, [values.get(f.name, f.default)]) for f in market.request_features}
+def request_tensors(market: Market, values: Mapping[str, FeatureValue]) -> dict[str, Tensor]:
+    """Shopper, context and history features of one request, each [1] or [1, width]."""
+    tensors: dict[str, Tensor] = {}
+    for f in market.request_features:
+        tensors |= to_tensors(f, [values.get(f.name, f.absent)])
+    return tensors
 
 
-def assemble(market: Market, values: Mapping[str, Value], offers: OfferColumns, offer: NDArray[np.int32]) -> dict[str, Tensor]:
+def assemble(
+    market: Market, values: Mapping[str, FeatureValue], offers: OfferColumns, offer: NDArray[np.int32]
+) -> dict[str, Tensor]:
     """Model input for one request and M candidates.
 
     Request features are sent once, the model repeats them: they are [1], offer features are [M].

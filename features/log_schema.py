@@ -17,8 +17,15 @@ ARROW_TYPES = {"string": pa.string(), "int": pa.int64(), "float": pa.float32()}
 
 
 def feature_struct(features: tuple[FeatureSpec, ...]) -> pa.StructType:
-    """One nullable field per feature, of the dtype the model's signature takes."""
-    return pa.struct([pa.field(f.name, ARROW_TYPES[f.dtype]) for f in features])
+    """One nullable field per feature, of the dtype the model's signature takes: a value, a list, or a list of weighted values."""
+    return pa.struct([pa.field(f.name, _feature_type(f)) for f in features])
+
+
+def _feature_type(feature: FeatureSpec) -> pa.DataType:
+    one = ARROW_TYPES[feature.dtype]
+    if feature.weighted:
+        one = pa.struct([pa.field("value", one), pa.field("weight", pa.float32())])
+    return pa.list_(one) if feature.multiple else one
 
 
 def decision_schema(market: Market) -> pa.Schema:

@@ -3,15 +3,15 @@
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from domain.campaign import Campaign, Offer, Value
+from domain.campaign import Campaign, FeatureValue, Offer
 from domain.errors import InvalidMarket
 from domain.policy import Policy
 from features.model_spec import ModelSpec, TaskSpec
-from features.spec import FeatureSpec
+from features.spec import CrossSpec, FeatureSpec
 from features.training_spec import TrainingSpec
 
 OFFER_ID = "offer_id"
@@ -44,6 +44,8 @@ class Market(BaseModel):
     """Placements a page has; a request may ask for some of them."""
     features: tuple[FeatureSpec, ...] = Field(min_length=1)
     """What shoppers, purchases and offers are described by."""
+    crosses: tuple[CrossSpec, ...] = ()
+    """Combinations of features with embeddings of their own."""
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
     """The first is P(click | shown); the first served one that is given its label, if any, P(conversion | click)."""
     policy: Policy
@@ -65,7 +67,8 @@ class Market(BaseModel):
             ("task", [t.name for t in self.tasks]),
             ("campaign", [c.id for c in self.campaigns]),
             ("offer", [o.id for o in self.offers]),
-            ("label or feature", [t.label for t in self.tasks] + [f.name for f in self.features]),
+            ("cross", ["*".join(sorted(c.features)) for c in self.crosses]),
+            ("label or feature", [t.label for t in self.tasks] + [t.name for f in self.features for t in f.tensors]),
         ):
             seen: set[str] = set()
             for one in ids:
@@ -91,35 +94,52 @@ class Market(BaseModel):
                 raise ValueError(f"model.gate_features: {name!r} is not a feature")
         for name in self.model.bias.features if self.model.bias else ():
             spec = feature_by_name.get(name)
-            if spec is None or spec.source == "offer" or not isinstance(spec.vocabulary, tuple):
-                raise ValueError(f"model.bias.features: {name!r} is not a request feature with a given vocabulary")
-        for key in ("slices", "max_missing"):
-            for name in getattr(self.training, key):
-                if name not in feature_by_name:
-                    raise ValueError(f"training.{key}: {name!r} is not a feature")
+            if spec is None or spec.source == "offer" or not isinstance(spec.vocabulary, tuple) or spec.multiple:
+                raise ValueError(
+                    f"model.bias.features: {name!r} is not a request feature with single values and a given vocabulary"
+                )
+        for name in self.training.max_missing:
+            if name not in feature_by_name:
+                raise ValueError(f"training.max_missing: {name!r} is not a feature")
+        for name in self.training.slices:
+            if name not in feature_by_name or feature_by_name[name].multiple:
+                raise ValueError(f"training.slices: {name!r} is not a feature with single values")
         for name in self.training.calibration.slices:
             of = feature_by_name.get(OFFER_ID if name == CAMPAIGN else name)
-            if of is None or of.dtype == "float" or (name == CAMPAIGN and of.source != "offer"):
-                known = f"a string or int feature, or {CAMPAIGN!r} where there is an offer feature {OFFER_ID!r}"
+            if of is None or of.dtype == "float" or of.multiple or (name == CAMPAIGN and of.source != "offer"):
+                known = "a string or int feature with single values"
+                known += f", or {CAMPAIGN!r} where there is an offer feature {OFFER_ID!r}"
                 raise ValueError(f"training.calibration.slices: expected {known}, got {name!r}")
+        split_by = feature_by_name.get(str(self.training.split.by))
+        if split_by is not None and split_by.multiple:
+            raise ValueError(f"training.split.by: {split_by.name!r} has several values per row")
+        for i, cross in enumerate(self.crosses):
+            for name in cross.features:
+                spec = feature_by_name.get(name)
+                if spec is None or spec.dtype == "float" or spec.multiple:
+                    raise ValueError(f"crosses[{i}].features: {name!r} is not a string or int feature with single values")
+            if len(set(cross.features)) < len(cross.features):
+                raise ValueError(f"crosses[{i}].features: expected different features, got {list(cross.features)}")
         campaigns = {c.id for c in self.campaigns}
         for c in self.campaigns:
             if c.bid_kind == "cpa" and self.conversion_task is None:
                 raise ValueError(f"campaigns.{c.id}.bid_kind: cpa needs a task that predicts conversions given a click")
             for name, accepted in c.targeting.items():
                 spec = feature_by_name.get(name)
-                if spec is None or spec.source not in ("shopper", "context"):
-                    raise ValueError(f"campaigns.{c.id}.targeting: {name!r} is not a shopper or context feature")
+                if spec is None or spec.source not in ("shopper", "context") or spec.multiple:
+                    raise ValueError(
+                        f"campaigns.{c.id}.targeting: {name!r} is not a shopper or context feature with single values"
+                    )
                 for value in accepted:
                     _coerced(spec, value, f"campaigns.{c.id}.targeting.{name}")
         for o in self.offers:
             if o.campaign not in campaigns:
                 raise ValueError(f"offers.{o.id}.campaign: expected one of the campaigns, got {o.campaign!r}")
-            for name, value in o.features.items():
+            for name, given in o.features.items():
                 spec = feature_by_name.get(name)
                 if spec is None or spec.source != "offer":
                     raise ValueError(f"offers.{o.id}.features: {name!r} is not a feature with source offer")
-                _coerced(spec, value, f"offers.{o.id}.features.{name}")
+                _coerced(spec, given, f"offers.{o.id}.features.{name}")
         return self
 
     @cached_property
@@ -152,14 +172,21 @@ class Market(BaseModel):
         """Features with one value per offer, in file order."""
         return tuple(f for f in self.features if f.source == "offer")
 
-    def offer_value(self, offer: Offer, feature: FeatureSpec) -> Value:
+    def crosses_of(self, side: Literal["request", "offer", "pair"]) -> list[CrossSpec]:
+        """Crosses of features of the `request` alone, of the `offer` alone, or of the `pair` of both."""
+        of_offer = {f.name for f in self.offer_features}
+        sides = [{name in of_offer for name in c.features} for c in self.crosses]
+        wanted = {"request": {False}, "offer": {True}, "pair": {False, True}}[side]
+        return [c for c, found in zip(self.crosses, sides, strict=True) if found == wanted]
+
+    def offer_value(self, offer: Offer, feature: FeatureSpec) -> FeatureValue:
         """An offer's value of an offer feature; a feature named `offer_id` is the offer's id unless given."""
         if feature.name == OFFER_ID and OFFER_ID not in offer.features:
             return offer.id
-        return feature.coerce(offer.features.get(feature.name, feature.default))
+        return feature.coerce(offer.features[feature.name]) if feature.name in offer.features else feature.absent
 
 
-def _coerced(spec: FeatureSpec, value: Value, key: str) -> Value:
+def _coerced(spec: FeatureSpec, value: FeatureValue, key: str) -> FeatureValue:
     try:
         return spec.coerce(value)
     except ValueError as e:

@@ -1,20 +1,31 @@
 """One record per feature. Schema, preprocessing, request validation, assembly and log columns follow from it."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from domain.campaign import Value
+from domain.campaign import FeatureValue, Value
 
 MAX_STRING = 256
+MAX_WEIGHT = 1e9
 INT64 = 2**63 - 1
 # Names every training row has beside its features; no feature may take them.
 RESERVED = frozenset({"decision_id", "impression_id", "time_ms", "position", "propensity", "elapsed_ms", "offer", "campaign"})
 HISTORY_COUNTERS = ("impression", "click", "conversion")
+MISSING: dict[str, Value] = {"string": "", "int": -INT64 - 1, "float": math.nan}
+"""What a missing value is in tensors and training rows where missing is a state of its own; in JSON and logs it is null.
+
+No caller can send the numbers, and an empty string says the same thing as none.
+"""
+
+OFFER_ID_DROPOUT = 0.05
 
 Source = Literal["shopper", "context", "history", "offer"]
 DType = Literal["string", "int", "float"]
+Missing = Literal["default", "own"]
 
 
 class Record(BaseModel):
@@ -23,12 +34,25 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+@dataclass(frozen=True, slots=True)
+class RawTensor:
+    """A tensor that the model takes, and the column of training rows of the same name: [N], or [N, width]."""
+
+    name: str
+    dtype: DType
+    width: int | None
+    fill: Value
+    """Stands where nothing is."""
+
+
 class FeatureSpec(Record):
     """A feature: what it holds, where it comes from, how the model encodes it.
 
     A string feature is looked up in a `vocabulary` (given, or the N most frequent learned in training) or hashed into
     `hash_buckets`. A number is any of: looked up, cut at `quantiles`, normalised. Without a choice, strings learn a
     vocabulary of 1000 and numbers are both cut at 10 quantiles and normalised.
+
+    With `multiple`, a string or int feature holds a bag of values: its embedding is the mean of theirs, 0 for an empty bag.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
@@ -37,14 +61,28 @@ class FeatureSpec(Record):
     """shopper and context come with the request, history from Redis, offer from the catalogue."""
     dtype: DType = "string"
     """What a value is; a whole float passes as an int."""
-    default: Value
-    """Stands in for a missing value, in training and in serving alike."""
+    default: Value | None = None
+    """Stands in for a missing value, in training and in serving alike; required unless `missing` is "own" or `multiple`."""
+    missing: Missing = "default"
+    """A missing value is the default, or a state of its own: an id, a bucket, and beside a normalised 0 an indicator."""
+    multiple: bool = False
+    """A list of values: JSON, TOML, Parquet and TFRecord lists; in CSV `a|b`."""
+    max_values: int = Field(default=16, ge=1, le=1000)
+    """Most values of a `multiple` feature; more are refused."""
+    weighted: bool = False
+    """The values of a `multiple` string feature have weights of 0 to 1e9: `{ a = 0.5, b = 2 }`; in training files `a:0.5`, or
+    (value, weight) structs."""
     column: str | None = None
     """Name in an external training file, where it differs."""
     vocabulary: int | tuple[str | int, ...] | None = None
-    """How many of the most frequent values to learn, or the values themselves; others share one bucket."""
+    """How many of the most frequent values to learn, or the values themselves."""
+    oov_buckets: int = Field(default=1, ge=1, le=100_000)
+    """Values outside of the vocabulary are hashed into this many buckets."""
     hash_buckets: int | None = Field(default=None, ge=2, le=10_000_000)
     """Hash values into this many buckets, without a vocabulary."""
+    id_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of training rows whose value is taken for one never seen before, so that new values have a sane embedding; for
+    `offer_id` 0.05 unless given."""
     quantiles: int | None = Field(default=None, ge=2, le=1000)
     """Cut a number at this many quantiles and embed the bucket."""
     normalize: bool = False
@@ -62,28 +100,44 @@ class FeatureSpec(Record):
         raw = dict(raw)
         if raw.get("source") == "history":
             raw.setdefault("dtype", "int")
-            raw.setdefault("default", 0)
+            if raw.get("missing") != "own":
+                raw.setdefault("default", 0)
         if not any(raw.get(k) for k in ("vocabulary", "hash_buckets", "quantiles", "normalize")):
-            if raw.get("dtype", "string") == "string":
+            if raw.get("dtype", "string") == "string" or raw.get("multiple"):
                 raw["vocabulary"] = 1000
             else:
                 raw.update(quantiles=10, normalize=True)
+        if raw.get("name") == "offer_id" and (raw.get("vocabulary") or raw.get("hash_buckets")):
+            raw.setdefault("id_dropout", OFFER_ID_DROPOUT)
         return raw
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.name in RESERVED:
             raise ValueError(f"{self.name!r} is reserved; reserved names are {sorted(RESERVED)}")
-        object.__setattr__(self, "default", self.coerce(self.default))
+        if (self.default is None) != (self.missing == "own" or self.multiple):
+            raise ValueError(f'`default` is required, unless `missing` is "own" or `multiple` is true, got {self.default!r}')
+        if self.default is not None:
+            object.__setattr__(self, "default", self.coerce_one(self.default))
         string = self.dtype == "string"
+        if self.multiple and (self.source == "history" or self.dtype == "float" or self.quantiles or self.normalize):
+            raise ValueError("a multiple feature is a string or int one with vocabulary or hash_buckets, and no history")
+        if self.multiple and (self.missing == "own" or self.id_dropout):
+            raise ValueError("a multiple feature takes neither missing nor id_dropout: an empty list is a state of its own")
         if string and (self.quantiles or self.normalize):
             raise ValueError("a string feature takes vocabulary or hash_buckets, not quantiles or normalize")
         if self.vocabulary is not None and self.hash_buckets is not None:
             raise ValueError("vocabulary and hash_buckets exclude each other")
         if self.dtype == "float" and (self.vocabulary is not None or self.hash_buckets is not None):
             raise ValueError("a float feature takes quantiles or normalize, not vocabulary or hash_buckets")
+        if self.weighted and not (self.multiple and string):
+            raise ValueError("weighted belongs to a multiple string feature")
+        if self.id_dropout and self.vocabulary is None and self.hash_buckets is None:
+            raise ValueError("id_dropout needs a vocabulary or hash_buckets")
         if self.vocabulary == 0 or self.vocabulary == () or (isinstance(self.vocabulary, int) and self.vocabulary < 0):
             raise ValueError("vocabulary must be a positive size or a non-empty list")
+        if isinstance(self.vocabulary, tuple) and self.default is None and "" in self.vocabulary:
+            raise ValueError('vocabulary must not list "": it stands for no value')
         if (self.source == "history") != (self.counter is not None):
             raise ValueError(f"`counter` (one of {HISTORY_COUNTERS}) belongs to source history, and is required there")
         return self
@@ -93,12 +147,44 @@ class FeatureSpec(Record):
         """Column of an external training file."""
         return self.column or self.name
 
-    def coerce(self, value: object) -> Value:
-        """A value as this feature's dtype.
+    @property
+    def absent(self) -> FeatureValue:
+        """What stands in decisions and logs for a value that a request or an offer does not have."""
+        if self.multiple:
+            return {} if self.weighted else []
+        return self.default
+
+    @property
+    def fill(self) -> Value:
+        """What a missing value is in tensors and training rows; it also fills a list up to `max_values`."""
+        return MISSING[self.dtype] if self.default is None else self.default
+
+    @property
+    def tensors(self) -> tuple[RawTensor, ...]:
+        """As what the feature travels to the model: itself, and its weights."""
+        width = self.max_values if self.multiple else None
+        weights = (RawTensor(f"{self.name}_weights", "float", width, 0.0),) if self.weighted else ()
+        return (RawTensor(self.name, self.dtype, width, self.fill), *weights)
+
+    def coerce(self, value: object) -> FeatureValue:
+        """A value, a list of values, or a table of weights by value, as this feature's dtype.
 
         Raises:
-          ValueError: of another type, not finite, out of int64, or a string of more than 256 characters.
+          ValueError: of another type, not finite, out of int64, a string of more than 256 characters, more than `max_values`.
         """
+        if not self.multiple:
+            return self.coerce_one(value)
+        if not isinstance(value, Mapping if self.weighted else list | tuple):
+            raise ValueError(f"must be a {'table of weights by value' if self.weighted else 'list'}, got {value!r}")
+        if len(value) > self.max_values:
+            raise ValueError(f"must have at most {self.max_values} values, got {len(value)}")
+        values = [self.coerce_one(v) for v in value]
+        if "" in values:
+            raise ValueError('must not hold "": it stands for no value')
+        return dict(zip(map(str, values), map(_weight, value.values()), strict=True)) if isinstance(value, Mapping) else values
+
+    def coerce_one(self, value: object) -> Value:
+        """As `coerce`, for one of the values of a `multiple` feature."""
         if self.dtype == "string":
             if not isinstance(value, str):
                 raise ValueError(f"must be a string, got {value!r}")
@@ -116,3 +202,18 @@ class FeatureSpec(Record):
         if not math.isfinite(value) or abs(value) > 3e38:
             raise ValueError(f"must be a finite 32-bit number, got {value!r}")
         return float(value)
+
+
+def _weight(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_WEIGHT:
+        raise ValueError(f"must have weights from 0 to {MAX_WEIGHT:g}, got {value!r}")
+    return float(value)
+
+
+class CrossSpec(Record):
+    """One more id, hashed from the values of several features: for what they mean only together."""
+
+    features: tuple[str, ...] = Field(min_length=2, max_length=3)
+    """Two or three string or int features, of the request, the offer, or both."""
+    hash_buckets: int = Field(ge=2, le=10_000_000)
+    """Hash the combined values into this many buckets."""

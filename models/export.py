@@ -1,6 +1,7 @@
 """One SavedModel with everything serving and evaluation call, raw features in.
 
-serving_default   all features by name, request ones [1] or [M], offer ones [M] -> one float32 [M] per task
+serving_default   all features by name, request ones [1] or [M], offer ones [M] -> one float32 [M] per task; lists have a
+                  second dimension, `max_values`, and weights are `<feature>_weights`
 query             request features [1] -> embedding [1, D]
 offers            offer features [N] -> embedding [N, D]
 evaluate          all features and the position [N] -> one float32 [N] per task, auxiliary ones too, and the examination of the
@@ -36,7 +37,7 @@ class ServedModel(tf.Module):
             "serving_default": _concrete(self._rank, self._market.features),
             "evaluate": tf.function(self._evaluate).get_concrete_function(
                 position=tf.TensorSpec([None], tf.int64, name="position"),
-                **{f.name: tf.TensorSpec([None], DTYPES[f.dtype], name=f.name) for f in self._market.features},
+                **tensor_specs(self._market.features),
             ),
             "query": _concrete(self._query, self._market.request_features),
             "offers": _concrete(self._offers, self._market.offer_features),
@@ -59,10 +60,10 @@ class ServedModel(tf.Module):
         return {t.name: p[:, i] for i, t in enumerate(self._market.tasks)}
 
     def _query(self, raw: dict[str, Any]) -> dict[str, Any]:
-        return {"embedding": self._towers.query(*self._encoding.request.pack(self._transform(raw)))}
+        return {"embedding": self._towers.query(**self._encoding.request.pack(self._transform(raw)))}
 
     def _offers(self, raw: dict[str, Any]) -> dict[str, Any]:
-        return {"embedding": self._towers.offer(*self._encoding.offer.pack(self._transform(raw)))}
+        return {"embedding": self._towers.offer(**self._encoding.offer.pack(self._transform(raw)))}
 
     def _examples(self, examples: Any) -> dict[str, Any]:
         raw = tf.io.parse_example(examples, example_spec(self._market.features))
@@ -71,19 +72,19 @@ class ServedModel(tf.Module):
 
 def pack(encoding: Encoding, columns: dict[str, Any]) -> dict[str, Any]:
     """Transformed columns -> the ranker's inputs."""
-    request_ids, request_numbers = encoding.request.pack(columns)
-    offer_ids, offer_numbers = encoding.offer.pack(columns)
-    return {
-        "request_ids": request_ids,
-        "request_numbers": request_numbers,
-        "offer_ids": offer_ids,
-        "offer_numbers": offer_numbers,
-    }
+    groups = encoding.groups.items()
+    return {f"{side}_{name}": tensor for side, group in groups for name, tensor in group.pack(columns).items()}
 
 
 def example_spec(features: tuple[FeatureSpec, ...]) -> dict[str, Any]:
-    """How to parse raw features from tf.Example; a missing one takes its default."""
-    return {f.name: tf.io.FixedLenFeature([], DTYPES[f.dtype], default_value=f.default) for f in features}
+    """How to parse raw features from tf.Example; a missing one takes its `fill`."""
+    return {
+        t.name: tf.io.FixedLenFeature(
+            [t.width] if t.width else [], DTYPES[t.dtype], default_value=[t.fill] * t.width if t.width else t.fill
+        )
+        for f in features
+        for t in f.tensors
+    }
 
 
 def _concrete(fn: Any, features: tuple[FeatureSpec, ...]) -> Any:
@@ -92,5 +93,10 @@ def _concrete(fn: Any, features: tuple[FeatureSpec, ...]) -> Any:
     def by_name(**raw: Any) -> dict[str, Any]:
         return dict(fn(raw))
 
-    specs = {f.name: tf.TensorSpec([None], DTYPES[f.dtype], name=f.name) for f in features}
-    return tf.function(by_name).get_concrete_function(**specs)
+    return tf.function(by_name).get_concrete_function(**tensor_specs(features))
+
+
+def tensor_specs(features: tuple[FeatureSpec, ...]) -> dict[str, Any]:
+    """Raw tensors by name: [N], or [N, width]."""
+    tensors = [t for f in features for t in f.tensors]
+    return {t.name: tf.TensorSpec([None, t.width] if t.width else [None], DTYPES[t.dtype], name=t.name) for t in tensors}

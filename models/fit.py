@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from features.market import Market
 from features.model_spec import ModelSpec, TaskSpec
 from models.bias import UNKNOWN
+from models.embedding import of_group
 from models.legacy_keras import keras, tf
 from models.losses import task_weights
 from models.preprocessing import Encoding
@@ -115,7 +116,7 @@ def fit_towers(market: Market, encoding: Encoding, train: Rows, report: Report, 
     keras.utils.set_random_seed(spec.seed)
     clicked = train.labels[market.tasks[0].label] == 1
     inputs = {name: column[clicked] for name, column in train.inputs.items()}
-    described = np.concatenate([inputs["offer_ids"], inputs["offer_numbers"]], axis=1)
+    described = np.concatenate(list(of_group(inputs, "offer").values()), axis=1)
     _, offer, count = np.unique(described, axis=0, return_inverse=True, return_counts=True)
     offer = offer.reshape(-1)  # NumPy 2.0 alone gives it a second axis
     probability = (count / count.sum())[offer].astype(np.float32)
@@ -123,8 +124,8 @@ def fit_towers(market: Market, encoding: Encoding, train: Rows, report: Report, 
     towers.compile(optimizer=keras.optimizers.Adam(spec.learning_rate), weighted_metrics=[])
     if start is not None:
         one = _first(train.inputs)
-        towers.query(one["request_ids"], one["request_numbers"])
-        towers.offer(one["offer_ids"], one["offer_numbers"])
+        towers.query(**of_group(one, "request"))
+        towers.offer(**of_group(one, "offer"))
         start(towers)
     towers.fit(
         batches((inputs, offer.astype(np.int64), probability), spec, shuffle=True),

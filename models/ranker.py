@@ -1,6 +1,6 @@
 """The ranking network: DCN-V2 under the heads of one or several tasks; and an ensemble of such networks.
 
-    x       = [embedded ids, numbers] of the request, repeated for each offer, beside those of the offer
+    x       = [embedded ids and bags, numbers] of the request, repeated for each offer, beside those of the offer and of both
     logit_t = w_t . tower_t(trunk(x)) + b_t      for each task t
 
 Source: Wang et al. (2021), DCN V2. The parts are in trunk.py, heads.py and bias.py.
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from features.model_spec import ModelSpec, TaskSpec
 from models.bias import Examination
+from models.embedding import GroupEmbedding, of_group
 from models.heads import TaskTowers
 from models.legacy_keras import keras, tf, tfrs
 from models.losses import TaskWeighting, task_losses
@@ -21,31 +22,7 @@ from models.preprocessing import Encoding, Group
 from models.trunk import dense
 
 Inputs = dict[str, Any]
-"""`request_ids` [1 or N, F], `request_numbers` [1 or N, K], and the same for `offer`."""
-
-
-class GroupEmbedding(keras.layers.Layer):
-    """Ids [N, F] and numbers [N, K] -> [N, F D + K], from one table for all features: one gather, not F."""
-
-    def __init__(self, group: Group, spec: ModelSpec, name: str) -> None:
-        super().__init__(name=name)
-        self.group = group
-        sizes = [size for _, size in group.ids]
-        self._offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32) if sizes else np.zeros(0, np.int32)
-        self._width = len(sizes) * spec.embedding_dim
-        self._table = keras.layers.Embedding(
-            max(sum(sizes), 1),
-            spec.embedding_dim,
-            embeddings_initializer=keras.initializers.RandomUniform(-0.05, 0.05, seed=spec.seed),
-        )
-        self._l2 = spec.embedding_l2
-
-    def call(self, ids: Any, numbers: Any) -> Any:
-        """Embeds one batch."""
-        rows = self._table(ids + self._offsets)
-        if self._l2:
-            self.add_loss(self._l2 * tf.reduce_mean(tf.reduce_sum(tf.square(rows), axis=[1, 2])))
-        return tf.concat([tf.reshape(rows, [tf.shape(ids)[0], self._width]), numbers], axis=1)
+"""`request_ids` [1 or N, F], `request_numbers` [1 or N, K] and what else `Group.pack` makes, for all `Encoding.groups`."""
 
 
 class Ranker(tfrs.models.Model):
@@ -67,9 +44,8 @@ class Ranker(tfrs.models.Model):
     ) -> None:
         super().__init__(name=name)
         self._tasks = tasks
-        self._request = GroupEmbedding(encoding.request, spec, "request")
-        self._offer = GroupEmbedding(encoding.offer, spec, "offer")
-        self._gate_columns = _columns_of(encoding, spec)
+        self._embeddings = {side: GroupEmbedding(group, spec, side) for side, group in encoding.groups.items()}
+        self._gate_columns = gate_columns(encoding, spec)
         self._input_dropout = keras.layers.Dropout(spec.input_dropout, seed=spec.seed + 41)
         self._towers = TaskTowers(len(tasks), spec)
         # Starting at the base rate spares the first steps, and keeps rare tasks from blowing up.
@@ -88,10 +64,9 @@ class Ranker(tfrs.models.Model):
 
     def call(self, inputs: Inputs, training: bool = False) -> Any:
         """Logits [N, T]; a request of one row is repeated for every offer, after its embedding."""
-        request = self._request(inputs["request_ids"], inputs["request_numbers"])
-        offer = self._offer(inputs["offer_ids"], inputs["offer_numbers"])
-        rows = tf.maximum(tf.shape(request)[0], tf.shape(offer)[0])
-        x = tf.concat([_repeat(request, rows), _repeat(offer, rows)], axis=1)
+        embedded = [layer(**of_group(inputs, side), training=training) for side, layer in self._embeddings.items()]
+        rows = tf.reduce_max(tf.stack([tf.shape(x)[0] for x in embedded]))
+        x = tf.concat([_repeat(x, rows) for x in embedded], axis=1)
         extra = tf.gather(x, self._gate_columns, axis=1)
         x = self._input_dropout(x, training=training)
         towers = self._towers(x, extra, training=training)
@@ -138,15 +113,15 @@ class Ensemble(tf.Module):
         return tf.add_n([m.log_examination(inputs, positions) for m in self.members]) / len(self.members)
 
 
-def _columns_of(encoding: Encoding, spec: ModelSpec) -> NDArray[np.int32]:
+def gate_columns(encoding: Encoding, spec: ModelSpec) -> NDArray[np.int32]:
     """Columns of x that hold the embeddings of the features that gates see directly."""
     columns: list[int] = []
     start = 0
-    for group in (encoding.request, encoding.offer):
-        for i, (name, _) in enumerate(group.ids):
+    for group in encoding.groups.values():
+        for i, (name, _) in enumerate(group.ranges):
             if name.partition(":")[0] in spec.gate_features:
                 columns += range(start + i * spec.embedding_dim, start + (i + 1) * spec.embedding_dim)
-        start += len(group.ids) * spec.embedding_dim + len(group.numbers)
+        start += len(group.ranges) * spec.embedding_dim + len(group.numbers)
     return np.array(columns, np.int32)
 
 

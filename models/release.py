@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from domain.errors import ContractError
 from features.market import Market
 from features.model_spec import TaskSpec
-from features.spec import DType, FeatureSpec, Source
+from features.spec import CrossSpec, DType, FeatureSpec, Missing, Source
 from models.calibration import Calibrator
 
 EXTRA = "assets.extra"
@@ -75,6 +75,13 @@ class Input(_Artifact):
     name: str
     source: Source
     dtype: DType
+    missing: Missing = "default"
+    width: int | None = None
+    """[N, width] instead of [N]."""
+
+    def __str__(self) -> str:
+        several = f" [{self.width}]" if self.width else ""
+        return f"{self.source} {self.dtype}{several}" + (", or missing" if self.missing == "own" else "")
 
 
 class Origin(_Artifact):
@@ -121,10 +128,16 @@ class Manifest(Origin):
 
 
 class FeatureSpecs(_Artifact):
-    """feature_spec.json: features and tasks as they were at training time."""
+    """feature_spec.json: features, their crosses and tasks as they were at training time."""
 
     features: tuple[FeatureSpec, ...]
+    crosses: tuple[CrossSpec, ...] = ()
     tasks: tuple[TaskSpec, ...]
+
+    @classmethod
+    def of(cls, market: Market) -> Self:
+        """Those of a market."""
+        return cls(features=market.features, crosses=market.crosses, tasks=market.tasks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +170,7 @@ class Release:
                 raise ContractError(f"{where} does not know feature {name!r} of the market: train again")
             if trained[name] != wanted[name]:
                 was, now = trained[name], wanted[name]
-                raise ContractError(
-                    f"{where} takes feature {name!r} as {was.source} {was.dtype}, "
-                    f"the market says {now.source} {now.dtype}: train again"
-                )
+                raise ContractError(f"{where} takes feature {name!r} as {was}, the market says {now}: train again")
         tasks = tuple(t.name for t in market.served_tasks)
         if self.manifest.tasks != tasks:
             raise ContractError(f"{where} predicts {list(self.manifest.tasks)}, the market asks for {list(tasks)}: train again")
@@ -169,7 +179,11 @@ class Release:
 
 def inputs_of(market: Market) -> tuple[Input, ...]:
     """The model inputs a market calls for."""
-    return tuple(Input(name=f.name, source=f.source, dtype=f.dtype) for f in market.features)
+    return tuple(
+        Input(name=t.name, source=f.source, dtype=t.dtype, missing=f.missing, width=t.width)
+        for f in market.features
+        for t in f.tensors
+    )
 
 
 def versions(base: Path) -> list[int]:

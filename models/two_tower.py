@@ -11,14 +11,15 @@ Sources: Yi et al. (2019), Sampling-bias-corrected neural modeling; Covington et
 from typing import Any
 
 from features.model_spec import ModelSpec
+from models.embedding import GroupEmbedding, of_group
 from models.legacy_keras import keras, tf, tfrs
 from models.preprocessing import Encoding, Group
-from models.ranker import GroupEmbedding, Inputs
+from models.ranker import Inputs
 from models.trunk import dense
 
 
 class Tower(keras.layers.Layer):
-    """Ids [N, F] and numbers [N, K] -> unit vectors [N, D]."""
+    """A group of features -> unit vectors [N, D]."""
 
     def __init__(self, group: Group, spec: ModelSpec, name: str, salt: int) -> None:
         super().__init__(name=name)
@@ -26,9 +27,10 @@ class Tower(keras.layers.Layer):
         self._hidden = dense(4 * spec.tower_dim, spec, salt=salt, activation="relu")
         self._out = dense(spec.tower_dim, spec, salt=salt + 1)
 
-    def call(self, ids: Any, numbers: Any) -> Any:
-        """Embeds one batch."""
-        return tf.math.l2_normalize(self._out(self._hidden(self._embedding(ids, numbers))), axis=1, epsilon=1e-12)
+    def call(self, ids: Any, numbers: Any, bag_ids: Any = None, bag_weights: Any = None, training: bool = False) -> Any:
+        """Embeds one batch, as `Group.pack` has it."""
+        x = self._embedding(ids, numbers, bag_ids, bag_weights, training=training)
+        return tf.math.l2_normalize(self._out(self._hidden(x)), axis=1, epsilon=1e-12)
 
 
 class TwoTower(tfrs.models.Model):
@@ -42,11 +44,10 @@ class TwoTower(tfrs.models.Model):
 
     def compute_loss(self, inputs: tuple[Inputs, Any, Any], training: bool = False) -> Any:
         """Mean softmax cross entropy over the batch's offers; equal offers are no negatives of each other."""
-        del training  # nothing in the towers behaves differently
         features, offer, probability = inputs
         total = self._task(
-            self.query(features["request_ids"], features["request_numbers"]),
-            self.offer(features["offer_ids"], features["offer_numbers"]),
+            self.query(**of_group(features, "request"), training=training),
+            self.offer(**of_group(features, "offer"), training=training),
             candidate_sampling_probability=probability,
             candidate_ids=offer,
             compute_metrics=False,

@@ -2,7 +2,7 @@
 
 A weight is taken over by its path in the network, such as `ranker/_deep.0.kernel`, where its shape still fits. Rows of the
 embedding tables are taken over by vocabulary entry; an entry that is new starts where it was looked up until now, at the
-out-of-vocabulary row.
+out-of-vocabulary row, or the first of them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.embedding import GroupEmbedding
 from models.preprocessing import Group
-from models.ranker import GroupEmbedding
 
 Weights = Mapping[str, NDArray[Any]]
 
@@ -34,11 +34,11 @@ def row_sources(before: Group, after: Group, entries: Mapping[str, int]) -> NDAr
 
     Args:
       before, after: the same columns; vocabularies may have grown, which leaves the ids of their former entries as they were.
-      entries: column -> entries of its vocabulary before, not counting what lies beyond them.
+      entries: column -> ids before those beyond its vocabulary: its entries before, and what stands for a missing value.
     """
     sources: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
     start = 0
-    for (column, was), (_, size) in zip(before.ids, after.ids, strict=True):
+    for (column, was), (_, size) in zip(before.ranges, after.ranges, strict=True):
         known = entries.get(column, was)
         ids = np.concatenate([np.arange(known), np.full(size - was, known), np.arange(known, was)])
         sources.append(start + ids)

@@ -17,12 +17,12 @@ Where = Callable[[int], str]
 
 
 def feature_column(feature: FeatureSpec, raw: pa.Array, where: Where) -> pa.Array:
-    """A column as the feature's dtype, with its default for null, NaN, and (from text) the empty string.
+    """A column as the feature's dtype, with its `fill` for null, NaN, and (from text) the empty string.
 
     Raises:
       InvalidTrainingData: a value of another kind, not finite, out of range, or a string that is too long.
     """
-    raw = _plain(raw)
+    raw = plain(raw)
     if feature.dtype == "string":
         return _strings(feature, raw, where)
     numbers = _numbers(raw, where)
@@ -35,10 +35,10 @@ def feature_column(feature: FeatureSpec, raw: pa.Array, where: Where) -> pa.Arra
     if feature.dtype == "int" and not wrong.any():
         wrong = ~missing & (values != np.floor(np.where(missing, 0, values)))
         expected = "a whole number"
-    _refuse_first(wrong, raw, expected, where)
+    refuse_first(wrong, raw, expected, where)
     if feature.dtype == "int" and exact is not None:
-        return exact.fill_null(feature.default)
-    filled = np.where(missing, feature.default, values)
+        return exact.fill_null(feature.fill)
+    filled = np.where(missing, feature.fill, values)
     return pa.array(filled.astype(np.int64 if feature.dtype == "int" else np.float32))
 
 
@@ -48,10 +48,10 @@ def label_column(raw: pa.Array, counts: NDArray[np.bool_], where: Where) -> NDAr
     Raises:
       InvalidTrainingData: any other value.
     """
-    raw = _plain(raw)
+    raw = plain(raw)
     values = _numbers(raw, where, "0 or 1").cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     values = np.where(np.isnan(values) & ~counts, 0.0, values)
-    _refuse_first((values != 0) & (values != 1), raw, "0 or 1", where)
+    refuse_first((values != 0) & (values != 1), raw, "0 or 1", where)
     return values.astype(np.int64)
 
 
@@ -61,10 +61,10 @@ def integer_column(raw: pa.Array, where: Where) -> pa.Array:
     Raises:
       InvalidTrainingData: any other value.
     """
-    raw = _plain(raw)
+    raw = plain(raw)
     values = _numbers(raw, where, "a whole number").cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     values = np.where(np.isnan(values), -1.0, values)
-    _refuse_first(values != np.floor(values), raw, "a whole number", where)
+    refuse_first(values != np.floor(values), raw, "a whole number", where)
     return pa.array(values.astype(np.int64))
 
 
@@ -74,7 +74,7 @@ def time_column(raw: pa.Array, where: Where) -> NDArray[np.float64]:
     Raises:
       InvalidTrainingData: a value is missing or neither of these.
     """
-    raw = _plain(raw)
+    raw = plain(raw)
     if pa.types.is_string(raw.type):
         try:
             raw = pc.cast(raw, pa.float64())
@@ -88,11 +88,11 @@ def time_column(raw: pa.Array, where: Where) -> NDArray[np.float64]:
     if pa.types.is_timestamp(raw.type):
         raw = raw.cast(pa.int64())
     values = _numbers(raw, where).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    _refuse_first(~np.isfinite(values), raw, "a time in every row", where)
+    refuse_first(~np.isfinite(values), raw, "a time in every row", where)
     return values
 
 
-def _plain(raw: pa.Array) -> pa.Array:
+def plain(raw: pa.Array) -> pa.Array:
     """Without dictionaries, and with one type of text."""
     if pa.types.is_dictionary(raw.type):
         raw = raw.dictionary_decode()
@@ -106,9 +106,9 @@ def _strings(feature: FeatureSpec, raw: pa.Array, where: Where) -> pa.Array:
         raw = raw.cast(pa.string())
     if not pa.types.is_string(raw.type):
         raise InvalidTrainingData(where(0), "strings", str(raw.type))
-    filled = pc.if_else(pc.equal(raw, ""), None, raw).fill_null(feature.default)
+    filled = pc.if_else(pc.equal(raw, ""), None, raw).fill_null(feature.fill)
     too_long = pc.greater(pc.utf8_length(filled), MAX_STRING).to_numpy(zero_copy_only=False)
-    _refuse_first(too_long, raw, f"at most {MAX_STRING} characters", where)
+    refuse_first(too_long, raw, f"at most {MAX_STRING} characters", where)
     return filled
 
 
@@ -123,7 +123,7 @@ def _numbers(raw: pa.Array, where: Where, expected: str = "a number") -> pa.Arra
             except pa.ArrowInvalid:
                 continue
         wrong = np.array([not _is_number(v) for v in text.to_pylist()])
-        _refuse_first(wrong, raw, expected, where)
+        refuse_first(wrong, raw, expected, where)
     if pa.types.is_boolean(raw.type):
         return raw.cast(pa.int64())
     if pa.types.is_integer(raw.type) and raw.type != pa.uint64():
@@ -145,7 +145,8 @@ def _is_number(text: str | None) -> bool:
     return True
 
 
-def _refuse_first(wrong: Any, raw: pa.Array, expected: str, where: Where) -> None:
+def refuse_first(wrong: Any, raw: pa.Array, expected: str, where: Where) -> None:
+    """Names the first wrong value and its row."""
     if wrong.any():
         row = int(np.argmax(wrong))
         raise InvalidTrainingData(where(row), expected, raw[row].as_py())

@@ -79,9 +79,9 @@ def join_log(market: Market, log_dir: Path, now_ms: int, since_ms: int = 0) -> t
       now_ms: what happened later is left out, so the same logs and times give the same rows.
       since_ms: decisions before it are left out, and parts logged well before it are not read.
     Returns:
-      rows in the order of their decisions: a column per market feature (nulls replaced by the default), per label (int64
-      0/1) and its maturity (int64 0/1), and `decision_id, impression_id, time_ms, position, propensity, elapsed_ms`, from the
-      impression to `now_ms`.
+      rows in the order of their decisions: a column per market feature (nulls replaced by the default, if it has one), per
+      label (int64 0/1) and its maturity (int64 0/1), and `decision_id, impression_id, time_ms, position, propensity,
+      elapsed_ms`, from the impression to `now_ms`.
     Raises:
       InvalidTrainingData: no impression was rendered, or a label is none that the event log has.
     """
@@ -151,7 +151,8 @@ def _slots(market: Market, log_dir: Path, now_ms: int, since_ms: int) -> pa.Tabl
     slot = pa.table({"slots": pc.list_flatten(log["slots"])}).flatten().flatten()
     columns = {f.name: _feature(request[f"features.{f.name}"], f.default) for f in market.request_features}
     columns |= {f.name: _feature(slot[f"slots.features.{f.name}"], f.default) for f in market.offer_features}
-    columns = {f.name: pc.cast(columns[f.name], ARROW_TYPES[f.dtype]) for f in market.features}
+    columns |= {f.name: pc.cast(columns[f.name], ARROW_TYPES[f.dtype]) for f in market.features if not f.multiple}
+    columns = {f.name: columns[f.name] for f in market.features}
     table = pa.table(
         {
             **columns,
@@ -188,7 +189,7 @@ def _within(event_ms: pa.Array, from_ms: pa.Array, window_s: int) -> pa.Array:
 
 
 def _feature(column: pa.ChunkedArray, default: object) -> pa.ChunkedArray:
-    return pc.fill_null(column, pa.scalar(default, column.type))
+    return column if default is None else pc.fill_null(column, pa.scalar(default, column.type))
 
 
 def _only(schema: pa.Schema, *names: str) -> pa.Schema:

@@ -22,4 +22,4 @@ def read_files(files: list[str], market: Market) -> Iterator[tuple[dict[str, Any
     spec = example_spec(market.features) | {name: tf.io.FixedLenFeature([], tf.int64) for name in others}
     records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(BATCH_ROWS)
     for batch in records.map(lambda serialized: tf.io.parse_example(serialized, spec)):
-        yield {f.name: batch[f.name] for f in market.features}, {name: batch[name] for name in others}
+        yield {t.name: batch[t.name] for f in market.features for t in f.tensors}, {name: batch[name] for name in others}

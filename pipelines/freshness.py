@@ -25,8 +25,8 @@ def release_to_continue(market: Market, releases: Path, now_ms: int, full_every_
         return None, str(e)
     made = newest.manifest
     name = f"release {newest.version}"
-    if made.market != market.name or newest.specs != FeatureSpecs(features=market.features, tasks=market.tasks):
-        return None, f"{name} was trained for other features or tasks than the market now has"
+    if made.market != market.name or newest.specs != FeatureSpecs.of(market):
+        return None, f"{name} was trained for other features, crosses or tasks than the market now has"
     if made.trained_through_ms is None or release.WEIGHTS not in made.files:
         return None, f"{name} was not trained on the log"
     age_s = (now_ms - (made.full_ms or made.created_ms)) / 1000

@@ -21,7 +21,8 @@ from features.market import Market
 from features.training_spec import Gate
 from models.evaluation import DataUsed, LabelCount, SplitData
 from models.gates import check_label_rate
-from pipelines.columns import ARROW, feature_column, integer_column, label_column, time_column
+from pipelines.bags import tensor_columns
+from pipelines.columns import ARROW, integer_column, label_column, time_column
 from pipelines.sources import files_of, read
 from pipelines.splits import SPLITS, TRAIN, Codes, RandomSplit, hash_split, time_cuts, time_split
 
@@ -108,8 +109,8 @@ def ingest(market: Market, data: Path, directory: Path) -> Ingested:
 
 
 def arrow_schema(market: Market) -> pa.Schema:
-    """Features by name, labels by label, and what else rows have."""
-    fields = [(f.name, ARROW[f.dtype]) for f in market.features]
+    """Features by tensor, labels by label, and what else rows have."""
+    fields = [(t.name, pa.list_(ARROW[t.dtype]) if t.width else ARROW[t.dtype]) for f in market.features for t in f.tensors]
     return pa.schema(fields + [(name, pa.int64()) for name in (*(t.label for t in market.tasks), *market.row_columns)])
 
 
@@ -121,7 +122,7 @@ def _batches(market: Market, files: list[Path]) -> Iterator[tuple[Path, int, pa.
         columns |= {_key_column(market): None}
     for file in files:
         start = 0
-        for raw in read(file, tuple(columns)):
+        for raw in read(file, tuple(columns), lists=frozenset(f.log_column for f in market.features if f.multiple)):
             yield file, start, raw
             start += raw.num_rows
 
@@ -135,7 +136,10 @@ def _checked(
 ) -> tuple[pa.Table, dict[str, NDArray[np.int64]]]:
     """One batch under the market's names and types, and its labels."""
     columns = dict(zip(raw.schema.names, raw.columns, strict=True))
-    arrays = [feature_column(f, columns[f.log_column], partial(_where, file, f.log_column, start)) for f in market.features]
+    arrays: list[pa.Array] = []
+    for f in market.features:
+        raw_column, where = columns[f.log_column], partial(_where, file, f.log_column, start)
+        arrays += tensor_columns(f, raw_column, where)
     labels: dict[str, NDArray[np.int64]] = {}
     for t in sorted(market.tasks, key=lambda t: t.given is not None):
         counts = labels[t.given] == 1 if t.given in labels else np.ones(raw.num_rows, bool)

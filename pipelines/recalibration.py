@@ -3,7 +3,9 @@
 import shutil
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +13,15 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from domain.errors import ContractError
+from features.log_schema import contiguous
 from features.market import Market
 from features.model_spec import TaskSpec
+from features.spec import RawTensor
 from models import metrics, release
 from models.calibration import Calibrator
 from models.calibration.selection import clearly_worse, enough
 from models.release import Release, calibrated_column
+from pipelines.bags import tensor_columns
 from pipelines.calibration import Columns, calibrated, counting, fit_task, where_shown
 from pipelines.examples import join_log
 from pipelines.push import PARTIAL, link, push
@@ -120,8 +125,23 @@ def predicted(market: Market, trained: Release, rows: pa.Table) -> Columns:
     """The rows' columns, and the model's own probabilities of them where they were shown."""
     from pipelines.scoring import load_ranker, score  # TensorFlow takes seconds: only once there are rows
 
-    columns = {name: rows[name].to_numpy() for name in rows.column_names}
+    features = {f.name for f in market.features}
+    columns = {name: rows[name].to_numpy() for name in rows.column_names if name not in features}
+    for f in market.features:
+        arrays = tensor_columns(f, contiguous(rows[f.name]), partial(_where, f.name))
+        columns |= {t.name: _values(t, array) for t, array in zip(f.tensors, arrays, strict=True)}
     return where_shown(market, columns | score(market, load_ranker(str(trained.path)), columns))
+
+
+def _where(feature: str, row: int) -> str:
+    return f"the log: feature {feature!r}, row {row + 1}"
+
+
+def _values(tensor: RawTensor, column: pa.Array) -> NDArray[Any]:
+    """[R] or [R, width]; text as str."""
+    if tensor.width is None:
+        return column.to_numpy(zero_copy_only=False)
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), tensor.width)
 
 
 def _matures_s(market: Market, task: TaskSpec) -> int:

@@ -1,4 +1,4 @@
-"""The TFX schema that a market implies: every feature present and single, types as declared, labels 0 or 1."""
+"""The TFX schema that a market implies: every feature present, of the declared type and length, labels 0 or 1."""
 
 from pathlib import Path
 
@@ -10,7 +10,9 @@ from features.spec import FeatureSpec
 
 TYPES = {"string": schema_pb2.BYTES, "int": schema_pb2.INT, "float": schema_pb2.FLOAT}
 MIN_KNOWN = 0.9
-"""Share of rows whose value must be in a vocabulary that the market lists; fewer, and the list or the log is wrong."""
+"""Share of rows whose value must be in a vocabulary that the market lists; fewer, and the list or the log is wrong.
+
+Features with several values per row may hold any: what fills them up would count as known."""
 
 
 def schema_of(market: Market) -> schema_pb2.Schema:
@@ -32,10 +34,13 @@ def write_schema(market: Market, path: Path) -> None:
 
 
 def _add(schema: schema_pb2.Schema, feature: FeatureSpec) -> None:
-    added = _required(schema, feature.name, TYPES[feature.dtype])
-    if feature.dtype == "string" and isinstance(feature.vocabulary, tuple):
-        # The default stands for a missing value: known, whether or not the list names it.
-        added.string_domain.value.extend(sorted({*map(str, feature.vocabulary), str(feature.default)}))
+    for tensor in feature.tensors:
+        added = _required(schema, tensor.name, TYPES[tensor.dtype])
+        if tensor.width:
+            added.shape.dim.add(size=tensor.width)
+    if feature.dtype == "string" and isinstance(feature.vocabulary, tuple) and not feature.multiple:
+        # What stands for a missing value is known, whether or not the list names it.
+        added.string_domain.value.extend(sorted({*map(str, feature.vocabulary), str(feature.fill)}))
         added.distribution_constraints.min_domain_mass = MIN_KNOWN
 
 

@@ -14,7 +14,7 @@ Columns = dict[str, NDArray[Any]]
 
 
 def read_columns(market: Market, examples_uri: str, split: str) -> Columns:
-    """All rows of a split: features and labels by name; text as str."""
+    """All rows of a split: the features' tensors and labels by name; text as str."""
     batches = [
         {name: tensor.numpy() for name, tensor in {**features, **labels}.items()}
         for features, labels in read_split(examples_uri, split, market)
@@ -34,7 +34,8 @@ def load_ranker(saved_model: str) -> Any:
 def score(market: Market, rank: Any, rows: Columns) -> Columns:
     """`raw.<task>` -> [N], the model's own probabilities as served, and `examination`, what the row's position leaves of them."""
     count = len(rows[market.tasks[0].label])
-    inputs = {f.name: rows[f.name] for f in market.features} | {"position": rows.get("position", np.zeros(count, np.int64))}
+    inputs = {t.name: rows[t.name] for f in market.features for t in f.tensors}
+    inputs |= {"position": rows.get("position", np.zeros(count, np.int64))}
     batches = []
     for start in range(0, count, BATCH_ROWS):
         batch = {name: tf.constant(column[start : start + BATCH_ROWS]) for name, column in inputs.items()}

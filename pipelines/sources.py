@@ -33,17 +33,20 @@ def files_of(data: Path) -> list[Path]:
     return [data]
 
 
-def read(file: Path, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+def read(file: Path, columns: tuple[str, ...], lists: frozenset[str] = frozenset()) -> Iterator[pa.RecordBatch]:
     """Batches of the chosen columns, in file order. CSV comes as text, with "" where nothing stands.
+
+    Args:
+      lists: columns that may have several values per tf.Example.
 
     Raises:
       InvalidTrainingData: unreadable, or columns are missing.
     """
-    reader = _read_csv if file.name.endswith((".csv", ".csv.gz")) else _read_parquet
-    if file.name.endswith((".tfrecord", ".tfrecord.gz")):
-        reader = _read_tfrecord
     try:
-        yield from reader(file, columns)
+        if file.name.endswith((".tfrecord", ".tfrecord.gz")):
+            yield from _read_tfrecord(file, columns, lists)
+        else:
+            yield from (_read_csv if file.name.endswith((".csv", ".csv.gz")) else _read_parquet)(file, columns)
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as e:
         raise InvalidTrainingData(str(file), "a readable file", str(e).split("\n")[0] or type(e).__name__) from None
 
@@ -81,7 +84,7 @@ def _read_parquet(file: Path, columns: tuple[str, ...]) -> Iterator[pa.RecordBat
         yield from parquet.iter_batches(BATCH_ROWS, columns=list(columns))
 
 
-def _read_tfrecord(file: Path, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+def _read_tfrecord(file: Path, columns: tuple[str, ...], lists: frozenset[str]) -> Iterator[pa.RecordBatch]:
     """tf.Example records; a feature may be absent from some, but not from all."""
     from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
@@ -94,7 +97,7 @@ def _read_tfrecord(file: Path, columns: tuple[str, ...]) -> Iterator[pa.RecordBa
         for records in tf.data.TFRecordDataset(str(file), compression_type=compression).batch(BATCH_ROWS).as_numpy_iterator():
             batch = decoder.DecodeBatch(list(records))
             seen.update(batch.schema.names)
-            arrays = [_first_values(file, batch, c) for c in columns]
+            arrays = [_values(file, batch, c, several=c in lists) for c in columns]
             yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
     except (tf.errors.OpError, RuntimeError, ValueError) as e:
         raise InvalidTrainingData(str(file), "a TFRecord file of tf.Example", str(e).split("\n")[0]) from None
@@ -102,13 +105,15 @@ def _read_tfrecord(file: Path, columns: tuple[str, ...]) -> Iterator[pa.RecordBa
         _require(file, sorted(seen), columns)
 
 
-def _first_values(file: Path, batch: pa.RecordBatch, column: str) -> pa.Array:
-    """A column of lists of at most one value -> that value, or null."""
+def _values(file: Path, batch: pa.RecordBatch, column: str, *, several: bool) -> pa.Array:
+    """A column of lists as it is, or, where they have at most one value, that value, or null."""
     if column not in batch.schema.names:
         return pa.nulls(batch.num_rows)
     lists: Any = batch.column(batch.schema.names.index(column))
     if pa.types.is_null(lists.type):
         return pa.nulls(batch.num_rows)
+    if several:
+        return lists
     lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
     if lengths.max(initial=0) > 1:
         raise InvalidTrainingData(f"{file.name}: feature {column!r}", "one value per example", f"{lengths.max()} values")

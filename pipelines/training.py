@@ -47,12 +47,13 @@ class TakeOver:
     def __init__(self, market: Market, encoding: Encoding, previous: Path) -> None:
         vocabularies = tft.TFTransformOutput(str(previous / release.TRANSFORM))
         former = encoding_of(market, vocabularies)
-        learned = [f.name for f in market.features if isinstance(f.vocabulary, int)]
-        entries = {f"{name}:id": vocabularies.vocabulary_size_by_name(name) for name in learned}
-        self._tables = [
-            (after, row_sources(before, after, entries))
-            for before, after in ((former.request, encoding.request), (former.offer, encoding.offer))
-        ]
+        entries = {
+            f"{f.name}:ids" if f.multiple else f"{f.name}:id": vocabularies.vocabulary_size_by_name(f.name) + (f.missing == "own")
+            for f in market.features
+            if isinstance(f.vocabulary, int)
+        }
+        groups = zip(former.groups.values(), encoding.groups.values(), strict=True)
+        self._tables = [(after, row_sources(before, after, entries)) for before, after in groups]
         self._weights = load_weights(previous / release.WEIGHTS)
         self.report = release.WarmStart(taken=(), fresh=(), new_entries=_gained(former, encoding))
 
@@ -65,9 +66,9 @@ class TakeOver:
 
 
 def _gained(before: Encoding, after: Encoding) -> dict[str, int]:
-    sizes = dict((*before.request.ids, *before.offer.ids))
-    grown = {column: size - sizes[column] for column, size in (*after.request.ids, *after.offer.ids)}
-    return {column.removesuffix(":id"): entries for column, entries in grown.items() if entries}
+    sizes = dict(r for group in before.groups.values() for r in group.ranges)
+    grown = {column: size - sizes[column] for group in after.groups.values() for column, size in group.ranges}
+    return {column.partition(":")[0]: entries for column, entries in grown.items() if entries}
 
 
 def load_rows(market: Market, encoding: Encoding, transform: Any, patterns: list[str]) -> Rows:

@@ -17,6 +17,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from features.log_schema import contiguous
 from features.market import Market
+from features.spec import MISSING, FeatureSpec
 
 
 def grow_vocabularies(market: Market, transform: Path, rows: Path, grown: Path) -> dict[str, int]:
@@ -35,13 +36,20 @@ def grow_vocabularies(market: Market, transform: Path, rows: Path, grown: Path) 
             continue
         file = Path(output.vocabulary_file_by_name(f.name))
         known = file.read_bytes().decode().removesuffix("\n").split("\n")
-        new = new_entries(pq.read_table(rows, columns=[f.name])[f.name], known)[: max(f.vocabulary - len(known), 0)]
+        values = values_of(f, pq.read_table(rows, columns=[f.name])[f.name])
+        new = new_entries(values, known)[: max(f.vocabulary - len(known), 0)]
         if new:
             with file.open("a", encoding="utf-8", newline="\n") as lines:
                 lines.writelines(f"{entry}\n" for entry in new)
             gained[f.name] = len(new)
     _forget_sizes(grown / tft.TFTransformOutput.TRANSFORMED_METADATA_DIR / "schema.pbtxt")
     return gained
+
+
+def values_of(feature: FeatureSpec, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A feature's values in training rows, those of lists one after the other, without what stands for none."""
+    values = pc.list_flatten(column) if feature.multiple else column
+    return values.filter(pc.not_equal(values, pa.scalar(MISSING[feature.dtype], values.type)))
 
 
 def new_entries(column: pa.ChunkedArray, known: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.campaign import Campaign, Value
+from domain.campaign import Campaign, FeatureValue
 from features.market import Market
 
 INT64 = np.iinfo(np.int64)
@@ -20,11 +20,11 @@ class TargetedFeature:
     """A feature some campaigns target, inverted: value -> mask [C] of the campaigns that accept it or do not care."""
 
     name: str
-    accepts: dict[Value, NDArray[np.bool_]]
+    accepts: dict[FeatureValue, NDArray[np.bool_]]
     otherwise: NDArray[np.bool_]
     """[C], for values no campaign names: the campaigns that do not care."""
 
-    def mask(self, value: Value) -> NDArray[np.bool_]:
+    def mask(self, value: FeatureValue) -> NDArray[np.bool_]:
         """[C] campaigns that may be shown to this value."""
         return self.accepts.get(value, self.otherwise)
 
@@ -98,10 +98,10 @@ def _ms(at: datetime | None, otherwise: int) -> int:
 def _invert(market: Market, name: str) -> TargetedFeature:
     spec = next(f for f in market.request_features if f.name == name)
 
-    def accepted(campaign: Campaign) -> set[Value]:
+    def accepted(campaign: Campaign) -> set[FeatureValue]:
         return {spec.coerce(v) for v in campaign.targeting.get(name, ())}
 
     careless = np.array([name not in c.targeting for c in market.campaigns])
-    values = set().union(*(accepted(c) for c in market.campaigns))
+    values: set[FeatureValue] = set().union(*(accepted(c) for c in market.campaigns))
     accepts = {v: careless | np.array([v in accepted(c) for c in market.campaigns]) for v in values}
     return TargetedFeature(name, accepts, careless)

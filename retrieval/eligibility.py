@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.campaign import Value
+from domain.campaign import FeatureValue
 from domain.candidates import Candidates
 from domain.outcome import Reason
 from retrieval.catalogue import UNLIMITED, Catalogue
@@ -26,7 +26,7 @@ class Eligible:
 
 def campaign_verdicts(
     catalogue: Catalogue,
-    features: Mapping[str, Value],
+    features: Mapping[str, FeatureValue],
     shown_today: NDArray[np.int64],
     committed_micros: NDArray[np.int64] | None,
     now_ms: int,

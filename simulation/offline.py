@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from domain.campaign import Value
+from domain.campaign import FeatureValue
 from features.market import Market
 from features.spec import FeatureSpec
 from simulation.shoppers import HOURS_PER_DAY, Purpose, Shoppers, draw, stable_number
@@ -147,7 +147,7 @@ def random_pages(market: Market, seed: int, n_pages: int) -> pa.Table:
     shoppers = Shoppers(market, seed)
     world = World(market, shoppers)
     n_slots = len(world.examination)
-    rows: dict[str, list[Value]] = {name: [] for name in (*(f.name for f in market.features), "click", "conversion")}
+    rows: dict[str, list[FeatureValue]] = {name: [] for name in (*(f.name for f in market.features), "click", "conversion")}
     for index in range(n_pages):
         purchase, reaction = shoppers.purchase(index, 100 * index), shoppers.reaction(index)
         shown = np.random.default_rng([seed, n_pages, index]).choice(len(market.offers), n_slots, replace=False)
@@ -157,7 +157,7 @@ def random_pages(market: Market, seed: int, n_pages: int) -> pa.Table:
         for slot, position in enumerate(shown.tolist()):
             offer = market.offers[position]
             for f in market.features:
-                rows[f.name].append(market.offer_value(offer, f) if f.source == "offer" else known.get(f.name, f.default))
+                rows[f.name].append(market.offer_value(offer, f) if f.source == "offer" else known.get(f.name, f.absent))
             rows["click"].append(int(clicked[slot]))
             rows["conversion"].append(int(converted[slot]))
     columns = {f.name: pa.array(rows[f.name], _type(f)) for f in market.features}

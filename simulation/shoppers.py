@@ -105,9 +105,9 @@ class Shoppers:
         who = draw(self.seed, Purpose.SHOPPER, number)
         segment = int(who.integers(SEGMENTS))
         eagerness = float(who.normal(0.0, 0.3))
-        shopper = {f.name: self._value(f, segment, who, 0) for f in self._shopper_features}
+        shopper = {f.name: v for f in self._shopper_features if (v := self._value(f, segment, who, 0)) is not None}
         hour = int(HOURS_PER_DAY * day_fraction(at_ms + day_offset_ms, self._day_length_s))
-        context = {f.name: self._value(f, segment, rng, hour) for f in self._context_features}
+        context = {f.name: v for f in self._context_features if (v := self._value(f, segment, rng, hour)) is not None}
         return Purchase(index, at_ms, f"shopper-{number}", shopper, context, segment, eagerness)
 
     def purchases(self, rng: np.random.Generator, n: int, hour: int) -> Purchases:
@@ -139,7 +139,7 @@ class Shoppers:
             leaves_ms=3000.0 if rng.random() < 0.8 else None,
         )
 
-    def _value(self, feature: FeatureSpec, segment: int, rng: np.random.Generator, hour: int) -> Value:
+    def _value(self, feature: FeatureSpec, segment: int, rng: np.random.Generator, hour: int) -> Value | None:
         if feature.name in self._odds:
             choices = _choices(feature)
             return choices[int(rng.choice(len(choices), p=self._odds[feature.name][segment]))]
@@ -156,7 +156,7 @@ class Shoppers:
             return np.asarray(np.array(_choices(feature), dtype=object)[chosen])
         if feature.name == "amount":
             return np.asarray(np.round(np.exp(rng.normal(3.4 + 0.4 * segment, 0.8)), 2))
-        return np.full(len(segment), hour if feature.name == "hour" else feature.default)
+        return np.full(len(segment), hour if feature.name == "hour" else feature.fill)
 
     def _segment_odds(self, feature: FeatureSpec) -> NDArray[np.float64]:
         """[SEGMENTS, choices]: how often each value occurs in each segment; softmax of normal scores."""

@@ -135,4 +135,4 @@ def is_number(feature: FeatureSpec) -> bool:
 def _read(market: Market, file: Path) -> Labelled:
     table = pd.read_parquet(file)
     labels = {t.label: table[t.label].to_numpy() for t in market.tasks}
-    return Labelled(table[[f.name for f in market.features]], labels)
+    return Labelled(table[[t.name for f in market.features for t in f.tensors]], labels)

@@ -16,8 +16,9 @@ from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 from tfx_bsl.tfxio.tensor_to_arrow import TensorsToRecordBatchConverter
 
 from benchmarks.models.datasets import Fold, Labelled
+from features.assemble import from_rows
 from features.market import Market
-from models.export import DTYPES, pack
+from models.export import pack, tensor_specs
 from models.fit import Rows, fit_ranker
 from models.legacy_keras import tf
 from models.preprocessing import Encoding, encoding_of, preprocessing_fn
@@ -93,11 +94,11 @@ def _inputs(market: Market, encoding: Encoding, transform: Any, rows: pd.DataFra
 
 
 def _tensors(market: Market, rows: pd.DataFrame) -> dict[str, Any]:
-    return {f.name: tf.constant(rows[f.name].to_numpy(), DTYPES[f.dtype]) for f in market.features}
+    return {t.name: tf.constant(from_rows(t, rows[t.name].tolist())) for f in market.features for t in f.tensors}
 
 
 def _record_batches(market: Market, rows: pd.DataFrame) -> tuple[list[Any], TensorAdapterConfig]:
-    converter = TensorsToRecordBatchConverter({f.name: tf.TensorSpec([None], DTYPES[f.dtype]) for f in market.features})
+    converter = TensorsToRecordBatchConverter(tensor_specs(market.features))
     starts = range(0, len(rows), BATCH_ROWS)
     batches = [converter.convert(_tensors(market, rows.iloc[start : start + BATCH_ROWS])) for start in starts]
     return batches, TensorAdapterConfig(converter.arrow_schema(), converter.tensor_representations())

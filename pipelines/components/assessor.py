@@ -125,7 +125,8 @@ def importances(market: Market, rank: Any, rows: Columns) -> dict[str, dict[str,
     before = _aucs(market, sample, score(market, rank, sample))
     lost: dict[str, dict[str, float]] = {task: {} for task in before}
     for f in market.features:
-        after = _aucs(market, sample, score(market, rank, sample | {f.name: sample[f.name][order]}))
+        shuffled = {t.name: sample[t.name][order] for t in f.tensors}
+        after = _aucs(market, sample, score(market, rank, sample | shuffled))
         for task in before:
             lost[task][f.name] = before[task] - after[task]
     return {task: dict(sorted(by_feature.items(), key=lambda item: -item[1])) for task, by_feature in lost.items()}

@@ -35,7 +35,9 @@ def _encode(table: pa.Table) -> Iterator[bytes]:
 
 
 def _as_lists(column: pa.Array) -> pa.Array:
-    """[a, b] -> [[a], [b]]: tf.Example holds lists only."""
-    if pa.types.is_string(column.type):
-        column = column.cast(pa.binary())
-    return pa.ListArray.from_arrays(pa.array(np.arange(len(column) + 1, dtype=np.int32)), column)
+    """[a, b] -> [[a], [b]]: tf.Example holds lists only. Columns of lists, all of one length, stay as they are."""
+    values = column.flatten() if pa.types.is_list(column.type) else column
+    if pa.types.is_string(values.type):
+        values = values.cast(pa.binary())
+    offsets = np.arange(len(column) + 1, dtype=np.int32) * (len(values) // max(len(column), 1))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)

@@ -51,7 +51,7 @@ def Release(  # noqa: N802
     shutil.copy(market_file, folder / release.MARKET)
     (folder / release.STATISTICS).parent.mkdir()
     shutil.copy(Path(statistics.uri) / "Split-train" / "FeatureStats.pb", folder / release.STATISTICS)
-    specs = release.FeatureSpecs(features=market.features, tasks=market.tasks)
+    specs = release.FeatureSpecs.of(market)
     (folder / release.FEATURE_SPEC).write_text(specs.model_dump_json(indent=2) + "\n", encoding="utf-8")
     catalogue = OfferColumns.of(market)
     embeddings = embed_offers(tf.saved_model.load(str(folder)), catalogue)

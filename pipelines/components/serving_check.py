@@ -21,7 +21,7 @@ from tfx.types.standard_artifacts import InfraBlessing, Model
 from tfx.utils import path_utils
 
 from domain.errors import ContractError
-from features.assemble import OfferColumns, Tensor, assemble, to_tensor
+from features.assemble import OfferColumns, Tensor, assemble, from_rows
 from features.market import Market, load_market
 from models import release
 from models.legacy_keras import tf
@@ -73,7 +73,7 @@ def check_serving(market: Market, folder: Path, work: Path) -> None:
 def _questions(market: Market, folder: Path) -> Iterator[tuple[str, dict[str, Tensor], Predictions]]:
     """(name, tensors, expected): logged rows against the evaluation, then one request for all offers against the model itself."""
     logged = pq.read_table(folder / release.EVAL_PREDICTIONS).slice(0, ROWS)
-    rows = {f.name: to_tensor(f, logged[f.name].to_pylist()) for f in market.features}
+    rows = {t.name: from_rows(t, logged[t.name].to_pylist()) for f in market.features for t in f.tensors}
     offline = {t.name: logged[release.raw_column(t.name)].to_numpy() for t in market.served_tasks}
     yield f"{len(logged)} rows of the evaluation", rows, offline
     catalogue = OfferColumns.of(market)

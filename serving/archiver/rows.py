@@ -155,7 +155,9 @@ def _coerced(what: str, features: tuple[FeatureSpec, ...], values: object) -> Ro
     for feature in features:
         if feature.name in values:
             try:
-                row[feature.name] = feature.coerce(values[feature.name])
+                value = values[feature.name]
+                known = None if value is None and feature.missing == "own" else feature.coerce(value)
+                row[feature.name] = [{"value": v, "weight": w} for v, w in known.items()] if isinstance(known, dict) else known
             except ValueError as e:
                 raise ValueError(f"{what}.{feature.name}: {e}") from None
     return row

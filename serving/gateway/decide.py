@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from auction.bids import Bids, effective_bids
 from auction.reserve import slot_reserves
-from domain.campaign import Value
+from domain.campaign import FeatureValue
 from domain.candidates import Candidates
 from domain.clock import budget_day
 from domain.errors import ContractError
@@ -34,7 +34,7 @@ class Decided:
     day: int
     ranked_by: int | None
     """Version of the release; None for the priors."""
-    features: dict[str, Value]
+    features: dict[str, FeatureValue]
     """Request features as used, history included."""
     pool: Eligible
     probability: Probabilities
@@ -67,8 +67,9 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: 
     day = budget_day(now_ms, policy.day_length_s)
     release = ports.releases.active()
 
-    counters = await _counters(request.shopper_key, policy.deadlines_ms, ports.shoppers, stages)
-    features = request.features | {feature: counters.get(counter, 0) for feature, counter in view.history}
+    known = await _counters(request.shopper_key, policy.deadlines_ms, ports.shoppers, stages)
+    counters = known or {}
+    features = request.features | {f.name: f.default if known is None else counters.get(str(f.counter), 0) for f in view.history}
     campaigns = ports.campaigns.state(now_ms)
     if campaigns.committed_micros is None and view.has_budgets:
         stages.degrade("budgets")
@@ -94,13 +95,13 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: 
     return Decided(request, now_ms, day, ranked_by, features, pool, probability, pacing_multiplier, bids, reserves, sale, stages)
 
 
-async def _counters(shopper_key: str, deadlines: Deadlines, shoppers: Shoppers, stages: Stages) -> Mapping[str, int]:
-    nothing: Mapping[str, int] = {}
-    return await stages.or_else(nothing, shoppers.counters(shopper_key, deadlines.shopper / 1000), "shopper")
+async def _counters(shopper_key: str, deadlines: Deadlines, shoppers: Shoppers, stages: Stages) -> Mapping[str, int] | None:
+    """The shopper's counters; None where they cannot be read."""
+    return await stages.or_else(None, shoppers.counters(shopper_key, deadlines.shopper / 1000), "shopper")
 
 
 async def _query(
-    features: Mapping[str, Value], view: MarketView, release: ActiveRelease, model: Model, stages: Stages
+    features: Mapping[str, FeatureValue], view: MarketView, release: ActiveRelease, model: Model, stages: Stages
 ) -> NDArray[np.float32] | None:
     """The shopper's query embedding, [D]; None where it is of no use or cannot be had."""
     if not release.retriever.needs_query:
@@ -110,7 +111,7 @@ async def _query(
 
 
 async def _probabilities(
-    features: Mapping[str, Value], view: MarketView, release: ActiveRelease, live: Candidates, model: Model, stages: Stages
+    features: Mapping[str, FeatureValue], view: MarketView, release: ActiveRelease, live: Candidates, model: Model, stages: Stages
 ) -> tuple[Probabilities, int | None]:
     """Probabilities of the live candidates, and the version they are from: None for the priors."""
     if release.version is not None and len(live):
@@ -135,7 +136,7 @@ def _bids(live: Candidates, probability: Probabilities, pacing_multiplier: NDArr
 
 
 async def _embed(
-    features: Mapping[str, Value], view: MarketView, release: ActiveRelease, model: Model, timeout_s: float
+    features: Mapping[str, FeatureValue], view: MarketView, release: ActiveRelease, model: Model, timeout_s: float
 ) -> NDArray[np.float32]:
     """The shopper's query embedding, [D]."""
     outputs = await model.predict("query", release.version, request_tensors(view.market, features), timeout_s)
@@ -149,7 +150,12 @@ async def _embed(
 
 
 async def _rank(
-    features: Mapping[str, Value], view: MarketView, release: ActiveRelease, live: Candidates, model: Model, timeout_s: float
+    features: Mapping[str, FeatureValue],
+    view: MarketView,
+    release: ActiveRelease,
+    live: Candidates,
+    model: Model,
+    timeout_s: float,
 ) -> Probabilities:
     """Calibrated probabilities of the live candidates, task -> [M] in (0, 1)."""
     tensors = assemble(view.market, features, view.columns, live.offer)

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auction.bids import effective_bids
-from domain.campaign import Offer, Value
+from domain.campaign import FeatureValue, Offer
 from features.assemble import OfferColumns
 from features.market import CAMPAIGN, OFFER_ID, Market
 from features.slices import slice_values
+from features.spec import FeatureSpec
 from retrieval.catalogue import UNLIMITED, Catalogue
 
 Floats = NDArray[np.float64]
@@ -24,22 +25,23 @@ class MarketView:
     market: Market
     catalogue: Catalogue
     columns: OfferColumns
-    offer_features: tuple[dict[str, Value], ...]
+    offer_features: tuple[dict[str, FeatureValue], ...]
     """[N] as logged with a shown offer."""
     offer_ids: NDArray[np.object_]
     """[N], to look up many at once."""
     offer_by_id: dict[str, Offer]
     offer_slices: dict[str, NDArray[np.object_]]
     """[N] values of the slices that calibration may tell offers apart by, as text."""
-    request_defaults: dict[str, Value]
+    request_defaults: dict[str, FeatureValue]
     """Shopper and context features."""
-    history: tuple[tuple[str, str], ...]
-    """Feature and counter of each history feature."""
+    history: tuple[FeatureSpec, ...]
+    """Features whose value is a counter of the shopper's."""
 
     @classmethod
     def of(cls, market: Market) -> Self:
         """The view of a market."""
-        offer_values = {f.name: [market.offer_value(o, f) for o in market.offers] for f in market.offer_features}
+        single = [f for f in market.offer_features if not f.multiple]
+        offer_values = {f.name: [market.offer_value(o, f) for o in market.offers] for f in single}
         slices = slice_values(market, [*offer_values, *([CAMPAIGN] if OFFER_ID in offer_values else [])], offer_values)
         return cls(
             market=market,
@@ -49,8 +51,8 @@ class MarketView:
             offer_ids=np.array([o.id for o in market.offers], dtype=object),
             offer_by_id={o.id: o for o in market.offers},
             offer_slices={name: np.array(values, dtype=object) for name, values in slices.items()},
-            request_defaults={f.name: f.default for f in market.request_features if f.source != "history"},
-            history=tuple((f.name, f.counter) for f in market.request_features if f.counter),
+            request_defaults={f.name: f.absent for f in market.request_features if f.source != "history"},
+            history=tuple(f for f in market.request_features if f.counter),
         )
 
     @property
@@ -68,12 +70,13 @@ class MarketView:
         conversion = self.market.conversion_task
         return probability[self.market.tasks[0].name], probability[conversion.name] if conversion else None
 
-    def slices(self, names: Iterable[str], features: Mapping[str, Value], offer: NDArray[np.int32]) -> dict[str, list[str]]:
+    def slices(
+        self, names: Iterable[str], features: Mapping[str, FeatureValue], offer: NDArray[np.int32]
+    ) -> dict[str, list[str]]:
         """Values of calibration's slices: [M] of the candidates' offers, [1] of the request."""
-        return {
-            name: self.offer_slices[name][offer].tolist() if name in self.offer_slices else [str(features[name])]
-            for name in names
-        }
+        of_offers = {name: self.offer_slices[name][offer].tolist() for name in names if name in self.offer_slices}
+        of_request = {name: [features[name]] for name in names if name not in self.offer_slices}
+        return of_offers | slice_values(self.market, of_request, of_request)
 
     def priors(self, n: int) -> dict[str, NDArray[np.float64]]:
         """Task -> [n] times its prior: what is assumed where no model answers."""

@@ -7,7 +7,7 @@ from typing_extensions import TypedDict  # pydantic takes typing.TypedDict from 
 
 from domain.money import MAX_MICROS
 from features.market import Market
-from features.spec import INT64, MAX_STRING, FeatureSpec
+from features.spec import INT64, MAX_STRING, MAX_WEIGHT, FeatureSpec
 from serving.gateway.tokens import MAX_TOKEN
 
 MAX_PLACEMENTS = 8
@@ -86,23 +86,37 @@ def _attributes(name: str, market: Market, source: str) -> Any:
 
 
 def _typed(feature: FeatureSpec) -> Any:
-    schema: dict[str, Any] = {"default": feature.default, "examples": _examples(feature)}
-    if feature.dtype == "string":
+    schema: dict[str, Any] = {"examples": _examples(feature)}
+    if feature.absent is not None:
+        schema["default"] = feature.absent
+    if feature.dtype == "string" and not feature.multiple:
         return Annotated[str, Field(strict=True, max_length=MAX_STRING, json_schema_extra=schema)]
-    if feature.dtype == "int":
-        schema |= {"type": "integer", "minimum": -INT64, "maximum": INT64}
+    one: dict[str, Any]
+    if feature.dtype == "string":
+        one = {"type": "string", "minLength": 1, "maxLength": MAX_STRING}
+    elif feature.dtype == "int":
+        one = {"type": "integer", "minimum": -INT64, "maximum": INT64}
     else:
-        schema |= {"type": "number", "minimum": -3e38, "maximum": 3e38}
-    return Annotated[Any, PlainValidator(feature.coerce), WithJsonSchema(schema)]
+        one = {"type": "number", "minimum": -3e38, "maximum": 3e38}
+    if feature.weighted:
+        weight = {"type": "number", "minimum": 0, "maximum": MAX_WEIGHT}
+        one = {"type": "object", "propertyNames": one, "additionalProperties": weight, "maxProperties": feature.max_values}
+    elif feature.multiple:
+        one = {"type": "array", "items": one, "maxItems": feature.max_values}
+    return Annotated[Any, PlainValidator(feature.coerce), WithJsonSchema(schema | one)]
 
 
 def _examples(feature: FeatureSpec) -> list[Any]:
     known = feature.vocabulary if isinstance(feature.vocabulary, tuple) else ()
-    return list(feature.examples or known[:3] or (feature.default,))
+    values = list(feature.examples or known[:3] or (() if feature.default is None else (feature.default,)))
+    if feature.multiple:
+        values = values[: feature.max_values]
+        return [dict.fromkeys(map(str, values), 1.0) if feature.weighted else values]
+    return values
 
 
 def _example(market: Market, source: str) -> dict[str, Any]:
-    return {f.name: _examples(f)[0] for f in market.request_features if f.source == source}
+    return {f.name: _examples(f)[0] for f in market.request_features if f.source == source and _examples(f)}
 
 
 Token = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_TOKEN)]
@@ -235,8 +249,8 @@ class CandidateAnswer(_Answer):
 class Explanation(_Answer):
     """How the decision came about."""
 
-    features: dict[str, str | int | float]
-    """Request features as used, history included."""
+    features: dict[str, str | int | float | list[str | int] | dict[str, float] | None]
+    """Request features as used, history included; null is missing."""
     reserve_ecpm_micros: list[int]
     """By slot."""
     candidates: list[CandidateAnswer]

@@ -174,17 +174,17 @@ def test_carried_rows_equal_those_of_the_release_before(retrained: Retrained) ->
 
         market, (full, incremental) = retrained.market, retrained.releases
         encoding = encoding_of(market, tft.TFTransformOutput(str(incremental.path / release.TRANSFORM)))
-        ranker = Ranker(encoding, ("ctr", "cvr"), market.model, np.array([0.1, 0.1]))
+        ranker = Ranker(encoding, market.tasks, market.model, np.array([0.1, 0.1]), name="ranker_0")
         ranker(
             {
                 f"{name}_{kind}": np.zeros((1, len(columns)), dtype)
-                for name, group in (("request", encoding.request), ("offer", encoding.offer))
+                for name, group in encoding.groups.items()
                 for kind, columns, dtype in (("ids", group.ids, np.int32), ("numbers", group.numbers, np.float32))
             }
         )
         start = TakeOver(market, encoding, full.path)
         start(ranker)
-    path = "ranker/_request._table.embeddings"
+    path = "ranker_0/_embeddings.request._table.embeddings"
     was, now = load_weights(full.path / release.WEIGHTS)[path], ranker.get_weight_paths()[path.partition("/")[2]].numpy()
     assert encoding.request.ids[0] == ("country:id", 7)
     np.testing.assert_array_equal(now[:5], was[:5])

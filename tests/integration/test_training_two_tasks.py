@@ -1,4 +1,4 @@
-"""CTR and CVR under MMoE, split by time, no conversion among the latest rows, and a gate that no model can pass."""
+"""CTR and CVR under MMoE, features of all kinds, split by time, no conversion among the latest rows, a gate no model passes."""
 
 import subprocess
 import sys
@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from features.assemble import OfferColumns, assemble
+from features.market import load_market
 from models.evaluation import EvaluationReport
 from models.release import MANIFEST, calibrated_column, raw_column
 
@@ -23,18 +25,21 @@ name = "two-tasks"
 currency = "EUR"
 placements = [{ name = "main", count = 2 }]
 features = [
-  { name = "country", source = "shopper", default = "DE", vocabulary = ["DE", "NL"] },
-  { name = "amount", source = "context", dtype = "float", default = 20.0, quantiles = 4, normalize = true },
+  { name = "country", source = "shopper", default = "DE", vocabulary = ["DE", "NL"], oov_buckets = 2 },
+  { name = "amount", source = "context", dtype = "float", missing = "own", quantiles = 4, normalize = true },
+  { name = "basket", source = "context", multiple = true, max_values = 3, vocabulary = 20 },
   { name = "past_clicks", source = "history", counter = "click", normalize = true },
   { name = "offer_id", source = "offer", default = "none", hash_buckets = 64 },
+  { name = "topics", source = "offer", multiple = true, max_values = 2, weighted = true, vocabulary = ["tea", "jam"] },
 ]
+crosses = [{ features = ["country", "offer_id"], hash_buckets = 100 }]
 tasks = [
   { name = "ctr", label = "click" },
   { name = "cvr", label = "conversion", given = "click" },
 ]
 campaigns = [{ id = "c", advertiser = "a", bid_kind = "cpa", bid_micros = 1000000 }]
 offers = [
-  { id = "alpha", campaign = "c", title = "A", landing_url = "https://example.com/a" },
+  { id = "alpha", campaign = "c", title = "A", landing_url = "https://example.com/a", features = { topics = { tea = 2 } } },
   { id = "beta", campaign = "c", title = "B", landing_url = "https://example.com/b" },
   { id = "gamma", campaign = "c", title = "C", landing_url = "https://example.com/c" },
   { id = "delta", campaign = "c", title = "D", landing_url = "https://example.com/d" },
@@ -71,8 +76,10 @@ def write_log(path: Path) -> None:
     click = (rng.random(ROWS) < np.array([0.6, 0.3, 0.2, 0.05])[offer]).astype(np.int64)
     early = np.arange(ROWS) < ROWS // 5
     columns: dict[str, Any] = {
+        "topics": [[f"{topic}:1"] for topic in np.array(["tea", "jam", "jam", "other"])[offer]],
         "country": rng.choice(["DE", "NL"], ROWS),
-        "amount": rng.lognormal(3, 1, ROWS),
+        "amount": np.where(np.arange(ROWS) % 10 == 0, np.nan, rng.lognormal(3, 1, ROWS)),
+        "basket": [[f"item-{i}" for i in rng.integers(0, 9, n % 4)] for n in range(ROWS)],
         "past_clicks": rng.poisson(1, ROWS),
         "offer_id": np.array(BRANDS)[offer],
         "click": click,
@@ -163,21 +170,19 @@ def test_the_model_server_answered_as_the_model_does(refused: Refused) -> None:
 
 @pytest.fixture(scope="module")
 def predict(refused: Refused) -> Callable[[int], dict[str, Any]]:
-    """Probabilities of alpha and delta for a shopper with this many past clicks."""
+    """Probabilities of alpha and delta for a shopper with this many past clicks, from France, with nothing known of the rest."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TensorFlow's own imports
         from models.legacy_keras import tf
     (manifest,) = refused.artifacts.glob(f"Release/release_model/*/Format-Serving/{MANIFEST}")
-    model = tf.saved_model.load(str(manifest.parents[1]))
+    model, market = tf.saved_model.load(str(manifest.parents[1])), load_market(refused.out.parent / "market.toml")
 
     def ask(past_clicks: int) -> dict[str, Any]:
-        page = {
-            "country": tf.constant([b"DE"]),
-            "amount": tf.constant([30.0]),
-            "past_clicks": tf.constant([past_clicks], tf.int64),
-            "offer_id": tf.constant([b"alpha", b"delta"]),
-        }
-        return {name: x.numpy() for name, x in model.signatures["serving_default"](**page).items()}
+        page = assemble(
+            market, {"country": "FR", "past_clicks": past_clicks}, OfferColumns.of(market), np.array([0, 3], np.int32)
+        )
+        inputs = {name: tf.constant(x) for name, x in page.items()}
+        return {name: x.numpy() for name, x in model.signatures["serving_default"](**inputs).items()}
 
     return ask
 
@@ -204,8 +209,18 @@ def test_calibration_of_a_conditional_task_uses_the_rows_that_count(refused: Ref
     (path,) = refused.artifacts.glob("Assessor/assessment/*/eval_predictions.parquet")
     rows = pq.read_table(path)
     assert rows.num_rows == 600
-    columns = {"country", "amount", "past_clicks", "offer_id", "click", "conversion"}
+    columns = {"country", "amount", "basket", "past_clicks", "offer_id", "topics", "topics_weights", "click", "conversion"}
     predicted = {column(task) for task in ("ctr", "cvr") for column in (raw_column, calibrated_column)}
     assert set(rows.column_names) == columns | predicted
     # Nothing converted in `valid`: calibration lowers the probability, and does not drive it to nothing.
     assert 0 < rows[calibrated_column("cvr")].to_numpy().mean() < rows[raw_column("cvr")].to_numpy().mean()
+
+
+def test_what_is_missing_stays_missing_from_the_log_to_the_evaluation(refused: Refused) -> None:
+    (path,) = refused.artifacts.glob("Assessor/assessment/*/eval_predictions.parquet")
+    rows = pq.read_table(path)
+    assert np.isnan(rows["amount"].to_numpy()).sum() == 60  # every tenth of 600
+    assert {len(basket) for basket in rows["basket"].to_pylist()} == {3}
+    assert sum(basket == ["", "", ""] for basket in rows["basket"].to_pylist()) == 150  # every fourth
+    assert {tuple(weights) for weights in rows["topics_weights"].to_pylist()} == {(1.0, 0.0)}
+    assert not np.isnan(rows[raw_column("ctr")].to_numpy()).any()

@@ -30,6 +30,7 @@ def test_encodings_are_chosen_by_dtype_unless_given(raw_market: dict[str, Any]) 
     assert (by_name["amount"].quantiles, by_name["amount"].normalize) == (10, True)
 
 
+TAGS = {"name": "tags", "source": "offer", "multiple": True, "max_values": 2}
 WRONG: list[tuple[str, Change, str, str]] = [
     ("unknown key", lambda m: m.update(colour="red"), "colour", "Extra inputs"),
     ("missing key", lambda m: m.pop("currency"), "currency", "nothing"),
@@ -38,6 +39,73 @@ WRONG: list[tuple[str, Change, str, str]] = [
     ("default's type", lambda m: m["features"][1].update(default="much"), 'features[1 "amount"]', "must be a number"),
     ("reserved name", lambda m: m["features"][0].update(name="position"), 'features[0 "position"]', "reserved"),
     ("no counter", lambda m: m["features"][2].pop("counter"), 'features[2 "clicks"]', "counter"),
+    ("no default", lambda m: m["features"][1].pop("default"), 'features[1 "amount"]', "`default` is required"),
+    ("default too", lambda m: m["features"][1].update(missing="own"), 'features[1 "amount"]', "0.0"),
+    (
+        "missing in vocabulary",
+        lambda m: m["features"][0].update(missing="own", default=None, vocabulary=["", "DE"]),
+        'features[0 "country"]',
+        "must not list",
+    ),
+    (
+        "crossed float",
+        lambda m: m.update(crosses=[{"features": ["country", "amount"], "hash_buckets": 9}]),
+        "market.toml",
+        "crosses[0].features: 'amount' is not a string or int feature",
+    ),
+    (
+        "crossed with itself",
+        lambda m: m.update(crosses=[{"features": ["country", "country"], "hash_buckets": 9}]),
+        "market.toml",
+        "crosses[0].features: expected different features",
+    ),
+    (
+        "crossed twice",
+        lambda m: m.update(crosses=[{"features": n, "hash_buckets": 9} for n in (["clicks", "country"], ["country", "clicks"])]),
+        "market.toml",
+        "cross 'clicks*country' is defined twice",
+    ),
+    (
+        "crossed alone",
+        lambda m: m.update(crosses=[{"features": ["country"], "hash_buckets": 9}]),
+        "crosses[0].features",
+        "country",
+    ),
+    ("list of floats", lambda m: m["features"].append(TAGS | {"dtype": "float"}), 'features[5 "tags"]', "string or int one"),
+    ("list's default", lambda m: m["features"].append(TAGS | {"default": "x"}), 'features[5 "tags"]', "`default` is required"),
+    ("missing list", lambda m: m["features"].append(TAGS | {"missing": "own"}), 'features[5 "tags"]', "neither missing nor"),
+    (
+        "weighted ints",
+        lambda m: m["features"].append(TAGS | {"dtype": "int", "weighted": True}),
+        'features[5 "tags"]',
+        "weighted belongs to",
+    ),
+    (
+        "name of weights",
+        lambda m: m["features"].extend([TAGS | {"weighted": True}, {"name": "tags_weights", "source": "offer", "default": ""}]),
+        "market.toml",
+        "'tags_weights' is defined twice",
+    ),
+    (
+        "no list",
+        lambda m: (m["features"].append(TAGS), m["offers"][0]["features"].update(tags="a")),
+        "market.toml",
+        "offers.o1.features.tags: must be a list, got 'a'",
+    ),
+    (
+        "long list",
+        lambda m: (m["features"].append(TAGS), m["offers"][0]["features"].update(tags=["a", "b", "c"])),
+        "market.toml",
+        "offers.o1.features.tags: must have at most 2 values, got 3",
+    ),
+    (
+        "slices of lists",
+        lambda m: (m["features"].append(TAGS), m.update(training={"slices": ["tags"]})),
+        "market.toml",
+        "training.slices: 'tags' is not a feature with single values",
+    ),
+    ("dropout", lambda m: m["features"][1].update(id_dropout=0.1), 'features[1 "amount"]', "id_dropout needs a vocabulary"),
+    ("no bucket", lambda m: m["features"][0].update(oov_buckets=0), 'features[0 "country"].oov_buckets', "0"),
     ("hashed float", lambda m: m["features"][1].update(hash_buckets=9), 'features[1 "amount"]', "float feature takes"),
     ("twice", lambda m: m["offers"].append(m["offers"][0]), "market.toml", "offer 'o1' is defined twice"),
     ("given", lambda m: m["tasks"][1].update(given="view"), "market.toml", "tasks.cvr.given"),
@@ -60,7 +128,14 @@ WRONG: list[tuple[str, Change, str, str]] = [
         "slice that is nothing",
         lambda m: m.update(training={"calibration": {"slices": ["city"]}}),
         "market.toml",
-        "training.calibration.slices: expected a string or int feature, or 'campaign' where there is an offer feature 'offer_id'",
+        "training.calibration.slices: expected a string or int feature with single values, or 'campaign' where there is an offer "
+        "feature 'offer_id'",
+    ),
+    (
+        "slice of lists",
+        lambda m: m["features"].append(TAGS) or m.update(training={"calibration": {"slices": ["tags"]}}),
+        "market.toml",
+        "with single values, or 'campaign' where there is an offer feature 'offer_id', got 'tags'",
     ),
     ("slice of floats", lambda m: m.update(training={"calibration": {"slices": ["amount"]}}), "market.toml", "got 'amount'"),
     (

@@ -5,6 +5,9 @@ import pytest
 
 from features.market import parse_market
 from features.slices import slice_values
+from features.spec import MISSING
+
+DTYPES = ("string", "int")
 
 
 def test_values_are_text_and_the_campaign_is_the_offers(raw_market: dict[str, Any]) -> None:
@@ -18,6 +21,14 @@ def test_the_campaign_goes_by_the_offer_id_as_the_model_sees_it(raw_market: dict
     raw_market["offers"][0]["features"]["offer_id"] = "first"
     found = slice_values(parse_market(raw_market), ["campaign"], {"offer_id": ["first", "o1", "o2"]})
     assert found == {"campaign": ["c1", "", "c2"]}
+
+
+def test_a_missing_value_is_the_same_slice_in_requests_and_in_training_rows(raw_market: dict[str, Any]) -> None:
+    raw_market["features"] += [{"name": n, "source": "context", "dtype": n, "missing": "own", "vocabulary": 9} for n in DTYPES]
+    market = parse_market(raw_market)
+    asked = slice_values(market, DTYPES, {n: [None] for n in DTYPES})
+    logged = {"string": np.array([MISSING["string"]], dtype=object), "int": np.array([MISSING["int"]])}
+    assert asked == slice_values(market, DTYPES, logged)
 
 
 def test_a_column_that_is_missing_is_an_error(raw_market: dict[str, Any]) -> None:

@@ -8,10 +8,12 @@ import pytest
 from numpy.typing import NDArray
 
 from features.market import Market, parse_market
+from features.model_spec import ModelSpec
 from models.fit import Rows, fit_ranker
 from models.legacy_keras import tf
 from models.losses import TaskWeighting, task_losses, task_weights
 from models.preprocessing import Encoding, Group
+from models.ranker import gate_columns
 from models.trunk import CrossMixture, Trunk
 
 ENCODING = Encoding(Group((("device:id", 3), ("need:id", 4)), ("amount:z",)), Group((("offer_id:id", 6), ("format:id", 3)), ()))
@@ -85,6 +87,16 @@ def test_every_head_learns_both_tasks(head: str, structure: str) -> None:
     assert history.primary == "ctr"
     assert set(history.best_epochs) == {"ctr", "cvr"}
     assert history.epochs[-1].train_loss < history.epochs[0].train_loss
+
+
+def test_gates_see_the_embeddings_of_ids_and_of_bags_in_every_group() -> None:
+    request = Group((("device:id", 3), ("need:id", 4)), ("amount:z",), (("basket", 9, 3),))
+    offer = Group((("offer_id:id", 6),), ("price:z", "price:missing"), (("tags", 5, 2), ("topics", 5, 2)))
+    pair = Group((("device*offer_id:id", 9),), ())
+    spec = ModelSpec(embedding_dim=2, gate_features=("need", "basket", "tags", "device"))
+    # Of the request two ids, a bag and a number, 7 columns; of the offer an id, two bags and two numbers; of both an id.
+    found = gate_columns(Encoding(request, offer, pair), spec)
+    assert found.tolist() == [0, 1, 2, 3, 4, 5, 7 + 2, 7 + 3]
 
 
 def test_one_request_is_repeated_for_its_offers() -> None:

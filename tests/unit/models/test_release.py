@@ -142,6 +142,10 @@ DIFFERENT = {
         {"features": [*RAW["features"], {"name": "age", "source": "shopper", "dtype": "int", "default": 0}]},
         "does not know feature 'age'",
     ),
+    "missing is a state": (
+        {"features": [{"name": "city", "source": "context", "missing": "own"}, RAW["features"][1]]},
+        "takes feature 'city' as context string, the market says context string, or missing: train again",
+    ),
     "another dtype": (
         {"features": [{"name": "city", "source": "context", "dtype": "int", "default": 0}, RAW["features"][1]]},
         "takes feature 'city' as context string, the market says context int",

@@ -78,6 +78,14 @@ def test_known_entries_keep_their_row_and_new_ones_start_out_of_vocabulary() -> 
     np.testing.assert_array_equal(row_sources(BEFORE.request, AFTER.request, {"city:id": CITIES}), IDENTITY)
 
 
+def test_what_is_missing_and_bags_keep_their_rows_too() -> None:
+    # city: missing, 2 entries and 2 beyond them; now 3 entries. tags, a bag behind: 2 entries and 1 beyond; now 4 entries.
+    before = Group((("city:id", 5),), (), (("tags", 3, 4),))
+    after = Group((("city:id", 6),), (), (("tags", 5, 4),))
+    sources = row_sources(before, after, {"city:id": 3, "tags:ids": 2})
+    assert sources.tolist() == [0, 1, 2, 3, 3, 4, 5, 6, 7, 7, 7]
+
+
 def test_a_group_without_ids_has_no_rows() -> None:
     assert row_sources(Group((), ("z",)), Group((), ("z",)), {}).tolist() == []
 
@@ -119,7 +127,7 @@ def test_what_no_longer_fits_starts_fresh_and_is_named(market: Market, rows: Row
     ((taken, fresh),) = outcome
     deep = "ranker_0/_towers._trunks.0._deep.0"
     assert sorted(fresh) == sorted([f"{deep}.bias", f"{deep}.kernel", "ranker_0/_outputs.0.kernel"])
-    assert "ranker_0/_offer._table.embeddings" in taken
+    assert "ranker_0/_embeddings.offer._table.embeddings" in taken
     assert {*taken, *fresh} == {name for name in weights if name.startswith("ranker_0/")}
 
 

@@ -11,6 +11,9 @@ from pipelines.columns import feature_column, label_column, time_column
 TEXT = FeatureSpec(name="city", source="context", default="unknown")
 INT = FeatureSpec(name="age", source="shopper", dtype="int", default=-1)
 FLOAT = FeatureSpec(name="amount", source="context", dtype="float", default=9.5)
+OWN_TEXT = FeatureSpec(name="city", source="context", missing="own")
+OWN_INT = FeatureSpec(name="age", source="shopper", dtype="int", missing="own")
+OWN_FLOAT = FeatureSpec(name="amount", source="context", dtype="float", missing="own")
 ALL = np.ones(9, bool)
 
 
@@ -33,11 +36,21 @@ def where(row: int) -> str:
         (INT, pa.array(["nan", "5.0"]), [-1, 5]),
         (FLOAT, pa.array(["1e3", "", "nan"]), [1000, 9.5, 9.5]),
         (FLOAT, pa.array([1, None]), [1, 9.5]),
+        (OWN_TEXT, pa.array(["Ulm", "", None]), ["Ulm", "", ""]),
+        (OWN_INT, pa.array([3, None]), [3, -(2**63)]),
+        (OWN_INT, pa.array(["3", ""]), [3, -(2**63)]),
+        (OWN_INT, pa.array([3.0, float("nan")]), [3, -(2**63)]),
     ],
 )
 def test_values_take_the_dtype_and_missing_ones_the_default(feature: FeatureSpec, raw: pa.Array, expected: list) -> None:
     column = feature_column(feature, raw, where)
     assert column.to_pylist() == expected
+    assert column.null_count == 0
+
+
+def test_a_missing_float_may_stay_missing() -> None:
+    column = feature_column(OWN_FLOAT, pa.array(["1.5", "", "nan", None]), where)
+    np.testing.assert_array_equal(column.to_numpy(), np.array([1.5, np.nan, np.nan, np.nan], np.float32))
     assert column.null_count == 0
 
 
@@ -49,6 +62,7 @@ def test_values_take_the_dtype_and_missing_ones_the_default(feature: FeatureSpec
         (INT, pa.array(["1", "", "old"]), "row 3: expected a number, got 'old'"),
         (INT, pa.array([1.0, 2.5]), "row 2: expected a whole number, got 2.5"),
         (INT, pa.array([1e30]), r"row 1: expected a finite number that fits, got 1e\+30"),
+        (OWN_INT, pa.array([-(2**63)]), "row 1: expected a finite number that fits"),
         (FLOAT, pa.array([1.0, float("inf")]), "row 2: expected a finite number that fits, got inf"),
         (FLOAT, pa.array([[1.0]]), "row 1: expected a number, got 'list"),
     ],

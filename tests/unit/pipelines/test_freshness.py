@@ -27,7 +27,7 @@ def write_release(releases: Path, market: Market, version: int, **origin: Any) -
     for name in (*release.REQUIRED, release.WEIGHTS):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(name.encode())
-    specs = release.FeatureSpecs(features=market.features, tasks=market.tasks)
+    specs = release.FeatureSpecs.of(market)
     (folder / release.FEATURE_SPEC).write_text(specs.model_dump_json())
     (folder / release.CALIBRATOR).write_text(
         Calibrator(tasks={t.name: TaskCalibration() for t in market.tasks}).model_dump_json()
@@ -70,13 +70,20 @@ def test_each_training_is_full_where_that_is_asked_for(market: Market, tmp_path:
     assert release_to_continue(market, tmp_path, FULL_MS, 0)[0] is None
 
 
-@pytest.mark.parametrize("key", ["features", "tasks"])
-def test_other_features_or_tasks_begin_anew(market: Market, tmp_path: Path, key: str) -> None:
+CHANGES: dict[str, dict[str, Any]] = {
+    "features": {"features": MARKET["features"][:-1]},
+    "crosses": {"crosses": [{"features": [f["name"] for f in MARKET["features"][:2]], "hash_buckets": 9}]},
+    "tasks": {"tasks": MARKET["tasks"][:-1]},
+}
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_other_features_crosses_or_tasks_begin_anew(market: Market, tmp_path: Path, key: str) -> None:
     write_release(tmp_path, market, 9)
-    other = parse_market(MARKET | {key: MARKET[key][:-1]})
+    other = parse_market(MARKET | CHANGES[key])
     found, why = release_to_continue(other, tmp_path, FULL_MS, DAY_S)
     assert found is None
-    assert why == "release 9 was trained for other features or tasks than the market now has"
+    assert why == "release 9 was trained for other features, crosses or tasks than the market now has"
 
 
 def test_other_offers_campaigns_and_network_do_not(market: Market, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def write_release(base: Path, version: int, market=MARKET) -> Path:
     (folder / layout.EVALUATION).write_text("{}")
     calibration = TaskCalibration(curve=Platt(slope=1.1))
     (folder / layout.CALIBRATOR).write_text(Calibrator(tasks={t.name: calibration for t in market.tasks}).model_dump_json())
-    specs = layout.FeatureSpecs(features=market.features, tasks=market.tasks)
+    specs = layout.FeatureSpecs.of(market)
     (folder / layout.FEATURE_SPEC).write_text(specs.model_dump_json())
     build_index([o.id for o in market.offers], np.eye(len(market.offers), dtype=np.float32)).save(folder / layout.EXTRA)
     seal(

@@ -27,8 +27,8 @@ VIEW = MarketView.of(MARKET)
 def write_release(base: Path, version: int, market=MARKET) -> Path:
     """A release that is whole, but for the network itself, which only the model server reads."""
     folder = base / f".{version}"
-    (folder / layout.STATISTICS).parent.mkdir(parents=True)
-    for name in (layout.SAVED_MODEL, layout.EVAL_PREDICTIONS, layout.STATISTICS, layout.WARMUP):
+    for name in layout.REQUIRED:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"stands for the real one")
     (folder / layout.MARKET).write_bytes(GOLDEN.read_bytes())
     (folder / layout.EVALUATION).write_text("{}")

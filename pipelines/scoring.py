@@ -35,7 +35,7 @@ def score(market: Market, rank: Any, rows: Columns) -> Columns:
     """`raw.<task>` -> [N], the model's own probabilities as served, and `examination`, what the row's position leaves of them."""
     count = len(rows[market.tasks[0].label])
     inputs = {t.name: rows[t.name] for f in market.features for t in f.tensors}
-    inputs |= {"position": rows.get("position", np.zeros(count, np.int64))}
+    inputs |= {"position": np.asarray(rows.get("position", np.zeros(count)), np.int64)}
     batches = []
     for start in range(0, count, BATCH_ROWS):
         batch = {name: tf.constant(column[start : start + BATCH_ROWS]) for name, column in inputs.items()}

@@ -27,14 +27,14 @@ VIEW = MarketView.of(MARKET)
 def write_release(base: Path, version: int, market=MARKET) -> Path:
     """A release that is whole, but for the network itself, which only the model server reads."""
     folder = base / f".{version}"
-    (folder / layout.STATISTICS).parent.mkdir(parents=True)
-    for name in (layout.SAVED_MODEL, layout.EVAL_PREDICTIONS, layout.STATISTICS, layout.WARMUP):
+    for name in layout.REQUIRED:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"stands for the real one")
     (folder / layout.MARKET).write_bytes(GOLDEN.read_bytes())
     (folder / layout.EVALUATION).write_text("{}")
     calibration = TaskCalibration(curve=Platt(slope=1.1))
     (folder / layout.CALIBRATOR).write_text(Calibrator(tasks={t.name: calibration for t in market.tasks}).model_dump_json())
-    specs = layout.FeatureSpecs(features=market.features, tasks=market.tasks)
+    specs = layout.FeatureSpecs.of(market)
     (folder / layout.FEATURE_SPEC).write_text(specs.model_dump_json())
     build_index([o.id for o in market.offers], np.eye(len(market.offers), dtype=np.float32)).save(folder / layout.EXTRA)
     seal(

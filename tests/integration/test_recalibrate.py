@@ -58,7 +58,7 @@ def releases(tmp_path: Path, folder: Path, market: Market) -> Path:
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_bytes(name.encode())
     shutil.copytree(folder / "model", made, dirs_exist_ok=True)
-    specs = release.FeatureSpecs(features=market.features, tasks=market.tasks)
+    specs = release.FeatureSpecs.of(market)
     (made / release.FEATURE_SPEC).write_text(specs.model_dump_json())
     (made / release.CALIBRATOR).write_text(Calibrator(tasks={t.name: TaskCalibration() for t in market.tasks}).model_dump_json())
     np.savez(made / release.OFFERS, ids=np.array([o.id for o in market.offers]))
@@ -87,10 +87,18 @@ def save_model(target: Path) -> None:
         amount = raw["amount"]
         return {"ctr": tf.sigmoid(0.02 * amount - 2), "cvr": tf.fill(tf.shape(amount), 0.3)}
 
-    signature = tf.function(rank).get_concrete_function(**{n: tf.TensorSpec([None], d, name=n) for n, d in columns.items()})
+    def evaluate(position: object, **raw: object) -> dict[str, object]:
+        return rank(**raw) | {release.EXAMINATION: tf.ones(tf.shape(position))}
+
+    tensors = {n: tf.TensorSpec([None], d, name=n) for n, d in columns.items()}
     module = tf.Module()
-    module.rank = signature
-    tf.saved_model.save(module, str(target), signatures={"serving_default": signature})
+    module.called = {
+        "serving_default": tf.function(rank).get_concrete_function(**tensors),
+        "evaluate": tf.function(evaluate).get_concrete_function(
+            position=tf.TensorSpec([None], tf.int64, name="position"), **tensors
+        ),
+    }
+    tf.saved_model.save(module, str(target), signatures=module.called)
 
 
 def write_log(market: Market, log_dir: Path, now: int) -> None:

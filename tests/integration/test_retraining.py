@@ -128,7 +128,8 @@ def test_all_weights_are_taken_over_and_the_new_country_is_an_entry(retrained: R
 
 def test_an_incremental_run_passes_the_gates_of_any_other(retrained: Retrained) -> None:
     full, incremental = ({gate["key"]: gate["verdict"] for gate in result["gates"]} for result in retrained.results)
-    assert incremental.keys() == full.keys()
+    # Only the second run has a release to be compared with.
+    assert incremental.keys() >= full.keys()
     assert "failed" not in incremental.values()
 
 

@@ -52,7 +52,7 @@ def folder(market: Market, tmp_path: Path) -> Path:
     for name in release.REQUIRED:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(name.encode())
-    specs = release.FeatureSpecs(features=market.features, tasks=market.tasks)
+    specs = release.FeatureSpecs.of(market)
     (folder / release.FEATURE_SPEC).write_text(specs.model_dump_json())
     (folder / release.CALIBRATOR).write_text(Calibrator(tasks={"ctr": TaskCalibration(curve=Platt(slope=0.5))}).model_dump_json())
     np.savez(folder / release.OFFERS, ids=np.array(["o"]), embeddings=np.eye(1, 2, dtype=np.float32))

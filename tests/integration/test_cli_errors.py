@@ -139,6 +139,7 @@ def test_every_option_of_every_command_is_described() -> None:
             "version",
         ),
         "market check",
+        "pipeline compile",
     }
     documented = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
     for name, command in every:

@@ -45,7 +45,7 @@ def test_the_job_has_every_component_after_the_log_is_ingested(job: dict[str, An
     tasks = tasks_of(job)
     assert tasks.keys() == {
         *("IngestLog", "ExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "AnomalyCheck", "Transform"),
-        *("Trainer", "Calibrator", "Evaluator", "Release", "ServingCheck", "Pusher"),
+        *("Trainer", "Calibrator", "Assessor", "Evaluator", "Release", "ServingCheck", "Pusher"),
     }
     assert "dependentTasks" not in tasks["IngestLog"]
     assert tasks["ExampleGen"]["dependentTasks"] == tasks["ImportSchemaGen"]["dependentTasks"] == ["IngestLog"]

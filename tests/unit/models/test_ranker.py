@@ -109,8 +109,8 @@ def test_one_request_is_repeated_for_its_offers() -> None:
 
 def test_an_ensemble_serves_the_mean_of_its_members() -> None:
     train, _ = rows(600, 1)
-    ranker, histories = fit_ranker(market(members=3, epochs=2), ENCODING, train, train, silent)
-    assert len(ranker.members) == len(histories.fits) == 3
+    ranker, histories = fit_ranker(market(members=2, epochs=1), ENCODING, train, train, silent)
+    assert len(ranker.members) == len(histories.fits) == 2
     each = np.stack([m.probabilities(train.inputs).numpy() for m in ranker.members])
     assert np.ptp(each, axis=0).max() > 1e-3
     np.testing.assert_allclose(ranker.probabilities(train.inputs), each.mean(axis=0), rtol=1e-5)

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_market import market_of
 
-from features.market import Market, parse_market
+from features.market import Market
 from models.fit import Rows, fit_on, fit_ranker, new_ranker
 from models.metrics import log_loss
 from models.preprocessing import Encoding, Group
@@ -15,23 +16,14 @@ CTR = {"name": "ctr", "label": "click"}
 CVR = {"name": "cvr", "label": "conversion", "given": "click", "space": "entire"}
 
 
+FEATURES = [
+    {"name": "device", "source": "shopper", "default": "a", "vocabulary": ["a", "b"]},
+    {"name": "offer_id", "source": "offer", "default": "", "vocabulary": ["a", "b"]},
+]
+
+
 def market(tasks: list[dict[str, Any]], **model: Any) -> Market:
-    return parse_market(
-        {
-            "name": "m",
-            "currency": "EUR",
-            "placements": [{"name": "main", "count": 3}],
-            "features": [
-                {"name": "device", "source": "shopper", "default": "a", "vocabulary": ["a", "b"]},
-                {"name": "offer_id", "source": "offer", "default": "", "vocabulary": ["a", "b"]},
-            ],
-            "tasks": tasks,
-            "policy": {"id": "p", "priors": {t["name"]: 0.1 for t in tasks}},
-            "model": {"hidden_units": [8], "embedding_dim": 2, "expert_units": 4, "batch_size": 50} | model,
-            "campaigns": [{"id": "c", "advertiser": "a", "bid_kind": "cpc", "bid_micros": 1}],
-            "offers": [{"id": "a", "campaign": "c", "title": "A", "landing_url": "https://example.com"}],
-        }
-    )
+    return market_of(FEATURES, tasks, 3, {"hidden_units": [8], "embedding_dim": 2, "expert_units": 4, "batch_size": 50} | model)
 
 
 def rows(click: np.ndarray, conversion: np.ndarray | None = None) -> Rows:

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from small_market import market_of
 
-from features.market import Market, parse_market
+from features.market import Market
 from features.model_spec import ModelSpec
 from models.fit import Rows, fit_ranker
 from models.legacy_keras import tf
@@ -20,27 +21,18 @@ ENCODING = Encoding(Group((("device:id", 3), ("need:id", 4)), ("amount:z",)), Gr
 TWO_TASKS = [{"name": "ctr", "label": "click"}, {"name": "cvr", "label": "conversion", "given": "click"}]
 
 
+FEATURES = [
+    {"name": "device", "source": "shopper", "default": "a", "vocabulary": ["a", "b"]},
+    {"name": "need", "source": "context", "default": "a", "vocabulary": ["a", "b", "c"]},
+    {"name": "amount", "source": "context", "dtype": "float", "default": 0.0, "normalize": True},
+    {"name": "offer_id", "source": "offer", "default": "", "vocabulary": ["a", "b", "c", "d", "e"]},
+    {"name": "format", "source": "offer", "default": "a", "vocabulary": ["a", "b"]},
+]
+
+
 def market(tasks: list[dict[str, Any]] | None = None, **model: Any) -> Market:
-    tasks = tasks or TWO_TASKS
-    return parse_market(
-        {
-            "name": "m",
-            "currency": "EUR",
-            "placements": [{"name": "main", "count": 4}],
-            "features": [
-                {"name": "device", "source": "shopper", "default": "a", "vocabulary": ["a", "b"]},
-                {"name": "need", "source": "context", "default": "a", "vocabulary": ["a", "b", "c"]},
-                {"name": "amount", "source": "context", "dtype": "float", "default": 0.0, "normalize": True},
-                {"name": "offer_id", "source": "offer", "default": "", "vocabulary": ["a", "b", "c", "d", "e"]},
-                {"name": "format", "source": "offer", "default": "a", "vocabulary": ["a", "b"]},
-            ],
-            "tasks": tasks,
-            "policy": {"id": "p", "priors": {t["name"]: 0.1 for t in tasks}},
-            "model": {"hidden_units": [16], "embedding_dim": 4, "expert_units": 8, "experts": 2, "batch_size": 128} | model,
-            "campaigns": [{"id": "c", "advertiser": "a", "bid_kind": "cpc", "bid_micros": 1}],
-            "offers": [{"id": "a", "campaign": "c", "title": "A", "landing_url": "https://example.com"}],
-        }
-    )
+    network = {"hidden_units": [16], "embedding_dim": 4, "expert_units": 8, "experts": 2, "batch_size": 128} | model
+    return market_of(FEATURES, tasks or TWO_TASKS, 4, network)
 
 
 def rows(n: int, seed: int, examination: NDArray[np.float64] | None = None) -> tuple[Rows, NDArray[np.float64]]:

@@ -1,9 +1,9 @@
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from small_market import RAW
 
 from domain.errors import ContractError
 from features.market import Market, parse_market
@@ -12,19 +12,6 @@ from models.calibration import Calibrator, Platt, TaskCalibration
 from models.release import Manifest, Release, inputs_of, load_release, next_version, seal, versions
 
 VERSION = 1_700_000_000
-RAW: dict[str, Any] = {
-    "name": "small",
-    "currency": "EUR",
-    "placements": [{"name": "main", "count": 1}],
-    "features": [
-        {"name": "city", "source": "context", "default": "unknown"},
-        {"name": "brand", "source": "offer", "default": "none"},
-    ],
-    "tasks": [{"name": "ctr", "label": "click"}],
-    "policy": {"id": "p", "priors": {"ctr": 0.1}},
-    "campaigns": [{"id": "c", "advertiser": "a", "bid_kind": "cpc", "bid_micros": 1}],
-    "offers": [{"id": "o", "campaign": "c", "title": "t", "landing_url": "https://example.com"}],
-}
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_market import RAW
 
 from features.market import Market, parse_market
 
@@ -17,20 +18,7 @@ with warnings.catch_warnings():
     from models.progress import FitProgress
     from models.warm_start import carry_over, load_weights, row_sources, save_weights
 
-RAW: dict[str, Any] = {
-    "name": "small",
-    "currency": "EUR",
-    "placements": [{"name": "main", "count": 1}],
-    "features": [
-        {"name": "city", "source": "context", "default": "unknown"},
-        {"name": "brand", "source": "offer", "default": "none"},
-    ],
-    "tasks": [{"name": "ctr", "label": "click"}],
-    "policy": {"id": "p", "priors": {"ctr": 0.1}},
-    "campaigns": [{"id": "c", "advertiser": "a", "bid_kind": "cpc", "bid_micros": 1}],
-    "offers": [{"id": "o", "campaign": "c", "title": "t", "landing_url": "https://example.com"}],
-    "model": {"epochs": 6, "tower_epochs": 1, "batch_size": 64, "hidden_units": [8], "learning_rate": 0.02},
-}
+NETWORK = {"epochs": 6, "tower_epochs": 1, "batch_size": 64, "hidden_units": [8], "learning_rate": 0.02}
 CITIES, BRANDS = 3, 5
 BEFORE = Encoding(Group((("city:id", CITIES + 1),), ()), Group((("brand:id", BRANDS + 1), ("price:bucket", 4)), ()))
 AFTER = replace(BEFORE, offer=Group((("brand:id", BRANDS + 3), ("price:bucket", 4)), ()))  # two brands are new
@@ -39,7 +27,7 @@ IDENTITY, GROWN = np.arange(CITIES + 1), np.array([0, 1, 2, 3, 4, 5, 5, 5, 6, 7,
 
 @pytest.fixture(scope="module")
 def market() -> Market:
-    return parse_market(RAW)
+    return parse_market(RAW | {"model": NETWORK})
 
 
 @pytest.fixture(scope="module")

@@ -5,25 +5,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from domain.campaign import Campaign, FeatureValue, Offer
 from domain.errors import InvalidMarket
 from domain.policy import Policy
 from features.model_spec import ModelSpec, TaskSpec
-from features.spec import CrossSpec, FeatureSpec
+from features.spec import OFFER_ID, CrossSpec, FeatureSpec, Record
 from features.training_spec import TrainingSpec
 
-OFFER_ID = "offer_id"
-"""Feature that holds the offer's id."""
 CAMPAIGN = "campaign"
 """Slice of calibration that is no feature: the campaign of the row's offer."""
 
 
-class Placement(BaseModel):
+class Placement(Record):
     """A named place on the page."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")
     """Name by which a request asks for it."""
@@ -31,10 +27,8 @@ class Placement(BaseModel):
     """Offers shown there unless a request asks for fewer."""
 
 
-class Market(BaseModel):
+class Market(Record):
     """A whole market: what is sold, to whom, how it is described, predicted and priced."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")
     """Names the market in Redis keys and logs."""

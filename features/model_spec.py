@@ -18,7 +18,6 @@ class TaskSpec(Record):
     """Name in an external training file, where it differs."""
     given: str | None = None
     """Label that must be 1 for this task to count, such as `click` for pcvr."""
-
     space: Literal["conditional", "entire"] = "conditional"
     """With `given`: fit P(label | given) where it holds, or P(given) P(label | given) on all rows (ESMM)."""
     role: Literal["primary", "auxiliary"] = "primary"

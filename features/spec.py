@@ -21,6 +21,8 @@ MISSING: dict[str, Value] = {"string": "", "int": -INT64 - 1, "float": math.nan}
 No caller can send the numbers, and an empty string says the same thing as none.
 """
 
+OFFER_ID = "offer_id"
+"""Feature that holds the offer's id."""
 OFFER_ID_DROPOUT = 0.05
 
 Source = Literal["shopper", "context", "history", "offer"]
@@ -29,7 +31,7 @@ Missing = Literal["default", "own"]
 
 
 class Record(BaseModel):
-    """Immutable, and strict about unknown keys; the docstrings of fields become docs/market.md."""
+    """Immutable, and strict about unknown keys; the docstrings of fields describe them, as in docs/market.md."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -107,7 +109,7 @@ class FeatureSpec(Record):
                 raw["vocabulary"] = 1000
             else:
                 raw.update(quantiles=10, normalize=True)
-        if raw.get("name") == "offer_id" and (raw.get("vocabulary") or raw.get("hash_buckets")):
+        if raw.get("name") == OFFER_ID and (raw.get("vocabulary") or raw.get("hash_buckets")):
             raw.setdefault("id_dropout", OFFER_ID_DROPOUT)
         return raw
 

@@ -5,8 +5,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
+from features.spec import Record
 from models import metrics
 from models.metrics import Interval, ReliabilityBin
 
@@ -18,11 +19,7 @@ Slices = dict[str, NDArray[np.object_]]
 """Feature -> [N], its value in every row."""
 
 
-class _Artifact(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Metrics(_Artifact):
+class Metrics(Record):
     """None where undefined, such as AUC without a positive."""
 
     auc: float | None
@@ -49,7 +46,7 @@ class Metrics(_Artifact):
         )
 
 
-class Measured(_Artifact):
+class Measured(Record):
     """Metrics before and after calibration, over the rows that count."""
 
     rows: int
@@ -71,48 +68,48 @@ class Measured(_Artifact):
 class TaskEvaluation(Measured):
     """One task, whole and by slice: feature -> value -> measured."""
 
-    slices: dict[str, dict[str, Measured]] = {}
-    field_rce: dict[str, float | None] = {}
+    slices: dict[str, dict[str, Measured]] = Field(default={})
+    field_rce: dict[str, float | None] = Field(default={})
     """Slicing feature -> field-level relative calibration error of the calibrated probabilities."""
-    reliability: dict[Literal["raw", "calibrated"], tuple[ReliabilityBin, ...]] = {}
-    importance: dict[str, float] = {}
+    reliability: dict[Literal["raw", "calibrated"], tuple[ReliabilityBin, ...]] = Field(default={})
+    importance: dict[str, float] = Field(default={})
     """Feature -> AUC lost when its values are shuffled among the rows."""
     entire: Measured | None = None
     """Of a task with `given`, fitted on the entire space: P(given) P(label | given) over all rows."""
 
 
-class Change(_Artifact):
+class Change(Record):
     """Relative difference of this model's log loss from that of the release in service: above 0 is worse."""
 
     relative: float
     interval: Interval
 
 
-class Rival(_Artifact):
+class Rival(Record):
     """The release in service on the same rows, calibrated; and how much this model's log loss differs."""
 
     metrics: Metrics
     change: Change | None
-    slices: dict[str, dict[str, Change]] = {}
+    slices: dict[str, dict[str, Change]] = Field(default={})
 
 
-class InService(_Artifact):
+class InService(Record):
     """The release in service when this model was trained."""
 
     version: int
     note: str = ""
     """Why it could not be compared."""
-    tasks: dict[str, Rival] = {}
+    tasks: dict[str, Rival] = Field(default={})
 
 
-class LabelCount(_Artifact):
+class LabelCount(Record):
     """Rows that count for a task, and the positives among them."""
 
     rows: int
     positives: int
 
 
-class SplitData(_Artifact):
+class SplitData(Record):
     """What a split holds."""
 
     rows: int
@@ -122,13 +119,13 @@ class SplitData(_Artifact):
     last: str | None = None
 
 
-class DataUsed(_Artifact):
+class DataUsed(Record):
     """The rows of a run, by split."""
 
-    splits: dict[str, SplitData] = {}
+    splits: dict[str, SplitData] = Field(default={})
 
 
-class GateResult(_Artifact):
+class GateResult(Record):
     """One bound of one gate."""
 
     task: str
@@ -160,7 +157,7 @@ class GateResult(_Artifact):
         return f"{self.metric} of {self.task}{where}{over}"
 
 
-class EvaluationReport(_Artifact):
+class EvaluationReport(Record):
     """evaluation.json."""
 
     tasks: dict[str, TaskEvaluation]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
+from features.spec import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,8 @@ class FitProgress:
 Report = Callable[[FitProgress], None]
 
 
-class Epoch(BaseModel):
+class Epoch(Record):
     """One pass over the training rows."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epoch: int
     seconds: float
@@ -41,10 +39,8 @@ class Epoch(BaseModel):
     """Task -> log loss over the rows that count, divided by all rows."""
 
 
-class History(BaseModel):
+class History(Record):
     """The course of a fit."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     primary: str
@@ -63,9 +59,7 @@ class History(BaseModel):
         return {t: min(self.epochs, key=lambda e: e.valid_loss[t]).epoch for t in tasks}
 
 
-class Histories(BaseModel):
+class Histories(Record):
     """history.json: the fit of each member of the ensemble."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     fits: tuple[History, ...]

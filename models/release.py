@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Literal, Self, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from domain.errors import ContractError
 from features.market import Market
 from features.model_spec import TaskSpec
-from features.spec import CrossSpec, DType, FeatureSpec, Missing, Source
+from features.spec import CrossSpec, DType, FeatureSpec, Missing, Record, Source
 from models.calibration import Calibrator
 
 EXTRA = "assets.extra"
@@ -58,18 +58,14 @@ def calibrated_column(task: str) -> str:
     return f"calibrated.{task}"
 
 
-class _Artifact(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FileRecord(_Artifact):
+class FileRecord(Record):
     """A file as it was when the release was sealed."""
 
     bytes: int
     sha256: str
 
 
-class Input(_Artifact):
+class Input(Record):
     """One input tensor of the model."""
 
     name: str
@@ -84,7 +80,7 @@ class Input(_Artifact):
         return f"{self.source} {self.dtype}{several}" + (", or missing" if self.missing == "own" else "")
 
 
-class Origin(_Artifact):
+class Origin(Record):
     """What a release learned from."""
 
     rows: dict[str, int]
@@ -97,7 +93,7 @@ class Origin(_Artifact):
     """When the full training was that its weights go back to; its own `created_ms` if none."""
 
 
-class WarmStart(_Artifact):
+class WarmStart(Record):
     """warm_start.json: what a release took over from the one before it."""
 
     taken: tuple[str, ...]
@@ -123,11 +119,11 @@ class Manifest(Origin):
     """Versions of what built it."""
     recalibrated_from: int | None = None
     """The trained release whose model this is, with a calibrator fitted since; none for one that was trained."""
-    files: dict[str, FileRecord] = {}
+    files: dict[str, FileRecord] = Field(default={})
     """Relative path -> digest; all files but this one."""
 
 
-class FeatureSpecs(_Artifact):
+class FeatureSpecs(Record):
     """feature_spec.json: features, their crosses and tasks as they were at training time."""
 
     features: tuple[FeatureSpec, ...]
@@ -244,7 +240,7 @@ def load_release(path: Path) -> Release:
     )
 
 
-Artifact = TypeVar("Artifact", bound=BaseModel)
+Artifact = TypeVar("Artifact", bound=Record)
 
 
 def _read(path: Path, model: type[Artifact]) -> Artifact:

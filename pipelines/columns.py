@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from domain.errors import InvalidTrainingData
 from features.spec import MAX_STRING, FeatureSpec
 
-ARROW = {"string": pa.string(), "int": pa.int64(), "float": pa.float32()}
 Where = Callable[[int], str]
 """Row of a batch -> what to call it in a message."""
 

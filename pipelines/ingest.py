@@ -17,12 +17,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from domain.errors import InvalidTrainingData
+from features.log_schema import ARROW_TYPES
 from features.market import Market
 from features.training_spec import Gate
 from models.evaluation import DataUsed, LabelCount, SplitData
 from models.gates import check_label_rate
 from pipelines.bags import tensor_columns
-from pipelines.columns import ARROW, integer_column, label_column, time_column
+from pipelines.columns import integer_column, label_column, time_column
 from pipelines.sources import files_of, read
 from pipelines.splits import SPLITS, TRAIN, Codes, RandomSplit, hash_split, time_cuts, time_split
 
@@ -110,7 +111,9 @@ def ingest(market: Market, data: Path, directory: Path) -> Ingested:
 
 def arrow_schema(market: Market) -> pa.Schema:
     """Features by tensor, labels by label, and what else rows have."""
-    fields = [(t.name, pa.list_(ARROW[t.dtype]) if t.width else ARROW[t.dtype]) for f in market.features for t in f.tensors]
+    fields = [
+        (t.name, pa.list_(ARROW_TYPES[t.dtype]) if t.width else ARROW_TYPES[t.dtype]) for f in market.features for t in f.tensors
+    ]
     return pa.schema(fields + [(name, pa.int64()) for name in (*(t.label for t in market.tasks), *market.row_columns)])
 
 

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from domain.errors import ContractError
 from features.log_schema import contiguous
 from features.market import Market
 from features.model_spec import TaskSpec
-from features.spec import RawTensor
+from features.spec import RawTensor, Record
 from models import metrics, release
 from models.calibration import Calibrator
 from models.calibration.selection import clearly_worse, enough
@@ -30,10 +29,8 @@ JUDGED = 0.2  # of a task's rows, the latest
 ERRORS = 2.0  # standard errors that a gain must exceed: of calibrations that are as good, one in forty is published
 
 
-class Comparison(BaseModel):
+class Comparison(Record):
     """The calibration in service and a new one, on the latest rows, to which the new one was not fitted."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rows_fitted: int
     rows_judged: int
@@ -46,10 +43,8 @@ class Comparison(BaseModel):
     """Whether the new one is better by more than two standard errors of the difference in log loss."""
 
 
-class Recalibration(BaseModel):
+class Recalibration(Record):
     """recalibration.json."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     release: int
     """The one whose calibration was in service."""

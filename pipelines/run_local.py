@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from domain.clock import now_ms
 from domain.errors import ContractError, InvalidMarket, NotBlessed, OfferRankError
 from features.market import Market, load_market
 from models import release
@@ -143,7 +144,7 @@ def _require_writable(out: Path) -> None:
 def _workplace(work_dir: Path | None) -> Iterator[Path]:
     """An empty folder for one run; of a temporary one only what explains a failure outlives it."""
     if work_dir is not None:
-        work = work_dir.absolute() / f"run-{time.time_ns() // 1_000_000}"
+        work = work_dir.absolute() / f"run-{now_ms()}"
         work.mkdir(parents=True)
         yield work
         return

@@ -8,12 +8,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from domain.campaign import FeatureValue
+from features.log_schema import ARROW_TYPES
 from features.market import Market
-from features.spec import FeatureSpec
 from simulation.shoppers import HOURS_PER_DAY, Purpose, Shoppers, draw, stable_number
 from simulation.world import World
 
-ARROW = {"string": pa.string(), "int": pa.int64(), "float": pa.float32()}
 HOUR_S = 3600.0
 MOBILE_SLOTS = 1.5  # on a small screen the next slot is as far away as one and a half
 
@@ -160,9 +159,5 @@ def random_pages(market: Market, seed: int, n_pages: int) -> pa.Table:
                 rows[f.name].append(market.offer_value(offer, f) if f.source == "offer" else known.get(f.name, f.absent))
             rows["click"].append(int(clicked[slot]))
             rows["conversion"].append(int(converted[slot]))
-    columns = {f.name: pa.array(rows[f.name], _type(f)) for f in market.features}
+    columns = {f.name: pa.array(rows[f.name], ARROW_TYPES[f.dtype]) for f in market.features}
     return pa.table(columns | {name: pa.array(rows[name], pa.int64()) for name in ("click", "conversion")})
-
-
-def _type(feature: FeatureSpec) -> pa.DataType:
-    return ARROW[feature.dtype]

@@ -9,6 +9,7 @@ import importlib.util
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def torch(rows: int) -> float:
             self.table = nn.Embedding(FEATURES * VOCABULARY, MODEL["embedding_dim"])
             self.offsets = nn.Buffer(pt.arange(FEATURES) * VOCABULARY)
             self.cross = nn.ModuleList(nn.Linear(width, width) for _ in range(MODEL["cross_layers"]))
-            layers = [nn.Sequential(nn.Linear(a, b), nn.ReLU(), nn.Dropout(MODEL["dropout"])) for a, b in zip(units, units[1:])]  # noqa: B905, RUF007
+            layers = [nn.Sequential(nn.Linear(a, b), nn.ReLU(), nn.Dropout(MODEL["dropout"])) for a, b in pairwise(units)]
             self.deep = nn.Sequential(*layers, nn.Linear(units[-1], 1))
 
         def forward(self, ids: pt.Tensor, numbers: pt.Tensor) -> pt.Tensor:

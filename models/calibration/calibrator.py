@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from features.spec import Record
 from models.calibration.curves import Curve, Platt, probability
 from models.calibration.logistic import Floats, Labels, Probabilities, logit
 from models.calibration.selection import Mask, choose_curve, enough, out_of_fold
@@ -16,16 +17,14 @@ Slices = Mapping[str, Iterable[str]]
 """Name -> values as text: one per row, or a single one that holds for all."""
 
 
-class TaskCalibration(BaseModel):
+class TaskCalibration(Record):
     """How one task is calibrated; by default not at all."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     curve: Curve = Platt()
     """For all rows."""
-    slices: dict[str, SliceShifts] = {}
+    slices: dict[str, SliceShifts] = Field(default={})
     """On top of it, by slice; none where they did not lower the log loss."""
-    cv_log_loss: dict[str, float] = {}
+    cv_log_loss: dict[str, float] = Field(default={})
     """Why this curve, and why slices or none: the cross-validated log loss of each kind of curve, and of the chosen one with
     slices under `sliced`; none where the rows were too few to choose by."""
     rows: int = Field(default=0, ge=0)
@@ -75,10 +74,8 @@ class TaskCalibration(BaseModel):
         return probability(z)
 
 
-class Calibrator(BaseModel):
+class Calibrator(Record):
     """One calibration per task."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tasks: dict[str, TaskCalibration]
 

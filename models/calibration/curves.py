@@ -12,8 +12,9 @@ from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from features.spec import Record
 from models.calibration.logistic import EPSILON, Floats, Labels, Probabilities, fit_logistic, logit, sigmoid
 from models.metrics import equal_mass_bins
 
@@ -31,9 +32,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Slope = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Curve(BaseModel, ABC):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Curve(Record, ABC):
     @abstractmethod
     def logits(self, z: Floats) -> Floats:
         """Calibrated logits of raw ones, [N] to [N], never reversing an order."""

@@ -31,10 +31,11 @@ def choose_curve(labels: Labels, p: Probabilities) -> tuple[Curve, dict[str, flo
     """
     if not enough(labels):
         return Platt.fit(labels, p), {}
-    losses = {
-        candidate: out_of_fold(labels, lambda fit, judge, c=candidate: c.fit(labels[fit], p[fit]).apply(p[judge]))  # type: ignore[misc]
-        for candidate in CANDIDATES
-    }
+
+    def judged(candidate: type[Curve]) -> Floats:
+        return out_of_fold(labels, lambda fit, judge: candidate.fit(labels[fit], p[fit]).apply(p[judge]))
+
+    losses = {candidate: judged(candidate) for candidate in CANDIDATES}
     best = min(losses.values(), key=np.mean)
     chosen = next(c for c, loss in losses.items() if not clearly_worse(loss, best))
     return chosen.fit(labels, p), {c.__name__.lower(): float(loss.mean()) for c, loss in losses.items()}

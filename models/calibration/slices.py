@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from features.spec import Record
 from models.calibration.curves import SHIFT_PRECISION
 from models.calibration.logistic import Floats, Labels, sigmoid
 
@@ -15,10 +16,8 @@ MAX_SWEEPS = 100
 MAX_STEPS = 50
 
 
-class SliceShifts(BaseModel):
+class SliceShifts(Record):
     """Shifts of one slice's values."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     precision: float = Field(gt=0, allow_inf_nan=False)
     """Of the normal prior around 0 that held them back: a value moves by half of what its rows ask for where their sum of

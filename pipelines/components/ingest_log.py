@@ -1,12 +1,12 @@
 """Lays rows out inside a pipeline that an orchestrator runs; `offerrank train` does so before it loads TFX."""
 
 import tempfile
-import time
 from pathlib import Path
 
 from tfx.dsl.component.experimental.annotations import Parameter
 from tfx.dsl.component.experimental.decorators import component
 
+from domain.clock import now_ms
 from features.market import load_market
 from pipelines.examples import write_training_rows
 from pipelines.schema import write_schema
@@ -25,6 +25,6 @@ def IngestLog(market_file: Parameter[str], log_dir: Parameter[str], work: Parame
     place.clear()
     with tempfile.TemporaryDirectory(prefix="offerrank-") as folder:
         rows = Path(folder) / "rows.parquet"
-        report = write_training_rows(market, Path(log_dir), time.time_ns() // 1_000_000, rows)
+        report = write_training_rows(market, Path(log_dir), now_ms(), rows)
         place.lay_out(Path(market_file), rows, report.newest_ms)
     write_schema(market, place.schema)

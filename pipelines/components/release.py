@@ -1,7 +1,6 @@
 """Puts a release together: the SavedModel and everything that travels with it."""
 
 import shutil
-import time
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types.standard_artifacts import ExampleStatistics, Model, ModelEvaluation
 from tfx.utils import path_utils
 
+from domain.clock import now_ms
 from features.assemble import OfferColumns, Tensor, assemble, request_tensors
 from features.market import Market, load_market
 from models import release
@@ -57,15 +57,15 @@ def Release(  # noqa: N802
     embeddings = embed_offers(tf.saved_model.load(str(folder)), catalogue)
     build_index([o.id for o in market.offers], embeddings).save(extra)
     write_warm_up(market, catalogue, folder / release.WARMUP)
-    now_ms = time.time_ns() // 1_000_000
-    version = release.next_version(Path(releases), now_ms // 1000)
+    created_ms = now_ms()
+    version = release.next_version(Path(releases), created_ms // 1000)
     write_report(folder, folder / release.REPORT, version)
     release.seal(
         folder,
         release.Manifest(
             version=version,
             market=market.name,
-            created_ms=now_ms,
+            created_ms=created_ms,
             inputs=release.inputs_of(market),
             tasks=tuple(t.name for t in market.served_tasks),
             embedding_dim=embeddings.shape[1],

@@ -20,9 +20,10 @@ class FitProgress:
     loss: float
 
     @property
-    def seconds_left(self) -> float:
-        """At this pace, were all epochs needed."""
-        return ((self.epochs - self.epoch) * self.total + self.total - self.rows) / max(self.rows_per_s, 1e-9)
+    def pace(self) -> str:
+        """For people; at most so many seconds are left, since a fit may stop before its last epoch."""
+        left = (self.epochs - self.epoch + 1) * self.total - self.rows
+        return f"{self.rows_per_s:,.0f} examples/s, at most {left / max(self.rows_per_s, 1e-9):.0f} s left"
 
 
 Report = Callable[[FitProgress], None]

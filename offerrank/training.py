@@ -157,7 +157,7 @@ def progress_in(log: Path) -> Pipeline:
 
 
 class _Progress:
-    """Prints what the pipeline tells: `[5/9] Trainer`, `[5/9] Trainer: ranker, epoch 2 of 8, 60 %, loss 0.281`."""
+    """Prints what the pipeline tells: `[5/9] Trainer`, `[5/9] Trainer: ranker, epoch 2 of 8, 60 %, loss 0.281, ...`."""
 
     def __init__(self) -> None:
         self._step = ""
@@ -173,7 +173,8 @@ class _Progress:
         elif isinstance(event, FitProgress) and time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + FIT_LINE_EVERY_S
             done = event.rows / event.total if event.total else 1.0
-            _say(f"{self._step}: {event.model}, epoch {event.epoch} of {event.epochs}, {done:.0%}, loss {event.loss:.4f}")
+            where = f"epoch {event.epoch} of {event.epochs}, {done:.0%}, loss {event.loss:.4f}"
+            _say(f"{self._step}: {event.model}, {where}, {event.pace}")
 
 
 def _say(line: str) -> None:

@@ -25,7 +25,7 @@ def shown(terminal: bool) -> str:
 def test_in_a_log_there_is_a_line_per_epoch_and_step() -> None:
     lines = shown(terminal=False).splitlines()
     assert [" ".join(line.split()) for line in lines] == [
-        "ranker: epoch 1/2, loss 0.6543, 2,000 examples/s",
+        "ranker: epoch 1/2, loss 0.6543, 2,000 examples/s, at most 1 s left",
         "[ 9/14] Trainer 3.2 s",
     ]
 
@@ -33,7 +33,7 @@ def test_in_a_log_there_is_a_line_per_epoch_and_step() -> None:
 def test_on_a_terminal_there_are_bars() -> None:
     drawn = shown(terminal=True)
     assert "Trainer" in drawn
-    assert "epoch 1/2, loss 0.6543, 2,000 examples/s" in drawn
+    assert "epoch 1/2, loss 0.6543, 2,000 examples/s, at most 1 s left" in drawn
     assert "━" in drawn
 
 

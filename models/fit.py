@@ -142,14 +142,25 @@ def _first(inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 
 def batches(columns: Any, spec: ModelSpec, *, shuffle: bool) -> Any:
-    """Batches by gathering from whole columns: shuffles row numbers, not rows."""
+    """Batches by gathering from whole columns: shuffles row numbers, once an epoch, and not rows."""
     tensors = tf.nest.map_structure(tf.constant, columns)
     rows = int(tf.nest.flatten(tensors)[0].shape[0])
-    numbers = tf.data.Dataset.range(rows)
-    if shuffle:
-        numbers = numbers.shuffle(rows, seed=spec.seed, reshuffle_each_iteration=True)
     size = spec.batch_size if shuffle else 8 * spec.batch_size
-    return numbers.batch(size).map(lambda i: tf.nest.map_structure(lambda t: tf.gather(t, i), tensors)).prefetch(2)
+    steps = -(-rows // size)
+
+    def epoch(seed: Any) -> Any:
+        order = tf.range(rows)
+        if shuffle:
+            order = tf.random.experimental.stateless_shuffle(order, seed=tf.stack([seed, 0]))
+
+        def batch(step: Any) -> Any:
+            chosen = order[step * size : (step + 1) * size]
+            return tf.nest.map_structure(lambda t: tf.gather(t, chosen), tensors)
+
+        return tf.data.Dataset.range(steps).map(batch)
+
+    seeds = tf.data.Dataset.random(seed=spec.seed, rerandomize_each_iteration=True).take(1)
+    return seeds.flat_map(epoch).apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
 
 
 class _Recorder(keras.callbacks.Callback):

@@ -27,6 +27,7 @@ MOST_CATEGORIES = 254
 """Bins of HistGradientBoosting less the one for missing; rarer values share the last."""
 SEARCHES = 16
 MOST_ITERATIONS = 400
+STAGES = 40
 SEARCHED = {
     "learning_rate": [0.03, 0.06, 0.1],
     "max_leaf_nodes": [7, 15, 31, 63],
@@ -73,17 +74,27 @@ def hist_gradient_boosting(fold: Fold, label: str) -> Floats:
 
 def hist_gradient_boosting_tuned(fold: Fold, label: str, searches: int = SEARCHES) -> Floats:
     """The best of a random search and, of it, the best number of trees by log loss on valid; refitted on train and valid."""
-    y = fold.valid.labels[label]
-    best: tuple[float, dict[str, Any]] = (np.inf, {})
-    for tried in ParameterSampler(SEARCHED, searches, random_state=fold.market.model.seed):
-        options = {**tried, "max_iter": MOST_ITERATIONS, "early_stopping": False}
-        model = _boosting(fold, **options).fit(fold.train.features, fold.train.labels[label])
-        stages = model[-1].staged_predict_proba(model[0].transform(fold.valid.features))
-        losses = [log_loss(y, p[:, 1]) or np.inf for p in stages]
-        at = int(np.argmin(losses))
-        best = min(best, (losses[at], {**options, "max_iter": at + 1}), key=lambda found: found[0])
+    tried = ParameterSampler(SEARCHED, searches, random_state=fold.market.model.seed)
+    found = [(*_best_stage(fold, label, options), options) for options in tried]
+    _, trees, options = min(found, key=lambda one: one[0])
     fitting = fold.fitting()
-    return _positive(_boosting(fold, **best[1]).fit(fitting.features, fitting.labels[label]), fold.test)
+    model = _boosting(fold, early_stopping=False, max_iter=trees, **options)
+    return _positive(model.fit(fitting.features, fitting.labels[label]), fold.test)
+
+
+def _best_stage(fold: Fold, label: str, options: dict[str, Any]) -> tuple[float, int]:
+    """The least log loss on valid, and the number of trees that has it; grows trees until that was `STAGES` trees ago."""
+    y = fold.valid.labels[label]
+    model = _boosting(fold, early_stopping=False, warm_start=True, **options)
+    boosting, valid = model[-1], None
+    losses: list[float] = []
+    while len(losses) < MOST_ITERATIONS and int(np.argmin(losses or [0])) >= len(losses) - STAGES:
+        model.set_params(histgradientboostingclassifier__max_iter=len(losses) + STAGES)
+        model.fit(fold.train.features, fold.train.labels[label])
+        valid = model[0].transform(fold.valid.features) if valid is None else valid
+        losses = [log_loss(y, p[:, 1]) or np.inf for p in boosting.staged_predict_proba(valid)]
+    best = int(np.argmin(losses))
+    return losses[best], best + 1
 
 
 def ydf(fold: Fold, label: str) -> Floats:

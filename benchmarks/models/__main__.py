@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="splits and fits per model (default 5)")
     parser.add_argument("--source", type=Path, default=DATA, help="folder with the published files (default ../shared/data)")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--rehearse", action="store_true", help="score the validation rows in the place of the test rows")
+    parser.add_argument("--rehearse", action="store_true", help="score held-out rows of the past, not the test rows")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change [model] of the networks")
     given = parser.parse_args()
     data, models = _chosen(parser, given.data, DATA_SETS), _chosen(parser, given.model, [*BASELINES, *NETWORKS])

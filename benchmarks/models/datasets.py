@@ -18,6 +18,7 @@ from models import metrics
 from pipelines.ingest import ingest
 
 EXAMPLES = REPOSITORY / "examples"
+REHEARSED_TRAIN, REHEARSED_VALID = 0.2, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +117,18 @@ def divide(name: str, rows: Path, seed: int) -> tuple[Fold, SealedLabels]:
 
 
 def rehearsal(fold: Fold) -> tuple[Fold, SealedLabels]:
-    """The validation rows in the place of the test rows: to choose a model by, with the test rows left alone."""
-    return replace(fold, test=fold.valid.features), SealedLabels(fold.valid.labels)
+    """To choose a model by, with the test rows left alone: in their place stand rows of the past that nothing is fitted on.
+
+    A fifth of train; or half of valid where rows are split by time, since only those come after all that train knows of.
+    """
+    rng = np.random.default_rng(fold.market.model.seed)
+    if fold.market.training.split.kind == "time":
+        out = rng.random(len(fold.valid.features)) < REHEARSED_VALID
+        rest, held_out = replace(fold, valid=_rows(fold.valid, ~out)), _rows(fold.valid, out)
+    else:
+        out = rng.random(len(fold.train.features)) < REHEARSED_TRAIN
+        rest, held_out = replace(fold, train=_rows(fold.train, ~out)), _rows(fold.train, out)
+    return replace(rest, test=held_out.features), SealedLabels(held_out.labels)
 
 
 def with_model(market: Market, changes: dict[str, object], tasks: Sequence[str] = ()) -> Market:
@@ -136,3 +147,7 @@ def _read(market: Market, file: Path) -> Labelled:
     table = pd.read_parquet(file)
     labels = {t.label: table[t.label].to_numpy() for t in market.tasks}
     return Labelled(table[[t.name for f in market.features for t in f.tensors]], labels)
+
+
+def _rows(labelled: Labelled, chosen: NDArray[np.bool_]) -> Labelled:
+    return Labelled(labelled.features[chosen].reset_index(drop=True), {name: y[chosen] for name, y in labelled.labels.items()})

@@ -25,7 +25,8 @@ def test_models_and_baselines_are_scored_in_one_run(tmp_path: Path) -> None:
     (tmp_path / "coupon_vehicle").mkdir()
     rows.to_csv(tmp_path / "coupon_vehicle" / "coupons.csv.gz", index=False)
     chosen = ["--data", "coupon_vehicle", "--model", "popularity,logistic_regression,dcn_v2", "--seeds", "1"]
-    quick = ["--set", "epochs=12", "--set", "batch_size=32", "--set", "learning_rate=0.01"]
+    settings = {"members": 1, "epochs": 12, "batch_size": 32, "learning_rate": 0.01, "dropout": 0.1}
+    quick = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     subprocess.run(
         [sys.executable, "-m", "benchmarks.models", *chosen, *quick, "--source", tmp_path, "--json", tmp_path / "rows.json"],
         cwd=REPOSITORY,

@@ -1,5 +1,6 @@
 """No row is on two sides, and nobody sees a test label but the one that scores."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from benchmarks.models.datasets import DATA_SETS, Fold, SealedLabels, divide, rehearsal, with_model
 from features.market import load_market
+from features.training_spec import SplitSpec
 
 
 def _ids(fold: Fold) -> list[set[float]]:
@@ -56,8 +58,21 @@ def test_a_perfect_prediction_scores_perfectly(bank_fold: tuple[Fold, SealedLabe
 
 
 def test_a_rehearsal_leaves_the_test_rows_alone(bank_fold: tuple[Fold, SealedLabels]) -> None:
-    fold, _ = rehearsal(bank_fold[0])
-    assert fold.test is bank_fold[0].valid.features
+    whole = bank_fold[0]
+    fold, _ = rehearsal(whole)
+    assert fold.valid is whole.valid
+    (train, _, held_out), (whole_train, _, _) = _ids(fold), _ids(whole)
+    assert train | held_out == whole_train
+    assert not train & held_out
+    assert len(held_out) == pytest.approx(len(whole_train) / 5, abs=25)
+
+
+def test_campaigns_to_come_are_rehearsed_by_half_of_those_that_calibrate(bank_fold: tuple[Fold, SealedLabels]) -> None:
+    whole = bank_fold[0]
+    spec = whole.market.training.model_copy(update={"split": SplitSpec(kind="time", by="euribor_3m")})
+    fold, _ = rehearsal(replace(whole, market=whole.market.model_copy(update={"training": spec})))
+    assert fold.train is whole.train
+    assert len(fold.valid.features) + len(fold.test) == len(whole.valid.features)
 
 
 def test_a_network_may_differ_from_the_market_s(bank_fold: tuple[Fold, SealedLabels]) -> None:

@@ -49,25 +49,26 @@ def main() -> None:
     if given.seeds < 1:
         parser.error("--seeds must be positive")
     rows: list[Row] = []
+    networks = Networks(changes)
     with tempfile.TemporaryDirectory(prefix="offerrank-") as folder:
         for name in data:
             file = rows_of(name, given.source, Path(folder))
             for seed in range(1, given.seeds + 1):
                 with logs_to(Path(folder) / "log"):
-                    rows += run(name, file, seed, models, changes, rehearse=given.rehearse)
+                    rows += run(name, file, seed, models, networks, rehearse=given.rehearse)
                 if given.json:
                     given.json.write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2) + b"\n")
     print(table(rows))
 
 
-def run(name: str, file: Path, seed: int, models: list[str], changes: dict[str, object], *, rehearse: bool) -> list[Row]:
+def run(name: str, file: Path, seed: int, models: list[str], networks: "Networks", *, rehearse: bool) -> list[Row]:
     """One split of one data set: everything is fitted and chosen before the first test label is looked at."""
     fold, test = divide(name, file, seed)
     if rehearse:
         fold, test = rehearsal(fold)
     predicted = {
         **_baselines(fold, [m for m in models or BASELINES if m in BASELINES]),
-        **_networks(fold, [m for m in models or NETWORKS if m in NETWORKS], changes),
+        **networks.predicted(fold, [m for m in models or NETWORKS if m in NETWORKS]),
     }
     label = {t.name: t.label for t in fold.market.tasks}
     return [
@@ -103,25 +104,32 @@ def _baselines(fold: Fold, names: list[str]) -> Predicted:
     return predicted
 
 
-def _networks(fold: Fold, names: list[str], changes: dict[str, object]) -> Predicted:
-    if not names:
-        return {}
-    from benchmarks.models.network import encode, fit_network
+class Networks:
+    """Fits ours, perhaps with other keys of `[model]`; TensorFlow is imported for the first of them."""
 
-    predicted: Predicted = {}
-    with tempfile.TemporaryDirectory(prefix="offerrank-") as folder:
-        encoded = encode(fold, Path(folder))
+    def __init__(self, changes: dict[str, object]) -> None:
+        self._changes = changes
+        self._encode: Any = None
+
+    def predicted(self, fold: Fold, names: list[str]) -> Predicted:
+        """Of the networks that apply."""
         tasks = [t.name for t in fold.market.tasks]
+        names = [name for name in names if name == "dcn_v2" or len(tasks) > 1]
+        predicted: Predicted = {}
+        if not names:
+            return predicted
+        from benchmarks.models.network import Encoder, fit_network
+
+        self._encode = self._encode or Encoder()
+        encoded = self._encode(fold)
         for name in names:
-            if name != "dcn_v2" and len(tasks) == 1:
-                continue
             for together in [[task] for task in tasks] if name == "dcn_v2" else [tasks]:
-                market = with_model(fold.market, NETWORKS[name] | changes, together)
+                market = with_model(fold.market, NETWORKS[name] | self._changes, together)
                 started_s = _say(fold, name, *together)
                 probabilities = fit_network(fold, market, encoded, lambda _: None)
                 seconds = time.monotonic() - started_s
                 predicted |= {(name, task): (p, seconds) for task, p in probabilities.items()}
-    return predicted
+        return predicted
 
 
 def _say(fold: Fold, *what: str) -> float:

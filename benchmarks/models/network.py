@@ -1,5 +1,6 @@
 """Our networks as the pipeline makes them: Transform, `fit_ranker`, and a calibrator fitted on valid; all in this process."""
 
+import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,25 @@ class Encoded:
     train: Rows
     valid: Rows
     test: Inputs
+
+
+class Encoder:
+    """Encodes folds. One with the rows of the fold before it, as splits by time give for every seed, is encoded already."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Fold, Encoded] | None = None
+
+    def __call__(self, fold: Fold) -> Encoded:
+        """`encode`, unless nothing has changed."""
+        if self._last is None or not _same_rows(fold, self._last[0]):
+            with tempfile.TemporaryDirectory(prefix="offerrank-") as folder:
+                self._last = fold, encode(fold, Path(folder))
+        return self._last[1]
+
+
+def _same_rows(fold: Fold, other: Fold) -> bool:
+    pairs = (fold.train.features, other.train.features), (fold.valid.features, other.valid.features), (fold.test, other.test)
+    return fold.market_file == other.market_file and all(a.equals(b) for a, b in pairs)
 
 
 def encode(fold: Fold, folder: Path) -> Encoded:

@@ -70,6 +70,9 @@ class Market(Record):
                     raise ValueError(f"{kind} {one!r} is defined twice")
                 seen.add(one)
         labels = {t.label for t in self.tasks}
+        for name in sorted(labels | {t.name for f in self.features for t in f.tensors}):
+            if name in self._label_columns:
+                raise ValueError(f"{name!r} is reserved: training rows have a column of that name beside their labels")
         for task in self.tasks:
             if task.given is not None and task.given not in labels - {task.label}:
                 raise ValueError(f"tasks.{task.name}.given: expected the label of another task, got {task.given!r}")
@@ -148,8 +151,14 @@ class Market(Record):
 
     @cached_property
     def row_columns(self) -> tuple[str, ...]:
-        """Integer columns of training rows beside features and labels: the position, where its bias is learned."""
-        return ("position",) if self.model.bias else ()
+        """Integer columns of checked rows beside features and labels: which tasks a row counts for, and the position, where its
+        bias is learned."""
+        counts = dict.fromkeys(name for t in self.tasks for name in (t.usable_column, t.counts_column))
+        return (*counts, "position") if self.model.bias else tuple(counts)
+
+    @property
+    def _label_columns(self) -> set[str]:
+        return {name for t in self.tasks for name in (f"{t.label}_matured", t.usable_column, t.counts_column)}
 
     @cached_property
     def campaign_by_id(self) -> dict[str, Campaign]:

@@ -84,4 +84,5 @@ def load_rows(market: Market, encoding: Encoding, transform: Any, patterns: list
     order = np.lexsort([column for matrix in inputs.values() for column in matrix.T] + list(columns.values()))
     labels = {t.label: columns[t.label][order].astype(np.float32) for t in market.tasks}
     positions = columns["position"][order].astype(np.int32) if "position" in columns else None
-    return Rows({name: x[order] for name, x in inputs.items()}, labels, positions)
+    weights = {t.name: columns[t.usable_column][order].astype(np.float32) for t in market.tasks}
+    return Rows({name: x[order] for name, x in inputs.items()}, labels, positions, weights)

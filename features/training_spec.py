@@ -13,7 +13,7 @@ class SplitSpec(Record):
     kind: Literal["random", "hash", "time"] = "random"
     """random by the seed, hash by a column's value, time by a column's order."""
     by: str | None = None
-    """Column: hashed for `hash`; ordered for `time`, latest rows to eval."""
+    """Column: hashed for `hash`; ordered for `time`, latest rows to eval, of those with the same final labels."""
     valid_fraction: float = Field(default=0.1, gt=0, lt=1)
     """Share of the rows in `valid`."""
     eval_fraction: float = Field(default=0.2, gt=0, lt=1)

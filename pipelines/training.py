@@ -81,8 +81,11 @@ def load_rows(market: Market, encoding: Encoding, transform: Any, patterns: list
         others.append({name: tensor.numpy() for name, tensor in other.items()})
     inputs = {name: np.concatenate([p[name] for p in packed]) for name in packed[0]}
     columns = {name: np.concatenate([o[name] for o in others]) for name in others[0]}
-    order = np.lexsort([column for matrix in inputs.values() for column in matrix.T] + list(columns.values()))
+    # What counts is the least of the keys: rows of a file that does not say come in the order that they have without it.
+    counts = {name: columns.pop(name) for name in market.row_columns if name != "position"}
+    inner = [column for matrix in inputs.values() for column in matrix.T]
+    order = np.lexsort([*counts.values(), *inner, *columns.values()])
     labels = {t.label: columns[t.label][order].astype(np.float32) for t in market.tasks}
     positions = columns["position"][order].astype(np.int32) if "position" in columns else None
-    weights = {t.name: columns[t.usable_column][order].astype(np.float32) for t in market.tasks}
+    weights = {t.name: counts[t.usable_column][order].astype(np.float32) for t in market.tasks}
     return Rows({name: x[order] for name, x in inputs.items()}, labels, positions, weights)

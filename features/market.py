@@ -82,6 +82,9 @@ class Market(Record):
                 raise ValueError(f"policy.priors: expected a prior for task {task.name!r}, got {self.policy.priors}")
         if self.tasks[0].given is not None or self.tasks[0].role != "primary":
             raise ValueError("tasks: the first task must be a primary one without `given`")
+        if self.training.delayed_labels == "importance" and getattr(self.conversion_task, "space", "") != "conditional":
+            expected = f"a served task given {self.tasks[0].label!r}, fitted where that holds"
+            raise ValueError(f"training.delayed_labels: 'importance' needs {expected}")
         for name in self.training.gates:
             if name not in {t.name for t in self.served_tasks}:
                 raise ValueError(f"training.gates: {name!r} is not a task that is served")
@@ -153,12 +156,20 @@ class Market(Record):
     def row_columns(self) -> tuple[str, ...]:
         """Integer columns of checked rows beside features and labels: which tasks a row counts for, and the position, where its
         bias is learned."""
-        counts = dict.fromkeys(name for t in self.tasks for name in (t.usable_column, t.counts_column))
-        return (*counts, "position") if self.model.bias else tuple(counts)
+        columns = dict.fromkeys(name for t in self.tasks for name in (t.usable_column, t.counts_column))
+        if (entering := self.importance_task) is not None:
+            columns |= dict.fromkeys((entering.entry_column, entering.delay_column))
+        return (*columns, "position") if self.model.bias else tuple(columns)
+
+    @cached_property
+    def importance_task(self) -> TaskSpec | None:
+        """The task whose rows enter incremental training before their labels are final, with importance weights."""
+        return self.conversion_task if self.training.delayed_labels == "importance" else None
 
     @property
     def _label_columns(self) -> set[str]:
-        return {name for t in self.tasks for name in (f"{t.label}_matured", t.usable_column, t.counts_column)}
+        named = ((f"{t.label}_matured", t.usable_column, t.counts_column, t.entry_column, t.delay_column) for t in self.tasks)
+        return {name for names in named for name in names}
 
     @cached_property
     def campaign_by_id(self) -> dict[str, Campaign]:

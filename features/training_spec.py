@@ -77,6 +77,7 @@ class TrainingSpec(Record):
     """A click counts for an impression this long before it; nobody looks at a confirmation page for longer than an hour."""
     conversion_window_s: int = Field(default=7 * 86_400, ge=1)
     """A conversion counts for a click this long before it. Training waits that long, so a long one learns from old pages."""
-    delayed_labels: Literal["wait", "ignore"] = "wait"
-    """Of rows of the event log: a label counts once no event can change it any more, or as it is known when the rows are read,
-    which takes "not yet" for "no"."""
+    delayed_labels: Literal["wait", "importance", "ignore"] = "wait"
+    """Of rows of the event log: a label counts once no event can change it any more; or incremental trainings take each click at
+    once, with importance weights for conversions (ES-DFM), where no feature tells the time; or a label counts as it is known when
+    the rows are read, which takes "not yet" for "no"."""

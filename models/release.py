@@ -37,6 +37,7 @@ MARKET = f"{EXTRA}/market.toml"
 HISTORY = f"{EXTRA}/history.json"
 WARMUP = f"{EXTRA}/tf_serving_warmup_requests"
 WEIGHTS = f"{EXTRA}/weights.npz"
+DELAYS = f"{EXTRA}/delay_weights.npz"
 TRANSFORM = f"{EXTRA}/transform"
 WARM_START = f"{EXTRA}/warm_start.json"
 EXAMINATION = "examination"
@@ -87,6 +88,8 @@ class FinalLabels(Record):
     """When: what became final later has not been learned from."""
     click_window_s: int
     conversion_window_s: int
+    importance: bool = False
+    """Whether clicks enter before their conversions are final, with importance weights."""
 
     @classmethod
     def of(cls, market: Market, as_of_ms: int) -> Self | None:
@@ -94,7 +97,12 @@ class FinalLabels(Record):
         spec = market.training
         if spec.delayed_labels == "ignore":
             return None
-        return cls(as_of_ms=as_of_ms, click_window_s=spec.click_window_s, conversion_window_s=spec.conversion_window_s)
+        return cls(
+            as_of_ms=as_of_ms,
+            click_window_s=spec.click_window_s,
+            conversion_window_s=spec.conversion_window_s,
+            importance=spec.delayed_labels == "importance",
+        )
 
 
 class Origin(Record):

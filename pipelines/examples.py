@@ -34,11 +34,14 @@ from domain.events import EventType
 from features.log_archive import DECISIONS, EVENTS, archived_to, read_log
 from features.log_schema import ARROW_TYPES, contiguous, decision_schema, event_schema
 from features.market import Market
+from features.model_spec import TaskSpec
 from models.release import FinalLabels, Origin
 
 CLOCKS_DIFFER_MS = 3_600_000  # at most, between a gateway's time in an entry and Redis' time in the entry's id
 SHOWN_WITHIN_MS = 3_600_000  # of the decision; gateways accept no later impression
 _LABELS = ("click", "conversion")
+
+_CLICK_MS, _CONVERSION_MS = "first.click", "first.conversion"  # no feature has a dot in its name
 
 Span = tuple[int, int]
 """First and last ms."""
@@ -92,6 +95,9 @@ def learnable_rows(market: Market, log_dir: Path, now_ms: int, previous: Origin 
         usable = matured as of now, and not yet matured as of the join for `previous`
 
     and rows that count for none are left out. "Now" is no later than the end of the archive, since a click may stand beyond it.
+    With "importance" there is also `TaskSpec.delay_column` and, going on from `previous`, `TaskSpec.entry_column`. A click enters
+    when it has come since, and another time when it converts: with the time from the click to the end of its hour, if all hours
+    had been as long as this one.
     With "ignore" all rows count, as known now: those of decisions after the newest that `previous` has seen.
 
     Args:
@@ -110,6 +116,8 @@ def learnable_rows(market: Market, log_dir: Path, now_ms: int, previous: Origin 
     spans = [(0, as_of_ms)]
     if before_ms is not None:
         spans = _merged([(before_ms - ms - SHOWN_WITHIN_MS, as_of_ms - ms) for ms in matures_ms.values()])
+    if before_ms is not None and market.importance_task is not None:
+        spans = [(spans[0][0], as_of_ms)]  # clicks of now, and of whenever they convert now
     rows, report = _join(market, log_dir, as_of_ms, spans)
     usable: dict[str, pa.Array] = {}
     for label, ms in matures_ms.items():
@@ -119,18 +127,24 @@ def learnable_rows(market: Market, log_dir: Path, now_ms: int, previous: Origin 
         else:
             usable[label] = pc.and_(usable[label], pc.less(rows["elapsed_ms"], as_of_ms - before_ms + ms))
         rows = rows.append_column(f"{label}_usable", pc.cast(usable[label], pa.int64()))
-    rows = rows.filter(reduce(pc.or_, usable.values()))
+    counts = dict(usable)
+    if (entering := market.importance_task) is not None:
+        rows = rows.append_column(entering.delay_column, _delay_ms(rows, entering))
+        if before_ms is not None:
+            entry_ms = _entry_ms(rows, entering, before_ms, as_of_ms)
+            rows = rows.append_column(entering.entry_column, entry_ms)
+            counts[entering.label] = pc.or_(counts[entering.label], pc.greater_equal(entry_ms, 0))
+    learnable = reduce(pc.or_, counts.values())
+    counted = {source: _count(pc.and_(pc.equal(rows[label], 1), counts[label])) for label, source in _labels(market).items()}
+    rows = rows.filter(learnable).drop([_CLICK_MS, _CONVERSION_MS])
     if not len(rows):
         expected = "labels that have become final since the last training"
         raise InvalidTrainingData(str(log_dir), expected, f"none in {report.rows:,} impressions")
-    counted = dict.fromkeys(_LABELS, 0) | {
-        source: _count(pc.bit_wise_and(rows[label], rows[f"{label}_usable"])) for label, source in _labels(market).items()
-    }
     return rows, replace(
         report,
         rows=len(rows),
-        clicks=counted["click"],
-        conversions=counted["conversion"],
+        clicks=counted.get("click", 0),
+        conversions=counted.get("conversion", 0),
         newest_ms=pc.max(rows["time_ms"]).as_py(),
         labels=FinalLabels.of(market, as_of_ms),
     )
@@ -156,11 +170,12 @@ def join_log(market: Market, log_dir: Path, now_ms: int, since_ms: int = 0) -> t
     Raises:
       InvalidTrainingData: no impression was rendered, or a label is none that the event log has.
     """
-    return _join(market, log_dir, now_ms, [(since_ms, now_ms)])
+    rows, report = _join(market, log_dir, now_ms, [(since_ms, now_ms)])
+    return rows.drop([_CLICK_MS, _CONVERSION_MS]), report
 
 
 def _join(market: Market, log_dir: Path, now_ms: int, spans: Sequence[Span]) -> tuple[pa.Table, JoinReport]:
-    """`join_log` of the decisions in some spans of time."""
+    """`join_log` of the decisions in some spans of time, with the times of the first click and conversion, or null."""
     slots = _slots(market, log_dir, spans)
     since_ms = min(begin for begin, _ in spans)
     events = read_log(log_dir, EVENTS, _only(event_schema(), "type", "impression_id", "time_ms"), since_ms - CLOCKS_DIFFER_MS)
@@ -182,6 +197,7 @@ def _join(market: Market, log_dir: Path, now_ms: int, spans: Sequence[Span]) -> 
         matured = pc.greater_equal(elapsed_ms, seconds * 1000)
         slots = slots.append_column(f"{label}_matured", pc.cast(matured, pa.int64()))
     slots = slots.append_column("elapsed_ms", elapsed_ms)
+    slots = slots.append_column(_CLICK_MS, click).append_column(_CONVERSION_MS, conversion)
     rows = slots.filter(rendered)
     if not len(rows):
         raise InvalidTrainingData(
@@ -226,6 +242,22 @@ def _require_matured(market: Market, log_dir: Path, label: str, rows: pa.Table, 
     oldest_s = pc.max(rows["elapsed_ms"]).as_py() // 1000
     ways = 'later, with shorter windows, or with delayed_labels = "ignore" there will be some'
     raise InvalidTrainingData(str(log_dir), expected, f"{len(rows):,} impressions, the oldest {oldest_s:,} s ago; {ways}")
+
+
+def _delay_ms(rows: pa.Table, task: TaskSpec) -> pa.Array:
+    """See `TaskSpec.delay_column`; a conversion that was reported as earlier than its click comes with it."""
+    delay_ms = pc.max_element_wise(pc.subtract(rows[_CONVERSION_MS], rows[_CLICK_MS]), 0)
+    return pc.if_else(pc.equal(rows[task.label], 1), delay_ms, -1)
+
+
+def _entry_ms(rows: pa.Table, task: TaskSpec, before_ms: int, as_of_ms: int) -> pa.Array:
+    """See `TaskSpec.entry_column`: of clicks since `before_ms`, and of earlier ones that have converted since."""
+    click_ms, conversion_ms = (rows[name].to_numpy() for name in (_CLICK_MS, _CONVERSION_MS))  # NaN where there is none
+    fresh = (rows[str(task.given)].to_numpy() == 1) & (click_ms > before_ms)
+    late = (rows[task.label].to_numpy() == 1) & (click_ms <= before_ms) & (conversion_ms > before_ms)
+    hour_ms = as_of_ms - before_ms
+    to_the_end = hour_ms - (np.nan_to_num(click_ms, nan=before_ms) - before_ms) % hour_ms
+    return pa.array(np.where(fresh | late, to_the_end, -1).astype(np.int64))
 
 
 def _labels(market: Market) -> dict[str, str]:

@@ -141,9 +141,10 @@ def _batches(market: Market, files: list[Path]) -> Iterator[tuple[Path, int, pa.
     if market.training.split.by is not None:
         columns |= {_key_column(market): None}
     lists = frozenset(f.log_column for f in market.features if f.multiple)
+    optional = tuple(name for name in market.row_columns if name not in columns)
     for file in files:
         start = 0
-        for raw in read(file, tuple(columns), tuple(t.usable_column for t in market.tasks), lists):
+        for raw in read(file, tuple(columns), optional, lists):
             yield file, start, raw
             start += raw.num_rows
 
@@ -159,20 +160,28 @@ def _checked(market: Market, file: Path, start: int, raw: pa.RecordBatch, schema
         raw_column, where = columns[f.log_column], partial(_where, file, f.log_column, start)
         arrays += tensor_columns(f, raw_column, where)
     usable = {t.usable_column: _usable(t, file, start, raw) for t in market.tasks}
+    known = {t.label: usable[t.usable_column] for t in market.tasks}
+    others: dict[str, pa.Array] = {}
+    if (entering := market.importance_task) is not None:
+        entry = pa.array(usable[entering.usable_column].astype(np.int64) - 1)  # at once where final, else never
+        unsaid = {entering.entry_column: entry, entering.delay_column: pa.array(np.full(raw.num_rows, -1))}
+        for name, column in unsaid.items():
+            said = name in columns and not pa.types.is_null(columns[name].type)
+            others[name] = integer_column(columns[name], partial(_where, file, name, start)) if said else column
+        known[entering.label] = known[entering.label] | (others[entering.entry_column].to_numpy() >= 0)
     labels: dict[str, NDArray[np.int64]] = {}
     for t in sorted(market.tasks, key=lambda t: t.given is not None):
-        known = usable[t.usable_column] & (labels[t.given] == 1 if t.given in labels else True)
-        labels[t.label] = label_column(columns[t.log_column], known, partial(_where, file, t.log_column, start))
+        needed = known[t.label] & (labels[t.given] == 1 if t.given in labels else True)
+        labels[t.label] = label_column(columns[t.log_column], needed, partial(_where, file, t.log_column, start))
     counts = {t.name: usable[t.usable_column] & (labels[t.given] == 1 if t.given else True) for t in market.tasks}
     arrays += [pa.array(labels[t.label]) for t in market.tasks]
-    written = usable | {t.counts_column: counts[t.name] for t in market.tasks}
-    arrays += [
-        pa.array(written[name].astype(np.int64))
-        if name in written
-        else integer_column(columns[name], partial(_where, file, name, start))
-        for name in market.row_columns
-    ]
-    return Checked(pa.Table.from_arrays(arrays, schema=schema), labels, counts, _group(list(usable.values())))
+    flags = usable | {t.counts_column: counts[t.name] for t in market.tasks}
+    others |= {name: pa.array(rows.astype(np.int64)) for name, rows in flags.items()}
+    if "position" in market.row_columns:
+        others["position"] = integer_column(columns["position"], partial(_where, file, "position", start))
+    arrays += [others[name] for name in market.row_columns]
+    table = pa.Table.from_arrays(arrays, schema=schema)
+    return Checked(table, labels, counts, _group(list(usable.values())))
 
 
 def _usable(task: TaskSpec, file: Path, start: int, raw: pa.RecordBatch) -> NDArray[np.bool_]:

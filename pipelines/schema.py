@@ -25,7 +25,7 @@ def schema_of(market: Market) -> schema_pb2.Schema:
         added.int_domain.min, added.int_domain.max = 0, 1
     for name in market.row_columns:
         added = _required(schema, name, schema_pb2.INT)
-        if name != "position":
+        if name in {column for t in market.tasks for column in (t.usable_column, t.counts_column)}:
             added.int_domain.min, added.int_domain.max = 0, 1
     return schema
 

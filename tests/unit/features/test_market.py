@@ -38,6 +38,12 @@ WRONG: list[tuple[str, Change, str, str]] = [
     ("dtype", lambda m: m["features"][1].update(dtype="double"), 'features[1 "amount"].dtype', "'double'"),
     ("default's type", lambda m: m["features"][1].update(default="much"), 'features[1 "amount"]', "must be a number"),
     (
+        "importance without conversions",
+        lambda m: m.update(tasks=m["tasks"][:1], campaigns=m["campaigns"][:1], training={"delayed_labels": "importance"}),
+        "market.toml",
+        "training.delayed_labels: 'importance' needs a served task given",
+    ),
+    (
         "column beside a label",
         lambda m: m["features"][0].update(name="click_usable"),
         "market.toml",

@@ -226,6 +226,24 @@ def test_a_chain_of_trainings_learns_every_label_once_and_as_it_is_in_the_end(ma
         assert 0 < sum(value for _, value in seen) < len(seen)
 
 
+def test_with_importance_weights_a_click_enters_at_once_and_again_when_it_converts(market: Market, aging: GrowingArchive) -> None:
+    weighted = market.model_copy(update={"training": market.training.model_copy(update={"delayed_labels": "importance"})})
+    rows, first = learnable_rows(weighted, aging.until(NOW_MS), NOW_MS)
+    # In full: final labels, and how long the conversion of `old` took, for the delay model.
+    assert {r["impression_id"]: r["conversion_delay_ms"] for r in rows.to_pylist()} == {"old": 900_000, "mid": -1}
+    assert usable(rows) == {"old": (1, 1), "mid": (1, 0)}
+    assert "conversion_entry_ms" not in rows.column_names
+    # In the next 450 s `now` is clicked, after 60 s, and `mid` converts, clicked 500 s before: 50 s into an hour of 450 s.
+    aging.shows("now", NOW_MS + 50_000, NOW_MS + 60_000)
+    later_ms = NOW_MS + 450_000
+    rows, second = learnable_rows(weighted, aging.until(later_ms), later_ms, learned(first))
+    entries = {r["impression_id"]: (r["conversion"], r["conversion_entry_ms"]) for r in rows.to_pylist()}
+    assert entries == {"mid": (1, 50_000), "new": (0, -1), "now": (0, 390_000)}
+    assert usable(rows) == {"mid": (0, 0), "new": (1, 0), "now": (1, 0)}
+    assert (second.rows, second.clicks, second.conversions) == (3, 1, 1)
+    assert second.labels == FinalLabels(as_of_ms=later_ms, click_window_s=100, conversion_window_s=1000, importance=True)
+
+
 def test_the_archives_end_is_now_since_a_click_may_stand_beyond_it(market: Market, aging: GrowingArchive) -> None:
     log_dir = aging.until(NOW_MS)
     rows, report = learnable_rows(market, log_dir, NOW_MS + 1_000_000)

@@ -99,7 +99,10 @@ def test_a_release_of_other_rows_than_the_logs_says_so(market: Market, tmp_path:
     assert release_to_continue(market, tmp_path, FULL_MS, DAY_S) == (None, "release 9 was not trained on the log")
 
 
-@pytest.mark.parametrize("training", [{"click_window_s": 60}, {"conversion_window_s": 60}, {"delayed_labels": "ignore"}])
+@pytest.mark.parametrize(
+    "training",
+    [{"click_window_s": 60}, {"conversion_window_s": 60}, {"delayed_labels": "ignore"}, {"delayed_labels": "importance"}],
+)
 def test_labels_by_other_windows_begin_anew(
     market: Market, make_market: MakeMarket, tmp_path: Path, training: dict[str, Any]
 ) -> None:

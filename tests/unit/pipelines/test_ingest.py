@@ -1,4 +1,5 @@
 import gzip
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,11 @@ def with_young_rows(columns: Columns) -> Columns:
 
 
 def write_tfrecord(path: Path, columns: Columns) -> Path:
-    from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TensorFlow's own imports
+        from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-    from models.legacy_keras import tf
+        from models.legacy_keras import tf
 
     lists = {name: pa.array([[v.encode() if isinstance(v, str) else v] for v in column]) for name, column in columns.items()}
     with tf.io.TFRecordWriter(str(path)) as writer:
@@ -95,6 +98,26 @@ def test_rows_count_for_the_tasks_whose_label_is_usable(
     rows = all_rows(done)
     assert len(rows) == 200
     assert [sum(row[name] for row in rows) for name in ("click_usable", "conversion_usable", "cvr_counts")] == [180, 160, 40]
+
+
+def test_clicks_that_enter_before_their_conversions_are_final_keep_their_labels_and_are_not_counted(
+    make_market: MakeMarket, columns: Columns, tmp_path: Path
+) -> None:
+    # Of the rows whose conversions are not final the last twenty enter; those whose conversions are do not enter again.
+    columns = with_young_rows(columns) | {"conversion_entry_ms": [-1] * 180 + [5_000] * 20, "click_usable": [1] * 200}
+    market = make_market(delayed_labels="importance")
+    done = ingest(market, write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
+    assert sum(done.tasks[split]["cvr"].rows for split in SPLITS) == 40
+    entered = [row for row in all_rows(done) if row["conversion_entry_ms"] == 5_000]
+    assert (len(entered), sum(row["conversion"] for row in entered)) == (20, 2)
+    # A file that does not say lets the final ones train.
+    log = write_csv(tmp_path / "plain.csv", {name: x for name, x in columns.items() if name != "conversion_entry_ms"})
+    entries = [row["conversion_entry_ms"] for row in all_rows(ingest(market, log, tmp_path / "plain"))]
+    assert (entries.count(0), entries.count(-1)) == (160, 40)
+    columns["conversion"][199] = None
+    columns["Y"][199] = 1
+    with pytest.raises(InvalidTrainingData, match="column 'conversion', row 200: expected 0 or 1, got ''"):
+        ingest(market, write_csv(tmp_path / "log.csv", columns), tmp_path / "bad")
 
 
 def test_a_label_that_is_not_usable_may_be_missing(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:

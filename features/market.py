@@ -82,8 +82,9 @@ class Market(Record):
                 raise ValueError(f"policy.priors: expected a prior for task {task.name!r}, got {self.policy.priors}")
         if self.tasks[0].given is not None or self.tasks[0].role != "primary":
             raise ValueError("tasks: the first task must be a primary one without `given`")
-        if self.training.delayed_labels == "importance" and getattr(self.conversion_task, "space", "") != "conditional":
-            expected = f"a served task given {self.tasks[0].label!r}, fitted where that holds"
+        weighted = self.training.delayed_labels == "importance"
+        if weighted and (self.conversion_task is None or self.conversion_task.space == "entire"):
+            expected = f"a served task given {self.tasks[0].label!r} whose space is 'conditional'"
             raise ValueError(f"training.delayed_labels: 'importance' needs {expected}")
         for name in self.training.gates:
             if name not in {t.name for t in self.served_tasks}:

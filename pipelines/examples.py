@@ -115,6 +115,8 @@ def learnable_rows(market: Market, log_dir: Path, now_ms: int, previous: Origin 
     matures_ms = {label: 1000 * s for label, s in matures_s(market).items()}
     spans = [(0, as_of_ms)]
     if before_ms is not None:
+        if as_of_ms <= before_ms:
+            raise InvalidTrainingData(str(log_dir), "entries that were archived since the last training", "none")
         spans = _merged([(before_ms - ms - SHOWN_WITHIN_MS, as_of_ms - ms) for ms in matures_ms.values()])
     if before_ms is not None and market.importance_task is not None:
         spans = [(spans[0][0], as_of_ms)]  # clicks of now, and of whenever they convert now

@@ -203,6 +203,8 @@ def test_a_late_conversion_is_learned_once_its_window_has_closed(market: Market,
     assert usable(rows) == {"mid": (0, 1), "new": (1, 0)}
     assert labels(rows)["mid"] == (1, 1)
     assert (second.rows, second.clicks, second.conversions) == (2, 0, 1)
+    with pytest.raises(InvalidTrainingData, match="entries that were archived since the last training, got 'none'"):
+        learnable_rows(market, aging.log_dir, later_ms + 1, learned(second))
     with pytest.raises(InvalidTrainingData, match="labels that have become final since the last training, got 'none in"):
         learnable_rows(market, aging.until(later_ms + 1), later_ms + 1, learned(second))
 

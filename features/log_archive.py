@@ -6,6 +6,7 @@ A part holds the entries from its first to its last stream id, without gaps; the
 log is archived up to the greatest last id, and that is the only state an archiver needs to resume.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -76,19 +77,19 @@ def archived_to(log_dir: Path, log: str) -> StreamId:
     return max((part.last for part in parts(log_dir, log)), default=ORIGIN)
 
 
-def read_log(log_dir: Path, log: str, schema: pa.Schema, since_ms: int = 0) -> pa.Table:
-    """The columns of `schema` from every part that holds entries logged at or after `since_ms`, in the stream's order.
+def read_log(log_dir: Path, log: str, schema: pa.Schema, since_ms: int = 0, until_ms: float = math.inf) -> pa.Table:
+    """The columns of `schema` from every part that holds entries logged from `since_ms` to `until_ms`, in the stream's order.
 
     Raises:
       InvalidTrainingData: a column's type differs from the schema's.
     """
-    return pa.concat_tables(_tables(log_dir, log, schema, since_ms))
+    return pa.concat_tables(_tables(log_dir, log, schema, since_ms, until_ms))
 
 
-def _tables(log_dir: Path, log: str, schema: pa.Schema, since_ms: int) -> Iterator[pa.Table]:
+def _tables(log_dir: Path, log: str, schema: pa.Schema, since_ms: int, until_ms: float) -> Iterator[pa.Table]:
     yield conform(schema.empty_table(), schema, log)
     for part in parts(log_dir, log):
-        if part.last.ms >= since_ms:
+        if part.last.ms >= since_ms and part.first.ms <= until_ms:
             # Opened as a file: read_table of a path takes `hour=` for a column.
             with pq.ParquetFile(part.path) as file:
                 present = set(file.schema_arrow.names)

@@ -70,6 +70,9 @@ class Market(Record):
                     raise ValueError(f"{kind} {one!r} is defined twice")
                 seen.add(one)
         labels = {t.label for t in self.tasks}
+        for name in sorted(labels | {t.name for f in self.features for t in f.tensors}):
+            if name in self._label_columns:
+                raise ValueError(f"{name!r} is reserved: training rows have a column of that name beside their labels")
         for task in self.tasks:
             if task.given is not None and task.given not in labels - {task.label}:
                 raise ValueError(f"tasks.{task.name}.given: expected the label of another task, got {task.given!r}")
@@ -79,6 +82,10 @@ class Market(Record):
                 raise ValueError(f"policy.priors: expected a prior for task {task.name!r}, got {self.policy.priors}")
         if self.tasks[0].given is not None or self.tasks[0].role != "primary":
             raise ValueError("tasks: the first task must be a primary one without `given`")
+        weighted = self.training.delayed_labels == "importance"
+        if weighted and (self.conversion_task is None or self.conversion_task.space == "entire"):
+            expected = f"a served task given {self.tasks[0].label!r} whose space is 'conditional'"
+            raise ValueError(f"training.delayed_labels: 'importance' needs {expected}")
         for name in self.training.gates:
             if name not in {t.name for t in self.served_tasks}:
                 raise ValueError(f"training.gates: {name!r} is not a task that is served")
@@ -148,8 +155,22 @@ class Market(Record):
 
     @cached_property
     def row_columns(self) -> tuple[str, ...]:
-        """Integer columns of training rows beside features and labels: the position, where its bias is learned."""
-        return ("position",) if self.model.bias else ()
+        """Integer columns of checked rows beside features and labels: which tasks a row counts for, and the position, where its
+        bias is learned."""
+        columns = dict.fromkeys(name for t in self.tasks for name in (t.usable_column, t.counts_column))
+        if (entering := self.importance_task) is not None:
+            columns |= dict.fromkeys((entering.entry_column, entering.delay_column))
+        return (*columns, "position") if self.model.bias else tuple(columns)
+
+    @cached_property
+    def importance_task(self) -> TaskSpec | None:
+        """The task whose rows enter incremental training before their labels are final, with importance weights."""
+        return self.conversion_task if self.training.delayed_labels == "importance" else None
+
+    @property
+    def _label_columns(self) -> set[str]:
+        named = ((f"{t.label}_matured", t.usable_column, t.counts_column, t.entry_column, t.delay_column) for t in self.tasks)
+        return {name for names in named for name in names}
 
     @cached_property
     def campaign_by_id(self) -> dict[str, Campaign]:

@@ -30,6 +30,26 @@ class TaskSpec(Record):
         """Column of an external training file."""
         return self.column or self.label
 
+    @property
+    def usable_column(self) -> str:
+        """Column of training rows, 1 where the label is final: rows with 0 count for no task with that label."""
+        return f"{self.label}_usable"
+
+    @property
+    def counts_column(self) -> str:
+        """Column of checked rows, 1 where the row counts for this task: its label is usable, and `given`, if any, holds."""
+        return f"{self.name}_counts" if self.given else self.usable_column
+
+    @property
+    def entry_column(self) -> str:
+        """Column of training rows, of conversions that enter before they are final: ms from the click to its entry, else -1."""
+        return f"{self.label}_entry_ms"
+
+    @property
+    def delay_column(self) -> str:
+        """Column of training rows: ms from the click to the conversion, -1 where there is none."""
+        return f"{self.label}_delay_ms"
+
 
 class BiasSpec(Record):
     """A shallow tower that explains clicks by where an offer stood; it takes part in training and is left out of serving."""

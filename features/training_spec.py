@@ -13,7 +13,7 @@ class SplitSpec(Record):
     kind: Literal["random", "hash", "time"] = "random"
     """random by the seed, hash by a column's value, time by a column's order."""
     by: str | None = None
-    """Column: hashed for `hash`; ordered for `time`, latest rows to eval."""
+    """Column: hashed for `hash`; ordered for `time`, latest rows to eval, of those with the same final labels."""
     valid_fraction: float = Field(default=0.1, gt=0, lt=1)
     """Share of the rows in `valid`."""
     eval_fraction: float = Field(default=0.2, gt=0, lt=1)
@@ -73,7 +73,11 @@ class TrainingSpec(Record):
     """Fewer rows than this are refused."""
     max_missing: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default={})
     """Feature -> largest share of the log's rows that may lack it; one not named may be missing anywhere."""
-    click_window_s: int = Field(default=7 * 86_400, ge=1)
-    """A click counts for an impression this long before it."""
-    conversion_window_s: int = Field(default=30 * 86_400, ge=1)
-    """A conversion counts for a click this long before it."""
+    click_window_s: int = Field(default=3600, ge=1)
+    """A click counts for an impression this long before it; nobody looks at a confirmation page for longer than an hour."""
+    conversion_window_s: int = Field(default=7 * 86_400, ge=1)
+    """A conversion counts for a click this long before it. Training waits that long, so a long one learns from old pages."""
+    delayed_labels: Literal["wait", "importance", "ignore"] = "wait"
+    """Of rows of the event log: a label counts once no event can change it any more; or incremental trainings take each click at
+    once, with importance weights for conversions (ES-DFM), where no feature tells the time; or a label counts as it is known when
+    the rows are read, which takes "not yet" for "no"."""

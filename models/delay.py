@@ -14,7 +14,7 @@ Source: Yang et al. (2021), Capturing delayed feedback in conversion rate predic
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,14 @@ from numpy.typing import NDArray
 from domain.errors import ContractError
 from features.market import Market
 from features.model_spec import TaskSpec
-from models.fit import Rows, fit_ranker
+from models.fit import Rows, Start, fit_ranker, new_ranker
 from models.preprocessing import Encoding
 from models.progress import Report
+from models.ranker import Ensemble
 
 VALID_FRACTION = 0.1
+ELAPSED = "elapsed:z"
+LABELS = ("delayed", "never", "not_yet")
 TASKS = (
     TaskSpec(name="delayed_positive", label="delayed"),
     TaskSpec(name="real_negative", label="never", given="not_yet"),
@@ -83,44 +86,78 @@ def importance_weights(
 
 
 class DelayModel:
-    """p_dp and p_rn: the ranker's network, with the logarithm of the elapsed time as one more input."""
+    """p_dp and p_rn: the ranker's network, with the logarithm of the elapsed time as one more input.
 
-    def __init__(
-        self, market: Market, encoding: Encoding, clicks: Rows, delay_s: NDArray[np.float64], every_s: float, report: Report
-    ):
+    Args:
+      networks: of `TASKS`.
+      every_s: seconds between trainings.
+    """
+
+    def __init__(self, networks: Ensemble, every_s: float):
+        self.networks = networks
+        self._every_s = every_s
+
+    @classmethod
+    def fit(
+        cls, market: Market, encoding: Encoding, clicks: Rows, delay_s: NDArray[np.float64], every_s: float, report: Report
+    ) -> Self:
         """Fits on clicks whose attribution window has closed.
 
         Args:
-          clicks: inputs of the clicks, in the order they came; labels are not read.
+          clicks: inputs of the clicks, in the order they came, or at random; labels are not read.
           delay_s: [N] from click to conversion, infinite where none came.
           every_s: seconds between trainings; each click is taken to have come at a random time of its hour.
         """
-        request = replace(encoding.request, numbers=(*encoding.request.numbers, "elapsed:z"))
         rng = np.random.default_rng(market.model.seed)
         elapsed_s = every_s * (1 - rng.random(len(clicks)))
         not_yet, never = delay_s > elapsed_s, np.isinf(delay_s)
         labels = {"delayed": not_yet & ~never, "never": never, "not_yet": not_yet}
-        self._every_s = every_s
-        rows = Rows(self._with(clicks.inputs, elapsed_s), {name: y.astype(np.float32) for name, y in labels.items()})
+        inputs = _with_elapsed(clicks.inputs, elapsed_s, every_s)
+        rows = Rows(inputs, {name: y.astype(np.float32) for name, y in labels.items()})
         cut = len(clicks) - max(int(VALID_FRACTION * len(clicks)), 1)
-        own = market.model_copy(update={"tasks": TASKS, "model": market.model.model_copy(update={"bias": None})})
         train, valid = _take(rows, slice(cut)), _take(rows, slice(cut, None))
-        self._ranker, _ = fit_ranker(own, replace(encoding, request=request), train, valid, report)
+        networks, _ = fit_ranker(_own(market), encoding_with_elapsed(encoding), train, valid, report)
+        return cls(networks, every_s)
+
+    @classmethod
+    def restore(cls, market: Market, encoding: Encoding, inputs: dict[str, NDArray[Any]], every_s: float, start: Start) -> Self:
+        """With weights that `start` sets.
+
+        Args:
+          inputs: of any clicks, to build the networks by.
+        """
+        one = _with_elapsed({name: x[:1] for name, x in inputs.items()}, np.ones(1), every_s)
+        row = Rows(one, {label: np.zeros(1, np.float32) for label in LABELS})
+        own = _own(market)
+        members = [new_ranker(own, encoding_with_elapsed(encoding), row, number) for number in range(market.model.members)]
+        for member in members:
+            start(member)
+        return cls(Ensemble(members), every_s)
 
     def probabilities(self, inputs: dict[str, NDArray[Any]], elapsed_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """[N, 2], p_dp and p_rn of clicks that entered so long after they came."""
-        return np.asarray(self._ranker.probabilities(self._with(inputs, elapsed_s)), np.float64)
+        return np.asarray(self.networks.probabilities(_with_elapsed(inputs, elapsed_s, self._every_s)), np.float64)
 
     def weights(self, inputs: dict[str, NDArray[Any]], entered: Stream) -> NDArray[np.float32]:
         """Importance weights [N] of the rows of a stream, whose inputs are given."""
         delayed_positive, real_negative = self.probabilities(inputs, entered.elapsed_s).T
         return importance_weights(entered.converted, delayed_positive, real_negative)
 
-    def _with(self, inputs: dict[str, NDArray[Any]], elapsed_s: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
-        """log(elapsed / hour) of a uniform time has mean -1 and standard deviation 1."""
-        elapsed = 1 + np.log(np.maximum(elapsed_s / self._every_s, 1e-3))
-        numbers = np.concatenate([inputs["request_numbers"], elapsed[:, None].astype(np.float32)], axis=1)
-        return {**inputs, "request_numbers": numbers}
+
+def encoding_with_elapsed(encoding: Encoding) -> Encoding:
+    """Of the networks: the elapsed time is the last number of the request."""
+    return replace(encoding, request=replace(encoding.request, numbers=(*encoding.request.numbers, ELAPSED)))
+
+
+def _own(market: Market) -> Market:
+    return market.model_copy(update={"tasks": TASKS, "model": market.model.model_copy(update={"bias": None})})
+
+
+def _with_elapsed(inputs: dict[str, NDArray[Any]], elapsed_s: NDArray[np.float64], every_s: float) -> dict[str, NDArray[Any]]:
+    """log(elapsed / hour) of a uniform time has mean -1 and standard deviation 1."""
+    elapsed = 1 + np.log(np.maximum(elapsed_s / every_s, 1e-3))
+    numbers = np.concatenate([inputs["request_numbers"], elapsed[:, None].astype(np.float32)], axis=1)
+    return {**inputs, "request_numbers": numbers}
 
 
 def _take(rows: Rows, part: slice) -> Rows:

@@ -37,7 +37,7 @@ class Rows:
     positions: NDArray[np.int32] | None = None
     """[N], the slot each row was shown in, from 0; none where the log does not tell."""
     weights: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    """Task -> [N], multiplies the row's loss of that task, such as an importance weight for delayed labels."""
+    """Task -> [N], multiplies the row's loss of that task: 0 where its label is not final, or an importance weight."""
 
     def __len__(self) -> int:
         return len(self.inputs["request_ids"])
@@ -111,15 +111,10 @@ def columns_of(tasks: tuple[TaskSpec, ...], rows: Rows) -> tuple[Any, Any, Any, 
 
 
 def fit_towers(market: Market, encoding: Encoding, train: Rows, report: Report, start: Start | None = None) -> TwoTower:
-    """Fits on the rows whose first label is 1."""
-    spec = market.model
+    """Fits on the rows that count for the first task and whose label is 1; where there is none, as `start` left them."""
+    spec, first = market.model, market.tasks[0]
     keras.utils.set_random_seed(spec.seed)
-    clicked = train.labels[market.tasks[0].label] == 1
-    inputs = {name: column[clicked] for name, column in train.inputs.items()}
-    described = np.concatenate(list(of_group(inputs, "offer").values()), axis=1)
-    _, offer, count = np.unique(described, axis=0, return_inverse=True, return_counts=True)
-    offer = offer.reshape(-1)  # NumPy 2.0 alone gives it a second axis
-    probability = (count / count.sum())[offer].astype(np.float32)
+    clicked = train.labels[first.label] * train.weights.get(first.name, np.ones(len(train), np.float32)) > 0
     towers = TwoTower(encoding, spec)
     towers.compile(optimizer=keras.optimizers.Adam(spec.learning_rate), weighted_metrics=[])
     if start is not None:
@@ -127,6 +122,13 @@ def fit_towers(market: Market, encoding: Encoding, train: Rows, report: Report, 
         towers.query(**of_group(one, "request"))
         towers.offer(**of_group(one, "offer"))
         start(towers)
+    if not clicked.any():
+        return towers
+    inputs = {name: column[clicked] for name, column in train.inputs.items()}
+    described = np.concatenate(list(of_group(inputs, "offer").values()), axis=1)
+    _, offer, count = np.unique(described, axis=0, return_inverse=True, return_counts=True)
+    offer = offer.reshape(-1)  # NumPy 2.0 alone gives it a second axis
+    probability = (count / count.sum())[offer].astype(np.float32)
     towers.fit(
         batches((inputs, offer.astype(np.int64), probability), spec, shuffle=True),
         epochs=spec.tower_epochs,

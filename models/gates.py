@@ -31,7 +31,15 @@ def check_label_rate(task: str, gate: Gate, rows: int, positives: int) -> tuple[
     rate = positives / rows if rows else None
     bounds = [("min_label_rate", gate.min_label_rate, operator.ge), ("max_label_rate", gate.max_label_rate, operator.le)]
     return tuple(
-        _result(task, name, "label rate in training", rate, bound, rate is not None and holds(rate, bound))
+        _result(
+            task,
+            name,
+            "label rate in training",
+            rate,
+            bound,
+            rate is not None and holds(rate, bound),
+            skip="" if rows else "no training row counts for the task",
+        )
         for name, bound, holds in bounds
         if bound is not None
     )

@@ -37,6 +37,7 @@ MARKET = f"{EXTRA}/market.toml"
 HISTORY = f"{EXTRA}/history.json"
 WARMUP = f"{EXTRA}/tf_serving_warmup_requests"
 WEIGHTS = f"{EXTRA}/weights.npz"
+DELAYS = f"{EXTRA}/delay_weights.npz"
 TRANSFORM = f"{EXTRA}/transform"
 WARM_START = f"{EXTRA}/warm_start.json"
 EXAMINATION = "examination"
@@ -80,6 +81,30 @@ class Input(Record):
         return f"{self.source} {self.dtype}{several}" + (", or missing" if self.missing == "own" else "")
 
 
+class FinalLabels(Record):
+    """Which labels of the event log were final: those whose windows had closed."""
+
+    as_of_ms: int
+    """When: what became final later has not been learned from."""
+    click_window_s: int
+    conversion_window_s: int
+    importance: bool = False
+    """Whether clicks enter before their conversions are final, with importance weights."""
+
+    @classmethod
+    def of(cls, market: Market, as_of_ms: int) -> Self | None:
+        """By a market's windows; none where it does not wait for them."""
+        spec = market.training
+        if spec.delayed_labels == "ignore":
+            return None
+        return cls(
+            as_of_ms=as_of_ms,
+            click_window_s=spec.click_window_s,
+            conversion_window_s=spec.conversion_window_s,
+            importance=spec.delayed_labels == "importance",
+        )
+
+
 class Origin(Record):
     """What a release learned from."""
 
@@ -87,6 +112,8 @@ class Origin(Record):
     """Rows per split."""
     trained_through_ms: int | None = None
     """Time of the newest logged decision that it or the releases before it learned from; none for rows from elsewhere."""
+    labels: FinalLabels | None = None
+    """Which labels it or the releases before it learned from; none where labels were taken as known."""
     warm_from: int | None = None
     """Version whose weights it started from; none for a full training."""
     full_ms: int | None = None

@@ -51,7 +51,9 @@ def demo(
     json: Annotated[Path | None, typer.Option("--json", help="Write the summary to this file as JSON.")] = None,
     seed: options.Seed = 7,
     rate: Annotated[float, typer.Option(min=1, max=500, help="Purchases per second, on average over the simulated day.")] = 40.0,
-    train_after: Annotated[float, typer.Option(min=5, help="Seconds of traffic before the first training.")] = 70.0,
+    train_after: Annotated[
+        float, typer.Option(min=5, help="Seconds of traffic to learn from; training starts once its conversions are final.")
+    ] = 60.0,
     retrain_every: Annotated[float, typer.Option(min=30, help="Seconds between the trainings after it.")] = 300.0,
     market: Annotated[
         Path | None, typer.Option(help="Another market.toml that shoppers can be simulated for.", show_default=False)

@@ -23,12 +23,14 @@ from rich.console import Console
 
 from domain.clock import budget_day, day_fraction, now_ms
 from domain.errors import OfferRankError, Unavailable
+from features.market import Market
 from offerrank.demo_summary import campaign_days, print_summary, summarize
 from offerrank.demo_view import Pipeline, Status, View
 from offerrank.processes import Supervisor
 from offerrank.serve import example_call
 from offerrank.stack import Plan, Stack
 from offerrank.training import progress_in
+from pipelines.examples import matures_s
 from serving.archiver import reconcile
 from simulation.run import Simulation
 
@@ -98,7 +100,7 @@ class Demo:
             page_url=stack.plan.monitor_url,
         )
         self._training: subprocess.Popen[bytes] | None = None
-        self._train_at_s = self._started_s + settings.train_after_s
+        self._train_at_s = self._started_s + settings.train_after_s + _final_after_s(stack.market)
         self._shown: set[str] = set()
 
     async def run(self) -> None:
@@ -168,7 +170,7 @@ class Demo:
         now_s = time.monotonic()
         wait_s = self._train_at_s - now_s
         if self._training is None:
-            self._status.pipeline = Pipeline(f"starts in {max(wait_s, 0):.0f} s, to learn from the clicks until then")
+            self._status.pipeline = Pipeline(f"starts in {max(wait_s, 0):.0f} s, to learn from what is final by then")
             if wait_s <= LOADING_S and now_s >= self._started_s + SETTLED_S:
                 self._training = self._start_training(round(wait_s))
             return
@@ -223,6 +225,11 @@ class Demo:
     def _day_offset_ms(self) -> int:
         length_s = self._stack.market.policy.day_length_s
         return round(day_fraction(now_ms(), length_s) * length_s * 1000)
+
+
+def _final_after_s(market: Market) -> float:
+    """How long after a page it is known for good, in the archive, what came of it; 0 where training does not wait for that."""
+    return ARCHIVE_EVERY_S + max(matures_s(market).values()) if market.training.delayed_labels == "wait" else 0.0
 
 
 def _run_dir(base: Path) -> tuple[Path, int]:

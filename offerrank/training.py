@@ -18,7 +18,7 @@ from rich.table import Table
 from domain.clock import now_ms
 from domain.errors import OfferRankError
 from features.market import load_market
-from models.release import Release
+from models.release import FinalLabels, Release
 from offerrank.demo_view import Pipeline
 from serving.signals import TERMINAL, told_to_stop
 
@@ -45,6 +45,7 @@ def train(
     as_json: bool,
     work_dir: Path | None = None,
     through_ms: int | None = None,
+    labels: FinalLabels | None = None,
     previous: Release | None = None,
     beam_args: Sequence[str] = (),
 ) -> None:
@@ -66,6 +67,7 @@ def train(
         work_dir=work_dir,
         progress=progress,
         through_ms=through_ms,
+        labels=labels,
         previous=previous,
         beam_args=beam_args,
     ).as_json()
@@ -115,11 +117,19 @@ def retrain(
         with tempfile.TemporaryDirectory(prefix="offerrank-") as folder:
             rows = Path(folder) / "rows.parquet"
             previous, why = release_to_continue(market, out, now_ms(), schedule.full_every_s)
-            since_ms = (previous.manifest.trained_through_ms or 0) + 1 if previous else 0
-            report = write_training_rows(market, log_dir, now_ms(), rows, since_ms)
+            report = write_training_rows(market, log_dir, now_ms(), rows, previous.manifest if previous else None)
             _say(f"{'incremental' if previous else 'full'} training: {why}")
             _say(f"{report.rows:,} impressions, {report.clicks:,} clicks and {report.conversions:,} conversions to learn from")
-            train(market_path, rows, out, as_json, through_ms=report.newest_ms, previous=previous, beam_args=beam_args)
+            train(
+                market_path,
+                rows,
+                out,
+                as_json,
+                through_ms=report.newest_ms,
+                labels=report.labels,
+                previous=previous,
+                beam_args=beam_args,
+            )
 
     if schedule.delay_s:
         _load_while_waiting(schedule.delay_s)

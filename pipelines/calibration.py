@@ -17,9 +17,14 @@ Columns = Mapping[str, NDArray[Any]]
 """Features, labels and `raw.<task>` by name, [R] each; text as str."""
 
 
+def usable(task: TaskSpec, columns: Columns) -> NDArray[np.bool_]:
+    """[R], whether a task's label is one to learn from and judge by; every one where the rows do not say."""
+    return columns[task.usable_column] == 1 if task.usable_column in columns else np.ones(len(columns[task.label]), bool)
+
+
 def counting(task: TaskSpec, columns: Columns) -> NDArray[np.bool_]:
-    """[R], whether a row counts for a task."""
-    return columns[task.given] == 1 if task.given else np.ones(len(columns[task.label]), bool)
+    """[R], whether a row counts for a task: its label is usable, and `given`, if any, holds."""
+    return usable(task, columns) & (columns[task.given] == 1) if task.given else usable(task, columns)
 
 
 def where_shown(market: Market, columns: Columns) -> dict[str, NDArray[Any]]:
@@ -29,9 +34,11 @@ def where_shown(market: Market, columns: Columns) -> dict[str, NDArray[Any]]:
     return {**columns, **{name: columns[name] * seen for name in names if name in columns}}
 
 
-def fit_calibrator(market: Market, columns: Columns) -> Calibrator:
-    """One calibration per task, on the rows that count for it."""
-    return Calibrator(tasks={t.name: fit_task(market, t, columns, counting(t, columns)) for t in market.tasks})
+def fit_calibrator(market: Market, columns: Columns, former: Calibrator | None = None) -> Calibrator:
+    """One calibration per task, on the rows that count for it; where there are none, the one of `former`."""
+    counts = {t.name: counting(t, columns) for t in market.tasks}
+    kept = {} if former is None else {name: former.tasks[name] for name, rows in counts.items() if not rows.any()}
+    return Calibrator(tasks={t.name: fit_task(market, t, columns, counts[t.name]) for t in market.tasks} | kept)
 
 
 def fit_task(market: Market, task: TaskSpec, columns: Columns, counts: NDArray[np.bool_]) -> TaskCalibration:

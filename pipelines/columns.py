@@ -54,6 +54,18 @@ def label_column(raw: pa.Array, counts: NDArray[np.bool_], where: Where) -> NDAr
     return values.astype(np.int64)
 
 
+def usable_column(raw: pa.Array, where: Where) -> NDArray[np.bool_]:
+    """A column of 0 and 1 that says whether a label can be learned from; where nothing is said it can.
+
+    Raises:
+      InvalidTrainingData: any other value.
+    """
+    raw = plain(raw)
+    values = _numbers(raw, where, "0 or 1").cast(pa.float64(), safe=False).fill_null(1).to_numpy(zero_copy_only=False)
+    refuse_first((values != 0) & (values != 1), raw, "0 or 1", where)
+    return values == 1
+
+
 def integer_column(raw: pa.Array, where: Where) -> pa.Array:
     """A column of whole numbers; a missing one is -1.
 

@@ -12,11 +12,16 @@ the features as used, its position and propensity, and a 0/1 label per task,
     click_matured       elapsed >= click window
     conversion_matured  elapsed >= click window + conversion window
 
+A training counts a row for a label once, when it has matured: `<label>_usable` says so, see `learnable_rows`.
+
 Each log is read once and joined by position with `index_in`: no Python loop sees a row.
 """
 
+import math
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +31,20 @@ import pyarrow.parquet as pq
 
 from domain.errors import InvalidTrainingData
 from domain.events import EventType
-from features.log_archive import DECISIONS, EVENTS, read_log
+from features.log_archive import DECISIONS, EVENTS, archived_to, read_log
 from features.log_schema import ARROW_TYPES, contiguous, decision_schema, event_schema
 from features.market import Market
+from features.model_spec import TaskSpec
+from models.release import FinalLabels, Origin
 
 CLOCKS_DIFFER_MS = 3_600_000  # at most, between a gateway's time in an entry and Redis' time in the entry's id
+SHOWN_WITHIN_MS = 3_600_000  # of the decision; gateways accept no later impression
 _LABELS = ("click", "conversion")
+
+_CLICK_MS, _CONVERSION_MS = "first.click", "first.conversion"  # no feature has a dot in its name
+
+Span = tuple[int, int]
+"""First and last ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +65,8 @@ class JoinReport:
     """Impressions, clicks and conversions of no decision in the log."""
     newest_ms: int
     """Time of the newest decision that became a row."""
+    labels: FinalLabels | None = None
+    """Of `learnable_rows`: which labels were final, for the release that learns from them; none where that is not asked."""
 
 
 def training_rows(market: Market, log_dir: Path, now_ms: int) -> pa.Table:
@@ -59,9 +74,9 @@ def training_rows(market: Market, log_dir: Path, now_ms: int) -> pa.Table:
     return join_log(market, log_dir, now_ms)[0]
 
 
-def write_training_rows(market: Market, log_dir: Path, now_ms: int, path: Path, since_ms: int = 0) -> JoinReport:
-    """`join_log` into a Parquet file that training reads; on an error nothing is written."""
-    rows, report = join_log(market, log_dir, now_ms, since_ms)
+def write_training_rows(market: Market, log_dir: Path, now_ms: int, path: Path, previous: Origin | None = None) -> JoinReport:
+    """`learnable_rows` into a Parquet file that training reads; on an error nothing is written."""
+    rows, report = learnable_rows(market, log_dir, now_ms, previous)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -70,6 +85,78 @@ def write_training_rows(market: Market, log_dir: Path, now_ms: int, path: Path, 
     finally:
         temporary.unlink(missing_ok=True)
     return report
+
+
+def learnable_rows(market: Market, log_dir: Path, now_ms: int, previous: Origin | None = None) -> tuple[pa.Table, JoinReport]:
+    """The rows that one training counts, so that a chain of trainings counts each label once.
+
+    With `training.delayed_labels = "wait"` a column `<label>_usable` (int64 0/1) says for which labels a row counts:
+
+        usable = matured as of now, and not yet matured as of the join for `previous`
+
+    and rows that count for none are left out. "Now" is no later than the end of the archive, since a click may stand beyond it.
+    With "importance" there is also `TaskSpec.delay_column` and, going on from `previous`, `TaskSpec.entry_column`. A click enters
+    when it has come since, and another time when it converts: with the time from the click to the end of its hour, if all hours
+    had been as long as this one.
+    With "ignore" all rows count, as known now: those of decisions after the newest that `previous` has seen.
+
+    Args:
+      previous: what the release to go on from has learned; none for a full training.
+    Returns:
+      As `join_log`; the report is of the rows that count, and its clicks and conversions of those whose label does.
+    Raises:
+      InvalidTrainingData: as in `join_log`; or no row has matured, in a full training for one of the labels.
+    """
+    if market.training.delayed_labels == "ignore":
+        return join_log(market, log_dir, now_ms, (previous.trained_through_ms or 0) + 1 if previous else 0)
+    archived = (archived_to(log_dir, log).ms for log in (DECISIONS, EVENTS))
+    as_of_ms = min([now_ms, *(end for end in archived if end)])
+    before_ms = previous.labels.as_of_ms if previous and previous.labels else None
+    matures_ms = {label: 1000 * s for label, s in matures_s(market).items()}
+    spans = [(0, as_of_ms)]
+    if before_ms is not None:
+        if as_of_ms <= before_ms:
+            raise InvalidTrainingData(str(log_dir), "entries that were archived since the last training", "none")
+        spans = _merged([(before_ms - ms - SHOWN_WITHIN_MS, as_of_ms - ms) for ms in matures_ms.values()])
+    if before_ms is not None and market.importance_task is not None:
+        spans = [(spans[0][0], as_of_ms)]  # clicks of now, and of whenever they convert now
+    rows, report = _join(market, log_dir, as_of_ms, spans)
+    usable: dict[str, pa.Array] = {}
+    for label, ms in matures_ms.items():
+        usable[label] = pc.equal(rows[f"{label}_matured"], 1)
+        if before_ms is None:
+            _require_matured(market, log_dir, label, rows, usable[label])
+        else:
+            usable[label] = pc.and_(usable[label], pc.less(rows["elapsed_ms"], as_of_ms - before_ms + ms))
+        rows = rows.append_column(f"{label}_usable", pc.cast(usable[label], pa.int64()))
+    counts = dict(usable)
+    if (entering := market.importance_task) is not None:
+        rows = rows.append_column(entering.delay_column, _delay_ms(rows, entering))
+        if before_ms is not None:
+            entry_ms = _entry_ms(rows, entering, before_ms, as_of_ms)
+            rows = rows.append_column(entering.entry_column, entry_ms)
+            counts[entering.label] = pc.or_(counts[entering.label], pc.greater_equal(entry_ms, 0))
+    learnable = reduce(pc.or_, counts.values())
+    counted = {source: _count(pc.and_(pc.equal(rows[label], 1), counts[label])) for label, source in _labels(market).items()}
+    rows = rows.filter(learnable).drop([_CLICK_MS, _CONVERSION_MS])
+    if not len(rows):
+        expected = "labels that have become final since the last training"
+        raise InvalidTrainingData(str(log_dir), expected, f"none in {report.rows:,} impressions")
+    return rows, replace(
+        report,
+        rows=len(rows),
+        clicks=counted.get("click", 0),
+        conversions=counted.get("conversion", 0),
+        newest_ms=pc.max(rows["time_ms"]).as_py(),
+        labels=FinalLabels.of(market, as_of_ms),
+    )
+
+
+def matures_s(market: Market) -> dict[str, int]:
+    """Label -> seconds after an impression from which on no event can change it."""
+    click_s = market.training.click_window_s
+    window_s = {"click": click_s, "conversion": click_s + market.training.conversion_window_s}
+    return {label: window_s[source] for label, source in _labels(market).items()}
 
 
 def join_log(market: Market, log_dir: Path, now_ms: int, since_ms: int = 0) -> tuple[pa.Table, JoinReport]:
@@ -85,8 +172,14 @@ def join_log(market: Market, log_dir: Path, now_ms: int, since_ms: int = 0) -> t
     Raises:
       InvalidTrainingData: no impression was rendered, or a label is none that the event log has.
     """
-    label_of = _labels(market)
-    slots = _slots(market, log_dir, now_ms, since_ms)
+    rows, report = _join(market, log_dir, now_ms, [(since_ms, now_ms)])
+    return rows.drop([_CLICK_MS, _CONVERSION_MS]), report
+
+
+def _join(market: Market, log_dir: Path, now_ms: int, spans: Sequence[Span]) -> tuple[pa.Table, JoinReport]:
+    """`join_log` of the decisions in some spans of time, with the times of the first click and conversion, or null."""
+    slots = _slots(market, log_dir, spans)
+    since_ms = min(begin for begin, _ in spans)
     events = read_log(log_dir, EVENTS, _only(event_schema(), "type", "impression_id", "time_ms"), since_ms - CLOCKS_DIFFER_MS)
     events = events.filter(pc.less_equal(events["time_ms"], now_ms))
     impression, click, conversion = (
@@ -99,15 +192,14 @@ def join_log(market: Market, log_dir: Path, now_ms: int, since_ms: int = 0) -> t
     clicked = _within(click, shown_ms, market.training.click_window_s)
     converted = pc.and_(clicked, _within(conversion, click, market.training.conversion_window_s))
     outcome = {"click": clicked, "conversion": converted}
-    for label, source in label_of.items():
+    for label, source in _labels(market).items():
         slots = slots.append_column(label, pc.cast(outcome[source], pa.int64()))
     elapsed_ms = pc.subtract(pa.scalar(now_ms, pa.int64()), shown_ms)
-    window_s = {"click": market.training.click_window_s}
-    window_s["conversion"] = window_s["click"] + market.training.conversion_window_s
-    for label, source in label_of.items():
-        matured = pc.greater_equal(elapsed_ms, window_s[source] * 1000)
+    for label, seconds in matures_s(market).items():
+        matured = pc.greater_equal(elapsed_ms, seconds * 1000)
         slots = slots.append_column(f"{label}_matured", pc.cast(matured, pa.int64()))
     slots = slots.append_column("elapsed_ms", elapsed_ms)
+    slots = slots.append_column(_CLICK_MS, click).append_column(_CONVERSION_MS, conversion)
     rows = slots.filter(rendered)
     if not len(rows):
         raise InvalidTrainingData(
@@ -128,6 +220,48 @@ def join_log(market: Market, log_dir: Path, now_ms: int, since_ms: int = 0) -> t
     )
 
 
+def _merged(spans: Sequence[Span]) -> list[Span]:
+    """The same times in spans that are apart and in order."""
+    merged: list[Span] = []
+    for begin, end in sorted(spans):
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((begin, end))
+    return merged
+
+
+def _require_matured(market: Market, log_dir: Path, label: str, rows: pa.Table, matured: pa.Array) -> None:
+    """A task without a final label cannot be trained from nothing."""
+    if _count(matured):
+        return
+    task = next(t.name for t in market.tasks if t.label == label)
+    spec = market.training
+    windows = f"click_window_s = {spec.click_window_s}"
+    if _labels(market)[label] == "conversion":
+        windows += f" and conversion_window_s = {spec.conversion_window_s}"
+    expected = f"rows whose label {label!r} of task {task!r} is final, once {windows} of [training] have passed"
+    oldest_s = pc.max(rows["elapsed_ms"]).as_py() // 1000
+    ways = 'later, with shorter windows, or with delayed_labels = "ignore" there will be some'
+    raise InvalidTrainingData(str(log_dir), expected, f"{len(rows):,} impressions, the oldest {oldest_s:,} s ago; {ways}")
+
+
+def _delay_ms(rows: pa.Table, task: TaskSpec) -> pa.Array:
+    """See `TaskSpec.delay_column`; a conversion that was reported as earlier than its click comes with it."""
+    delay_ms = pc.max_element_wise(pc.subtract(rows[_CONVERSION_MS], rows[_CLICK_MS]), 0)
+    return pc.if_else(pc.equal(rows[task.label], 1), delay_ms, -1)
+
+
+def _entry_ms(rows: pa.Table, task: TaskSpec, before_ms: int, as_of_ms: int) -> pa.Array:
+    """See `TaskSpec.entry_column`: of clicks since `before_ms`, and of earlier ones that have converted since."""
+    click_ms, conversion_ms = (rows[name].to_numpy() for name in (_CLICK_MS, _CONVERSION_MS))  # NaN where there is none
+    fresh = (rows[str(task.given)].to_numpy() == 1) & (click_ms > before_ms)
+    late = (rows[task.label].to_numpy() == 1) & (click_ms <= before_ms) & (conversion_ms > before_ms)
+    hour_ms = as_of_ms - before_ms
+    to_the_end = hour_ms - (np.nan_to_num(click_ms, nan=before_ms) - before_ms) % hour_ms
+    return pa.array(np.where(fresh | late, to_the_end, -1).astype(np.int64))
+
+
 def _labels(market: Market) -> dict[str, str]:
     """Label column -> event type: by name, else the first task's is the click and the second's the conversion."""
     labels = [task.label for task in market.tasks]
@@ -140,11 +274,16 @@ def _labels(market: Market) -> dict[str, str]:
     return dict(zip(labels, _LABELS, strict=False))
 
 
-def _slots(market: Market, log_dir: Path, now_ms: int, since_ms: int) -> pa.Table:
+def _slots(market: Market, log_dir: Path, spans: Sequence[Span]) -> pa.Table:
     """One row per sold slot with its features; a slot that was logged twice is taken once."""
     wanted = _only(decision_schema(market), "decision_id", "time_ms", "features", "slots")
-    log = read_log(log_dir, DECISIONS, wanted, since_ms - CLOCKS_DIFFER_MS)
-    log = log.filter(pc.and_(pc.greater_equal(log["time_ms"], since_ms), pc.less_equal(log["time_ms"], now_ms)))
+    read = []
+    for begin, end in spans:
+        # What was logged after the last span is little, and may be a decision that was logged late.
+        until_ms = math.inf if end == spans[-1][1] else end + CLOCKS_DIFFER_MS
+        part = read_log(log_dir, DECISIONS, wanted, begin - CLOCKS_DIFFER_MS, until_ms)
+        read.append(part.filter(pc.and_(pc.greater_equal(part["time_ms"], begin), pc.less_equal(part["time_ms"], end))))
+    log = pa.concat_tables(read)
     if not len(log):
         raise InvalidTrainingData(str(log_dir), "a log with at least one decision", "no decisions")
     request = log.select(["decision_id", "time_ms", "features"]).flatten().take(pc.list_parent_indices(contiguous(log["slots"])))

@@ -5,7 +5,7 @@ from pathlib import Path
 from domain.errors import ContractError
 from features.market import Market
 from models import release
-from models.release import FeatureSpecs, Release
+from models.release import FeatureSpecs, FinalLabels, Release
 
 
 def release_to_continue(market: Market, releases: Path, now_ms: int, full_every_s: int) -> tuple[Release | None, str]:
@@ -29,6 +29,9 @@ def release_to_continue(market: Market, releases: Path, now_ms: int, full_every_
         return None, f"{name} was trained for other features, crosses or tasks than the market now has"
     if made.trained_through_ms is None or release.WEIGHTS not in made.files:
         return None, f"{name} was not trained on the log"
+    as_of_ms = made.labels.as_of_ms if made.labels else 0
+    if made.labels != FinalLabels.of(market, as_of_ms):
+        return None, f"{name} learned from labels by other windows, or by another training.delayed_labels"
     age_s = (now_ms - (made.full_ms or made.created_ms)) / 1000
     if age_s >= full_every_s:
         return None, f"the last full training was {age_s / 3600:.1f} h ago"

@@ -1,6 +1,6 @@
 """A training log -> checked rows in Parquet, one folder per split, columns named as the market names them.
 
-One pass in bounded memory (a split by time reads its one column beforehand). TensorFlow-free for CSV and Parquet, so that a bad
+One pass in bounded memory (a split by time reads its times beforehand). TensorFlow-free for CSV and Parquet, so that a bad
 file is refused within a second.
 """
 
@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from domain.errors import InvalidTrainingData
 from features.log_schema import ARROW_TYPES
 from features.market import Market
+from features.model_spec import TaskSpec
 from features.training_spec import Gate
 from models.evaluation import DataUsed, LabelCount, SplitData
 from models.gates import check_label_rate
 from pipelines.bags import tensor_columns
-from pipelines.columns import integer_column, label_column, time_column
+from pipelines.columns import integer_column, label_column, time_column, usable_column
 from pipelines.sources import files_of, read
-from pipelines.splits import SPLITS, TRAIN, Codes, RandomSplit, hash_split, time_cuts, time_split
+from pipelines.splits import SPLITS, TRAIN, Codes, Cuts, RandomSplit, hash_split, time_cuts, time_split
 
 Span = tuple[tuple[float, str], tuple[float, str]]
 """First and last time of a split: to compare by, and as logged."""
@@ -68,9 +69,24 @@ class Ingested:
         return DataUsed(splits=splits)
 
 
-def ingest(market: Market, data: Path, directory: Path) -> Ingested:
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One batch [R] under the market's names and types."""
+
+    table: pa.Table
+    labels: dict[str, NDArray[np.int64]]
+    """Label -> [R]."""
+    counts: dict[str, NDArray[np.bool_]]
+    """Task -> [R], whether the row counts for it."""
+    group: NDArray[np.int64]
+    """[R], equal for rows with the same usable labels: one bit per task."""
+
+
+def ingest(market: Market, data: Path, directory: Path, continuing: bool = False) -> Ingested:
     """Writes `directory/<split>/rows.parquet`.
 
+    Args:
+      continuing: a training that goes on from a release does without rows for a task, as long as another task has some.
     Raises:
       InvalidTrainingData: unreadable or empty, a column is missing, a value or label is wrong, a task has no positive or no
         negative, or there are too few rows.
@@ -89,21 +105,21 @@ def ingest(market: Market, data: Path, directory: Path) -> Ingested:
             (directory / split).mkdir(parents=True)
             writers[split] = stack.enter_context(pq.ParquetWriter(directory / split / "rows.parquet", schema))
         for file, start, raw in _batches(market, files):
-            table, labels = _checked(market, file, start, raw, schema)
-            codes = _split(market, file, start, raw, random, cuts)
+            checked = _checked(market, file, start, raw, schema)
+            codes = _split(market, file, start, raw, checked.group, random, cuts)
             for f in market.features:
                 missing[f.name] += _missing(raw.column(raw.schema.names.index(f.log_column)))
             for code, split in enumerate(SPLITS):
                 mask = codes == code
                 rows[split] += int(mask.sum())
                 for t in market.tasks:
-                    counts = mask & (labels[t.given] == 1) if t.given else mask
-                    tasks[split][t.name] = tasks[split][t.name].plus(labels[t.label][counts])
+                    counted = checked.labels[t.label][mask & checked.counts[t.name]]
+                    tasks[split][t.name] = tasks[split][t.name].plus(counted)
                 if mask.any():
-                    writers[split].write_table(table.filter(pa.array(mask)))
+                    writers[split].write_table(checked.table.filter(pa.array(mask)))
                     if market.training.split.kind == "time":
                         times[split] = _span(market, file, start, raw, mask, times.get(split))
-    _require_enough(market, data, rows, tasks)
+    _require_enough(market, data, rows, tasks, continuing)
     _require_values(market, data, sum(rows.values()), missing)
     _require_label_rates(market, data, tasks[SPLITS[TRAIN]])
     return Ingested(directory, rows, tasks, {split: (first[1], last[1]) for split, (first, last) in times.items()})
@@ -120,12 +136,15 @@ def arrow_schema(market: Market) -> pa.Schema:
 def _batches(market: Market, files: list[Path]) -> Iterator[tuple[Path, int, pa.RecordBatch]]:
     """(file, rows of it before this batch, batch)."""
     columns = {f.log_column: None for f in market.features} | {t.log_column: None for t in market.tasks}
-    columns |= dict.fromkeys(market.row_columns)
+    if "position" in market.row_columns:
+        columns |= {"position": None}
     if market.training.split.by is not None:
         columns |= {_key_column(market): None}
+    lists = frozenset(f.log_column for f in market.features if f.multiple)
+    optional = tuple(name for name in market.row_columns if name not in columns)
     for file in files:
         start = 0
-        for raw in read(file, tuple(columns), lists=frozenset(f.log_column for f in market.features if f.multiple)):
+        for raw in read(file, tuple(columns), optional, lists):
             yield file, start, raw
             start += raw.num_rows
 
@@ -134,22 +153,48 @@ def _where(file: Path, column: str, start: int, row: int) -> str:
     return f"{file.name}: column {column!r}, row {start + row + 1}"
 
 
-def _checked(
-    market: Market, file: Path, start: int, raw: pa.RecordBatch, schema: pa.Schema
-) -> tuple[pa.Table, dict[str, NDArray[np.int64]]]:
-    """One batch under the market's names and types, and its labels."""
+def _checked(market: Market, file: Path, start: int, raw: pa.RecordBatch, schema: pa.Schema) -> Checked:
     columns = dict(zip(raw.schema.names, raw.columns, strict=True))
     arrays: list[pa.Array] = []
     for f in market.features:
         raw_column, where = columns[f.log_column], partial(_where, file, f.log_column, start)
         arrays += tensor_columns(f, raw_column, where)
+    usable = {t.usable_column: _usable(t, file, start, raw) for t in market.tasks}
+    known = {t.label: usable[t.usable_column] for t in market.tasks}
+    others: dict[str, pa.Array] = {}
+    if (entering := market.importance_task) is not None:
+        entry = pa.array(usable[entering.usable_column].astype(np.int64) - 1)  # at once where final, else never
+        unsaid = {entering.entry_column: entry, entering.delay_column: pa.array(np.full(raw.num_rows, -1))}
+        for name, column in unsaid.items():
+            said = name in columns and not pa.types.is_null(columns[name].type)
+            others[name] = integer_column(columns[name], partial(_where, file, name, start)) if said else column
+        known[entering.label] = known[entering.label] | (others[entering.entry_column].to_numpy() >= 0)
     labels: dict[str, NDArray[np.int64]] = {}
     for t in sorted(market.tasks, key=lambda t: t.given is not None):
-        counts = labels[t.given] == 1 if t.given in labels else np.ones(raw.num_rows, bool)
-        labels[t.label] = label_column(columns[t.log_column], counts, partial(_where, file, t.log_column, start))
+        needed = known[t.label] & (labels[t.given] == 1 if t.given in labels else True)
+        labels[t.label] = label_column(columns[t.log_column], needed, partial(_where, file, t.log_column, start))
+    counts = {t.name: usable[t.usable_column] & (labels[t.given] == 1 if t.given else True) for t in market.tasks}
     arrays += [pa.array(labels[t.label]) for t in market.tasks]
-    arrays += [integer_column(columns[name], partial(_where, file, name, start)) for name in market.row_columns]
-    return pa.Table.from_arrays(arrays, schema=schema), labels
+    flags = usable | {t.counts_column: counts[t.name] for t in market.tasks}
+    others |= {name: pa.array(rows.astype(np.int64)) for name, rows in flags.items()}
+    if "position" in market.row_columns:
+        others["position"] = integer_column(columns["position"], partial(_where, file, "position", start))
+    arrays += [others[name] for name in market.row_columns]
+    table = pa.Table.from_arrays(arrays, schema=schema)
+    return Checked(table, labels, counts, _group(list(usable.values())))
+
+
+def _usable(task: TaskSpec, file: Path, start: int, raw: pa.RecordBatch) -> NDArray[np.bool_]:
+    """[R], whether a task's label can be learned from; all of them where the file does not say."""
+    name = task.usable_column
+    if name not in raw.schema.names:
+        return np.ones(raw.num_rows, bool)
+    return usable_column(raw.column(raw.schema.names.index(name)), partial(_where, file, name, start))
+
+
+def _group(usable: list[NDArray[np.bool_]]) -> NDArray[np.int64]:
+    """[R], see `Checked.group`."""
+    return np.sum([column.astype(np.int64) << bit for bit, column in enumerate(usable)], axis=0, dtype=np.int64)
 
 
 def _key_column(market: Market) -> str:
@@ -158,22 +203,37 @@ def _key_column(market: Market) -> str:
     return next((f.log_column for f in market.features if f.name == by), by)
 
 
-def _cuts(market: Market, files: list[Path]) -> tuple[float, float]:
+def _cuts(market: Market, files: list[Path]) -> dict[int, Cuts]:
+    """Cuts of a split by time, for each group of rows with the same usable labels.
+
+    The latest rows have no final conversions yet: cut together, all of these would train and none would judge.
+    """
     if market.training.split.kind != "time":
-        return 0.0, 0.0
+        return {}
     column = _key_column(market)
     times: list[NDArray[np.float64]] = []
+    groups: list[NDArray[np.int64]] = []
     for file in files:
         start = 0
-        for raw in read(file, (column,)):
+        for raw in read(file, (column,), tuple(t.usable_column for t in market.tasks)):
             times.append(time_column(raw.column(0), partial(_where, file, column, start)))
+            groups.append(_group([_usable(t, file, start, raw) for t in market.tasks]))
             start += raw.num_rows
     if not sum(map(len, times)):
         raise InvalidTrainingData(column, "rows", "none")
-    return time_cuts(np.concatenate(times), market.training.split)
+    time, group = np.concatenate(times), np.concatenate(groups)
+    return {int(one): time_cuts(time[group == one], market.training.split) for one in np.unique(group)}
 
 
-def _split(market: Market, file: Path, start: int, raw: pa.RecordBatch, random: RandomSplit, cuts: tuple[float, float]) -> Codes:
+def _split(
+    market: Market,
+    file: Path,
+    start: int,
+    raw: pa.RecordBatch,
+    group: NDArray[np.int64],
+    random: RandomSplit,
+    cuts: dict[int, Cuts],
+) -> Codes:
     spec = market.training.split
     if spec.kind == "random":
         return random.assign(raw.num_rows)
@@ -181,7 +241,11 @@ def _split(market: Market, file: Path, start: int, raw: pa.RecordBatch, random: 
     key = raw.column(raw.schema.names.index(column))
     if spec.kind == "hash":
         return hash_split(key, spec, market.model.seed)
-    return time_split(time_column(key, partial(_where, file, column, start)), cuts)
+    times = time_column(key, partial(_where, file, column, start))
+    codes = np.empty(len(times), np.int8)
+    for one, cut in cuts.items():
+        codes[group == one] = time_split(times[group == one], cut)
+    return codes
 
 
 def _missing(raw: pa.Array) -> int:
@@ -221,7 +285,9 @@ def _require_label_rates(market: Market, data: Path, train: dict[str, TaskRows])
                 raise InvalidTrainingData(where, f"a label rate that keeps {bound}", got)
 
 
-def _require_enough(market: Market, data: Path, rows: dict[str, int], tasks: dict[str, dict[str, TaskRows]]) -> None:
+def _require_enough(
+    market: Market, data: Path, rows: dict[str, int], tasks: dict[str, dict[str, TaskRows]], continuing: bool
+) -> None:
     total = sum(rows.values())
     if total < market.training.min_rows:
         raise InvalidTrainingData(str(data), f"at least {market.training.min_rows} rows (training.min_rows)", f"{total} rows")
@@ -230,6 +296,8 @@ def _require_enough(market: Market, data: Path, rows: dict[str, int], tasks: dic
             raise InvalidTrainingData(str(data), f"rows for the {split} split ({market.training.split.kind})", f"{rows}")
     for t in market.tasks:
         seen = sum(tasks[s][t.name].rows for s in SPLITS)
+        if continuing and not seen:
+            continue
         for kind in ("positives", "negatives"):
             column = f"{data.name}: column {t.log_column!r}"
             if not sum(getattr(tasks[s][t.name], kind) for s in SPLITS):

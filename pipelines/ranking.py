@@ -92,7 +92,12 @@ def ranking_pipeline(
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["valid"]),
     )
-    calibrator = Calibrator(model=trainer.outputs["model"], examples=examples.outputs["examples"], market_file=str(work.market))
+    calibrator = Calibrator(
+        model=trainer.outputs["model"],
+        examples=examples.outputs["examples"],
+        market_file=str(work.market),
+        previous=str(previous) if previous else "",
+    )
     assessor = Assessor(
         model=trainer.outputs["model"],
         examples=examples.outputs["examples"],
@@ -152,9 +157,9 @@ def eval_config(market: Market, rows: Ingested | None) -> tfma.EvalConfig:
     model = tfma.ModelSpec(signature_name="examples", model_type="tf_generic")
     if several:
         model.label_keys.update({t.name: t.label for t in market.tasks})
-        model.example_weight_keys.update({t.name: t.given for t in market.tasks if t.given})
+        model.example_weight_keys.update({t.name: t.counts_column for t in market.tasks})
     else:
-        model.label_key = market.tasks[0].label
+        model.label_key, model.example_weight_key = market.tasks[0].label, market.tasks[0].counts_column
     config = tfma.EvalConfig(
         model_specs=[model],
         slicing_specs=[tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[name]) for name in sliced)],
@@ -162,7 +167,7 @@ def eval_config(market: Market, rows: Ingested | None) -> tfma.EvalConfig:
     )
     for t in market.tasks:
         gate, seen = market.training.gates.get(t.name, Gate()), rows.tasks["eval"][t.name] if rows else TaskRows()
-        metrics = [_metric("ExampleCount", at_least=1)]
+        metrics = [_metric("ExampleCount", at_least=0)]
         if seen.positives and seen.negatives:
             judged = t.role == "primary" and min(seen.positives, seen.negatives) >= gate.min_positives
             metrics.append(_metric("AUC", at_least=gate.min_auc if judged else None))

@@ -22,7 +22,7 @@ from models.calibration.selection import clearly_worse, enough
 from models.release import Release, calibrated_column
 from pipelines.bags import tensor_columns
 from pipelines.calibration import Columns, calibrated, counting, fit_task, where_shown
-from pipelines.examples import join_log
+from pipelines.examples import join_log, matures_s
 from pipelines.push import PARTIAL, link, push
 
 JUDGED = 0.2  # of a task's rows, the latest
@@ -72,8 +72,8 @@ class Recalibrated:
 def recalibrate(market: Market, log_dir: Path, releases: Path, window_s: int, now_ms: int) -> Recalibrated:
     """Fits each task to the first 80 % of its rows in the window, judges on the rest, and publishes what is better.
 
-    A row counts once its label can no longer change: when the windows of attribution up to that label have passed. A task that
-    does not gain keeps the calibration it has.
+    A row counts once its label can no longer change: when the windows of attribution up to that label have passed, whatever
+    `training.delayed_labels` says. A task that does not gain keeps the calibration it has.
 
     Args:
       releases: the newest one in this folder is recalibrated; if anything is better, a newer one appears beside it, the same
@@ -84,13 +84,14 @@ def recalibrate(market: Market, log_dir: Path, releases: Path, window_s: int, no
       InvalidTrainingData: the log has no impressions in the window.
     """
     newest = newest_release(releases).compatible_with(market)
-    since_ms = now_ms - 1000 * (window_s + max(_matures_s(market, t) for t in market.tasks))
+    after_s = matures_s(market)
+    since_ms = now_ms - 1000 * (window_s + max(after_s.values()))
     rows, _ = join_log(market, log_dir, now_ms, since_ms)
     columns = predicted(market, newest, rows)
     tasks, compared = dict(newest.calibrator.tasks), {}
     for t in market.tasks:
-        age_s = (now_ms - columns["time_ms"]) / 1000 - _matures_s(market, t)
-        counts = counting(t, columns) & (age_s > 0) & (age_s <= window_s)
+        age_s = (now_ms - columns["time_ms"]) / 1000 - after_s[t.label]
+        counts = counting(t, columns) & (columns[f"{t.label}_matured"] == 1) & (age_s <= window_s)
         judged = counts & (columns["time_ms"] > _cut(columns["time_ms"][counts]))
         fitted = fit_task(market, t, columns, counts & ~judged)
         latest = {name: column[judged] for name, column in columns.items()}
@@ -137,12 +138,6 @@ def _values(tensor: RawTensor, column: pa.Array) -> NDArray[Any]:
     if tensor.width is None:
         return column.to_numpy(zero_copy_only=False)
     return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), tensor.width)
-
-
-def _matures_s(market: Market, task: TaskSpec) -> int:
-    """How long after an impression a task's label may still change, as `join_log` counts it."""
-    spec = market.training
-    return spec.click_window_s + (spec.conversion_window_s if task.given else 0)
 
 
 def _cut(time_ms: NDArray[np.int64]) -> float:

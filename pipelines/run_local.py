@@ -18,7 +18,7 @@ from domain.errors import ContractError, InvalidMarket, NotBlessed, OfferRankErr
 from features.market import Market, load_market
 from models import release
 from models.evaluation import EvaluationReport
-from models.release import Release, WarmStart
+from models.release import FinalLabels, Release, WarmStart
 from pipelines.console import console_listener
 from pipelines.ingest import Ingested
 from pipelines.logs import component_times, logs_to
@@ -80,6 +80,7 @@ def train(
     work_dir: Path | None = None,
     progress: Listener | None = None,
     through_ms: int | None = None,
+    labels: FinalLabels | None = None,
     previous: Release | None = None,
     beam_args: Sequence[str] = (),
 ) -> TrainingResult:
@@ -92,7 +93,7 @@ def train(
       work_dir: keeps TFX's artifacts, metadata and log here; without one they go to a temporary folder that is removed, except
         for the log of a failed run and the report of a model that was refused.
       progress: hears of every step; without one they are shown on standard error.
-      through_ms: time of the newest logged decision in `data`, if it comes from the log.
+      through_ms, labels: time of the newest logged decision in `data`, and which labels were final, if it comes from the log.
       previous: a release to start from, for a market with the same features and tasks.
       beam_args: pipeline options of Beam; without any its direct runner works in this process.
     Raises:
@@ -112,7 +113,7 @@ def train(
         stack.enter_context(logs_to(work / LOG))
         seconds: dict[str, float] = {}
         with _step("read", 1, seconds):
-            rows = Workplace(work).lay_out(market_path, data, through_ms, previous)
+            rows = Workplace(work).lay_out(market_path, data, through_ms, labels, previous)
         with _step("import TFX", 2, seconds):
             run = import_pipeline()
         try:

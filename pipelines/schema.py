@@ -24,7 +24,9 @@ def schema_of(market: Market) -> schema_pb2.Schema:
         added = _required(schema, label, schema_pb2.INT)
         added.int_domain.min, added.int_domain.max = 0, 1
     for name in market.row_columns:
-        _required(schema, name, schema_pb2.INT)
+        added = _required(schema, name, schema_pb2.INT)
+        if name in {column for t in market.tasks for column in (t.usable_column, t.counts_column)}:
+            added.int_domain.min, added.int_domain.max = 0, 1
     return schema
 
 

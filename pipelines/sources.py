@@ -33,10 +33,13 @@ def files_of(data: Path) -> list[Path]:
     return [data]
 
 
-def read(file: Path, columns: tuple[str, ...], lists: frozenset[str] = frozenset()) -> Iterator[pa.RecordBatch]:
+def read(
+    file: Path, columns: tuple[str, ...], optional: tuple[str, ...] = (), lists: frozenset[str] = frozenset()
+) -> Iterator[pa.RecordBatch]:
     """Batches of the chosen columns, in file order. CSV comes as text, with "" where nothing stands.
 
     Args:
+      optional: more columns; a file that lacks one gives batches without it, or with nulls.
       lists: columns that may have several values per tf.Example.
 
     Raises:
@@ -44,9 +47,9 @@ def read(file: Path, columns: tuple[str, ...], lists: frozenset[str] = frozenset
     """
     try:
         if file.name.endswith((".tfrecord", ".tfrecord.gz")):
-            yield from _read_tfrecord(file, columns, lists)
+            yield from _read_tfrecord(file, columns, optional, lists)
         else:
-            yield from (_read_csv if file.name.endswith((".csv", ".csv.gz")) else _read_parquet)(file, columns)
+            yield from (_read_csv if file.name.endswith((".csv", ".csv.gz")) else _read_parquet)(file, columns, optional)
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as e:
         raise InvalidTrainingData(str(file), "a readable file", str(e).split("\n")[0] or type(e).__name__) from None
 
@@ -55,22 +58,25 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith((".", "_")) for part in path.parts)
 
 
-def _require(file: Path, names: list[str], columns: tuple[str, ...]) -> None:
+def _present(file: Path, names: list[str], columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[str]:
+    """The columns, and those of the optional ones that the file has."""
     missing = [c for c in columns if c not in names]
     if missing:
         raise InvalidTrainingData(str(file), f"columns {', '.join(map(repr, missing))}", names)
-    twice = [c for c in columns if names.count(c) > 1]
+    present = list(dict.fromkeys([*columns, *(c for c in optional if c in names)]))
+    twice = [c for c in present if names.count(c) > 1]
     if twice:
         raise InvalidTrainingData(str(file), f"column {twice[0]!r} once", f"{names.count(twice[0])} of them")
+    return present
 
 
-def _read_csv(file: Path, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+def _read_csv(file: Path, columns: tuple[str, ...], optional: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
     parse = pacsv.ParseOptions(newlines_in_values=True)
     with pacsv.open_csv(str(file), parse_options=parse) as head:
-        _require(file, head.schema.names, columns)
+        present = _present(file, head.schema.names, columns, optional)
     convert = pacsv.ConvertOptions(
-        include_columns=list(columns),
-        column_types={c: pa.string() for c in columns},
+        include_columns=present,
+        column_types={c: pa.string() for c in present},
         strings_can_be_null=False,
         quoted_strings_can_be_null=False,
     )
@@ -78,13 +84,15 @@ def _read_csv(file: Path, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
         yield from reader
 
 
-def _read_parquet(file: Path, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+def _read_parquet(file: Path, columns: tuple[str, ...], optional: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
     with pq.ParquetFile(file) as parquet:
-        _require(file, parquet.schema_arrow.names, columns)
-        yield from parquet.iter_batches(BATCH_ROWS, columns=list(columns))
+        present = _present(file, parquet.schema_arrow.names, columns, optional)
+        yield from parquet.iter_batches(BATCH_ROWS, columns=present)
 
 
-def _read_tfrecord(file: Path, columns: tuple[str, ...], lists: frozenset[str]) -> Iterator[pa.RecordBatch]:
+def _read_tfrecord(
+    file: Path, columns: tuple[str, ...], optional: tuple[str, ...], lists: frozenset[str]
+) -> Iterator[pa.RecordBatch]:
     """tf.Example records; a feature may be absent from some, but not from all."""
     from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
@@ -97,12 +105,13 @@ def _read_tfrecord(file: Path, columns: tuple[str, ...], lists: frozenset[str]) 
         for records in tf.data.TFRecordDataset(str(file), compression_type=compression).batch(BATCH_ROWS).as_numpy_iterator():
             batch = decoder.DecodeBatch(list(records))
             seen.update(batch.schema.names)
-            arrays = [_values(file, batch, c, several=c in lists) for c in columns]
-            yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
+            wanted = list(dict.fromkeys([*columns, *optional]))
+            arrays = [_values(file, batch, c, several=c in lists) for c in wanted]
+            yield pa.RecordBatch.from_arrays(arrays, names=wanted)
     except (tf.errors.OpError, RuntimeError, ValueError) as e:
         raise InvalidTrainingData(str(file), "a TFRecord file of tf.Example", str(e).split("\n")[0]) from None
     if seen:
-        _require(file, sorted(seen), columns)
+        _present(file, sorted(seen), columns)
 
 
 def _values(file: Path, batch: pa.RecordBatch, column: str, *, several: bool) -> pa.Array:

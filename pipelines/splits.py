@@ -12,6 +12,7 @@ from features.training_spec import SplitSpec
 SPLITS = ("train", "valid", "eval")
 TRAIN, VALID, EVAL = range(3)
 Codes = NDArray[np.int8]
+Cuts = tuple[float, float]
 
 
 @dataclass(slots=True)
@@ -38,13 +39,13 @@ def hash_split(keys: pa.Array, spec: SplitSpec, seed: int) -> Codes:
     return _by_share(share[encoded.indices.to_numpy(zero_copy_only=False)], spec)
 
 
-def time_cuts(times: NDArray[np.float64], spec: SplitSpec) -> tuple[float, float]:
+def time_cuts(times: NDArray[np.float64], spec: SplitSpec) -> Cuts:
     """Times at which `valid` and `eval` begin; rows of one time stay together."""
     valid = float(np.quantile(times, 1 - spec.eval_fraction - spec.valid_fraction, method="higher"))
     return valid, float(np.quantile(times, 1 - spec.eval_fraction, method="higher"))
 
 
-def time_split(times: NDArray[np.float64], cuts: tuple[float, float]) -> Codes:
+def time_split(times: NDArray[np.float64], cuts: Cuts) -> Codes:
     """The earliest rows train, the latest report."""
     return np.where(times >= cuts[1], EVAL, np.where(times >= cuts[0], VALID, TRAIN)).astype(np.int8)
 

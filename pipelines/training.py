@@ -1,14 +1,17 @@
 """Trainer's entry point: fits the ranker and the towers on Transform's columns, and exports them with Transform's graph."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow_transform as tft
 
+from domain.errors import ContractError
 from features.market import Market, load_market
 from models import release
+from models.delay import ELAPSED, DelayModel, Stream
 from models.export import ServedModel, pack
 from models.fit import Rows, fit_ranker, fit_towers
 from models.legacy_keras import tf
@@ -16,6 +19,10 @@ from models.preprocessing import Encoding, encoding_of
 from models.warm_start import carry_over, load_weights, row_sources, save_weights
 from pipelines.examples_io import read_files
 from pipelines.progress import tell
+from pipelines.scoring import Columns
+
+EVERY_S = 3600.0
+"""Between incremental trainings, for importance weights: a click that entered after a longer one counts as after this."""
 
 
 def run_fn(fn_args: Any) -> None:
@@ -24,10 +31,11 @@ def run_fn(fn_args: Any) -> None:
     transformed = tft.TFTransformOutput(fn_args.transform_output)
     encoding = encoding_of(market, transformed)
     transform = transformed.transform_features_layer()
-    train = load_rows(market, encoding, transform, fn_args.train_files)
-    valid = load_rows(market, encoding, transform, fn_args.eval_files)
+    train, columns = load_rows(market, encoding, transform, fn_args.train_files)
+    valid, _ = load_rows(market, encoding, transform, fn_args.eval_files)
     previous = fn_args.custom_config.get("previous")
     start = TakeOver(market, encoding, Path(previous)) if previous else None
+    delays = weigh_entries(market, encoding, train, columns, start)
     ranker, history = fit_ranker(market, encoding, train, valid, tell, start)
     towers = fit_towers(market, encoding, train, tell, start)
     folder = Path(fn_args.serving_model_dir)
@@ -35,6 +43,8 @@ def run_fn(fn_args: Any) -> None:
     # What the next training needs to start from this one.
     (folder / release.EXTRA).mkdir()
     save_weights(folder / release.WEIGHTS, (*ranker.members, towers))
+    if delays is not None:
+        save_weights(folder / release.DELAYS, delays.networks.members)
     (folder / release.HISTORY).write_text(history.model_dump_json(indent=2) + "\n", encoding="utf-8")
     shutil.copytree(fn_args.transform_output, folder / release.TRANSFORM)
     if start is not None:
@@ -54,6 +64,7 @@ class TakeOver:
         }
         groups = zip(former.groups.values(), encoding.groups.values(), strict=True)
         self._tables = [(after, row_sources(before, after, entries)) for before, after in groups]
+        self._previous = previous
         self._weights = load_weights(previous / release.WEIGHTS)
         self.report = release.WarmStart(taken=(), fresh=(), new_entries=_gained(former, encoding))
 
@@ -64,6 +75,47 @@ class TakeOver:
             update={"taken": (*self.report.taken, *taken), "fresh": (*self.report.fresh, *fresh)}
         )
 
+    def start_delays(self, model: Any) -> None:
+        """Overwrites the initial weights of a network of the delay model.
+
+        Raises:
+          ContractError: they do not fit, and an hour of rows cannot replace them.
+        """
+        (request, rows), *others = self._tables
+        numbers = (*request.numbers, ELAPSED)
+        tables = [(replace(request, numbers=numbers), rows), *others]
+        _, fresh = carry_over(model, load_weights(self._previous / release.DELAYS), tables)
+        if fresh:
+            raise ContractError(f"{self._previous / release.DELAYS}: no longer fits [model]: train in full, with --full-every 0s")
+
+
+def weigh_entries(market: Market, encoding: Encoding, train: Rows, columns: Columns, start: TakeOver | None) -> DelayModel | None:
+    """Sets the weights of clicks whose conversions are not final, by the delay model of the release before, or fits that.
+
+    Returns:
+      what to keep of delays for the next training; none where none are asked for, or the rows do not tell.
+    """
+    task = market.importance_task
+    if task is None:
+        return None
+    entry_ms, delay_ms = columns[task.entry_column], columns[task.delay_column]
+    clicks = np.flatnonzero((entry_ms >= 0) & (train.labels[str(task.given)] == 1))
+    if start is None:
+        train.weights[task.name] = (entry_ms >= 0).astype(np.float32)
+        if not (delay_ms >= 0).any():
+            return None
+        clicks = np.random.default_rng(market.model.seed).permutation(clicks)
+        delay_s = np.where(delay_ms[clicks] >= 0, delay_ms[clicks] / 1000, np.inf)
+        rows = Rows({name: x[clicks] for name, x in train.inputs.items()}, {})
+        return DelayModel.fit(market, encoding, rows, delay_s, EVERY_S, tell)
+    delays = DelayModel.restore(market, encoding, train.inputs, EVERY_S, start.start_delays)
+    train.weights[task.name] = np.zeros(len(train), np.float32)
+    if len(clicks):
+        elapsed_s = np.minimum(entry_ms[clicks] / 1000, EVERY_S)
+        entered = Stream(clicks, elapsed_s, train.labels[task.label][clicks] == 1)
+        train.weights[task.name][clicks] = delays.weights({name: x[clicks] for name, x in train.inputs.items()}, entered)
+    return delays
+
 
 def _gained(before: Encoding, after: Encoding) -> dict[str, int]:
     sizes = dict(r for group in before.groups.values() for r in group.ranges)
@@ -71,8 +123,12 @@ def _gained(before: Encoding, after: Encoding) -> dict[str, int]:
     return {column.partition(":")[0]: entries for column, entries in grown.items() if entries}
 
 
-def load_rows(market: Market, encoding: Encoding, transform: Any, patterns: list[str]) -> Rows:
-    """All rows of some files, transformed and packed, in an order of their own: Beam's differs from run to run."""
+def load_rows(market: Market, encoding: Encoding, transform: Any, patterns: list[str]) -> tuple[Rows, Columns]:
+    """All rows of some files, transformed and packed, in an order of their own: Beam's differs from run to run.
+
+    Returns:
+      the rows, and `market.row_columns` but for the position, [N] each.
+    """
     files = sorted(name for pattern in patterns for name in tf.io.gfile.glob(pattern))
     packed: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
@@ -81,7 +137,12 @@ def load_rows(market: Market, encoding: Encoding, transform: Any, patterns: list
         others.append({name: tensor.numpy() for name, tensor in other.items()})
     inputs = {name: np.concatenate([p[name] for p in packed]) for name in packed[0]}
     columns = {name: np.concatenate([o[name] for o in others]) for name in others[0]}
-    order = np.lexsort([column for matrix in inputs.values() for column in matrix.T] + list(columns.values()))
+    # What counts is the least of the keys: rows of a file that does not say come in the order that they have without it.
+    counts = {name: columns.pop(name) for name in market.row_columns if name != "position"}
+    inner = [column for matrix in inputs.values() for column in matrix.T]
+    order = np.lexsort([*counts.values(), *inner, *columns.values()])
     labels = {t.label: columns[t.label][order].astype(np.float32) for t in market.tasks}
     positions = columns["position"][order].astype(np.int32) if "position" in columns else None
-    return Rows({name: x[order] for name, x in inputs.items()}, labels, positions)
+    weights = {t.name: counts[t.usable_column][order].astype(np.float32) for t in market.tasks}
+    rows = Rows({name: x[order] for name, x in inputs.items()}, labels, positions, weights)
+    return rows, {name: column[order] for name, column in counts.items()}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.market import load_market
-from models.release import Origin, Release
+from models.release import FinalLabels, Origin, Release
 from pipelines.ingest import Ingested, ingest
 
 
@@ -61,19 +61,35 @@ class Workplace:
             path.unlink(missing_ok=True)
         self.path.mkdir(parents=True, exist_ok=True)
 
-    def lay_out(self, market_path: Path, data: Path, through_ms: int | None = None, previous: Release | None = None) -> Ingested:
+    def lay_out(
+        self,
+        market_path: Path,
+        data: Path,
+        through_ms: int | None = None,
+        labels: FinalLabels | None = None,
+        previous: Release | None = None,
+    ) -> Ingested:
         """Checks and splits the rows, and notes where they come from; TensorFlow-free for CSV and Parquet.
 
+        Args:
+          through_ms, labels: of the rows' `JoinReport`, if they come from the log.
+          previous: the release that a training on them goes on from.
         Raises:
           InvalidMarket, InvalidTrainingData: the market or the data cannot be used.
         """
         market = load_market(market_path)
         shutil.copy(market_path, self.market)
-        ingested = ingest(market, data, self.rows)
-        origin = Origin(rows=ingested.rows, trained_through_ms=through_ms)
+        ingested = ingest(market, data, self.rows, continuing=previous is not None)
+        origin = Origin(rows=ingested.rows, trained_through_ms=through_ms, labels=labels)
         if previous is not None:
             former = previous.manifest
-            origin = origin.model_copy(update={"warm_from": former.version, "full_ms": former.full_ms or former.created_ms})
+            origin = origin.model_copy(
+                update={
+                    "trained_through_ms": max(through_ms or 0, former.trained_through_ms or 0) or None,
+                    "warm_from": former.version,
+                    "full_ms": former.full_ms or former.created_ms,
+                }
+            )
         self.origin.write_text(origin.model_dump_json(indent=2) + "\n", encoding="utf-8")
         self.used.write_text(ingested.used().model_dump_json(indent=2) + "\n", encoding="utf-8")
         return ingested

@@ -72,7 +72,7 @@ class _Run:
 
     def learn_delays(self, matured: Logged) -> None:
         rows = self._columns.rows(matured)
-        self._delays = DelayModel(self._market, self._columns.encoding, rows, matured.delay_s, HOUR_S, silent)
+        self._delays = DelayModel.fit(self._market, self._columns.encoding, rows, matured.delay_s, HOUR_S, silent)
 
     def fit_weighted(self, clicks: Logged, entered: Stream) -> None:
         """One pass over what entered in an hour, with importance weights."""

@@ -31,7 +31,7 @@ from models.evaluation import (
 )
 from models.gates import check_task
 from models.release import calibrated_column, raw_column
-from pipelines.calibration import calibrated, counting, where_shown
+from pipelines.calibration import calibrated, counting, usable, where_shown
 from pipelines.components.calibrator import CALIBRATOR_FILE
 from pipelines.ingest import arrow_schema
 from pipelines.scoring import Columns, load_ranker, read_columns, score
@@ -144,7 +144,10 @@ def _aucs(market: Market, rows: Columns, raw: Columns) -> dict[str, float]:
 
 
 def _entire(market: Market, task: TaskSpec, rows: Columns) -> Measured:
-    """Of P(given) P(label | given), all the way up to what is unconditional, over all rows; the label is 0 without `given`."""
+    """Of P(given) P(label | given), all the way up to what is unconditional, over all rows whose label is usable; it is 0 without
+    `given`."""
+    final = usable(task, rows)
+    rows = {name: column[final] for name, column in rows.items()}
     labels = np.ones(len(rows[task.label]), np.int64)
     raw, calibrated = np.ones(len(labels)), np.ones(len(labels))
     by_label = {t.label: t for t in market.tasks}

@@ -26,5 +26,5 @@ def IngestLog(market_file: Parameter[str], log_dir: Parameter[str], work: Parame
     with tempfile.TemporaryDirectory(prefix="offerrank-") as folder:
         rows = Path(folder) / "rows.parquet"
         report = write_training_rows(market, Path(log_dir), now_ms(), rows)
-        place.lay_out(Path(market_file), rows, report.newest_ms)
+        place.lay_out(Path(market_file), rows, report.newest_ms, report.labels)
     write_schema(market, place.schema)

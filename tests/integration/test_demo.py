@@ -40,7 +40,7 @@ def left_behind(run: Path) -> list[str]:
 @pytest.mark.timeout(900)
 def test_the_loop_closes_and_the_model_pays(tmp_path: Path) -> None:
     summary_file = tmp_path / "summary.json"
-    arguments = ("--market", str(quick_market(tmp_path)), "--json", str(summary_file), "--train-after", "60")
+    arguments = ("--market", str(quick_market(tmp_path)), "--json", str(summary_file), "--train-after", "45")
     with start(tmp_path, *arguments) as demo:
         assert demo.stdout is not None
         said: list[str] = []

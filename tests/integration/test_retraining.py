@@ -1,4 +1,7 @@
-"""`offerrank retrain` twice on one log: in full, then from the first release on what was logged since, a new country among it."""
+"""`offerrank retrain` twice on one log: in full, then from the first release on what became final since, a new country among it.
+
+Clicks are final after 10 s, conversions after 40 s, and each time the log ends a minute after it began.
+"""
 
 import json
 import subprocess
@@ -11,13 +14,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from domain.clock import now_ms
 from features.log_archive import StreamId
 from features.market import Market, load_market
 from models import release
-from models.release import Manifest, Release
+from models.evaluation import EvaluationReport
+from models.release import FinalLabels, Manifest, Release
 from serving.archiver.files import write_part
 from simulation.offline import random_pages
 from tests.conftest import REPOSITORY
@@ -36,11 +41,14 @@ class Retrained:
     releases: tuple[Release, Release]
     results: tuple[dict[str, Any], dict[str, Any]]
     said: tuple[str, str]
-    newest_ms: tuple[int, int]
+    times: tuple[np.ndarray, np.ndarray]
+    """[R] ms of the decisions that were logged before each."""
+    clicked: tuple[np.ndarray, np.ndarray]
+    """[R], 0 or 1."""
 
 
-def write_log(log_dir: Path, market: Market, rows: pa.Table, from_ms: int) -> int:
-    """A decision of one slot for each row, an event for what came of it, all within a minute; returns the newest time."""
+def write_log(log_dir: Path, market: Market, rows: pa.Table, from_ms: int) -> np.ndarray:
+    """A decision of one slot for each row, an event for what came of it, all within a minute; returns their times [R]."""
     n = len(rows)
     ids, times = [f"{from_ms}-{i}" for i in range(n)], from_ms + 60_000 * np.arange(n) // n
     slots = pa.StructArray.from_arrays(
@@ -61,7 +69,7 @@ def write_log(log_dir: Path, market: Market, rows: pa.Table, from_ms: int) -> in
     first, last = StreamId(from_ms, 0), StreamId(from_ms + 60_000, 0)
     write_part(log_dir, "decisions", pa.table(decisions), [], first, last)
     write_part(log_dir, "events", happened, [], first, last)
-    return int(times[-1])
+    return times
 
 
 def struct(rows: pa.Table, features: Any) -> pa.StructArray:
@@ -83,17 +91,17 @@ def retrained(tmp_path_factory: pytest.TempPathFactory) -> Retrained:
     start_ms = now_ms() - 5 * HOUR_MS
     command = [sys.executable, "-m", "offerrank", "retrain", "--market", str(path), "--log", str(log_dir), "--out", str(out)]
 
-    def turn(rows: pa.Table, from_ms: int) -> tuple[Release, dict[str, Any], str, int]:
-        newest_ms = write_log(log_dir, market, rows, from_ms)
+    def turn(rows: pa.Table, from_ms: int) -> tuple[Release, dict[str, Any], str, np.ndarray, np.ndarray]:
+        times = write_log(log_dir, market, rows, from_ms)
         run = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=280)
         assert run.returncode == 0, run.stderr[-5000:]
         result = json.loads(run.stdout)
-        return release.load_release(Path(result["release"])), result, run.stderr, newest_ms
+        return release.load_release(Path(result["release"])), result, run.stderr, times, rows["click"].to_numpy()
 
     full = turn(random_pages(simulated, 1, 3000), start_ms)
     incremental = turn(with_new_country(random_pages(simulated, 2, 1000)), start_ms + HOUR_MS)
-    releases, results, said, newest_ms = zip(full, incremental, strict=True)
-    return Retrained(market, releases, results, said, newest_ms)
+    releases, results, said, times, clicked = zip(full, incremental, strict=True)
+    return Retrained(market, releases, results, said, times, clicked)
 
 
 @pytest.fixture(scope="module")
@@ -108,13 +116,39 @@ def test_each_run_says_what_it_starts_from(retrained: Retrained) -> None:
 
 def test_the_manifest_says_through_when_and_from_what(retrained: Retrained, manifests: tuple[Manifest, Manifest]) -> None:
     full, incremental = manifests
-    assert (full.trained_through_ms, incremental.trained_through_ms) == retrained.newest_ms
+    for made, times in zip(manifests, retrained.times, strict=True):
+        ends_ms = int(times[0]) + 60_000
+        assert made.labels == FinalLabels(as_of_ms=ends_ms, click_window_s=10, conversion_window_s=30)
+        assert made.trained_through_ms == times[times <= ends_ms - 10_000][-1]
     assert (full.warm_from, full.full_ms) == (None, None)
     assert (incremental.warm_from, incremental.full_ms) == (full.version, full.created_ms)
 
 
-def test_an_incremental_run_learns_from_the_new_rows_alone(manifests: tuple[Manifest, Manifest]) -> None:
-    assert [sum(made.rows.values()) for made in manifests] == [9000, 3000]
+def test_a_run_learns_from_the_labels_that_have_become_final(retrained: Retrained, manifests: tuple[Manifest, Manifest]) -> None:
+    # The first log is 9,000 rows in 60 s: 50/60 have final clicks and 20/60 final conversions. An hour later all have, and of
+    # 3,000 more the same shares.
+    assert [int((t <= t[0] + s).sum()) for t in retrained.times for s in (50_000, 20_000)] == [7501, 3001, 2501, 1001]
+    assert [sum(made.rows.values()) for made in manifests] == [7501, 9000 - 3001 + 2501]
+    used = [
+        EvaluationReport.model_validate_json((made.path / release.EVALUATION).read_bytes()).data.splits.values()
+        for made in retrained.releases
+    ]
+    assert [sum(split.tasks["ctr"].rows for split in splits) for splits in used] == [7501, 9000 - 7501 + 2501]
+    # Each click counts once for its conversion, though the log was read twice.
+    counted = [sum(split.tasks["cvr"].rows for split in splits) for splits in used]
+    first, second = retrained.clicked
+    assert counted == [first[:3001].sum(), first[3001:].sum() + second[:1001].sum()]
+    assert "7,501 impressions" in retrained.said[0]
+    assert "8,500 impressions" in retrained.said[1]
+
+
+def test_what_is_judged_is_final(retrained: Retrained) -> None:
+    for made, result in zip(retrained.releases, retrained.results, strict=True):
+        rows = pq.read_table(made.path / release.EVAL_PREDICTIONS)
+        final = rows.filter(pc.equal(rows["conversion_usable"], 1))
+        assert 0 < len(final) < len(rows)
+        assert result["metrics"]["cvr"]["rows"] == pc.sum(final["click"]).as_py() == pc.sum(rows["cvr_counts"]).as_py()
+        assert result["metrics"]["cvr"]["positives"] == pc.sum(final["conversion"]).as_py()
 
 
 def test_all_weights_are_taken_over_and_the_new_country_is_an_entry(retrained: Retrained) -> None:

@@ -37,6 +37,18 @@ WRONG: list[tuple[str, Change, str, str]] = [
     ("currency", lambda m: m.update(currency="euro"), "currency", "'euro'"),
     ("dtype", lambda m: m["features"][1].update(dtype="double"), 'features[1 "amount"].dtype', "'double'"),
     ("default's type", lambda m: m["features"][1].update(default="much"), 'features[1 "amount"]', "must be a number"),
+    (
+        "importance without conversions",
+        lambda m: m.update(tasks=m["tasks"][:1], campaigns=m["campaigns"][:1], training={"delayed_labels": "importance"}),
+        "market.toml",
+        "training.delayed_labels: 'importance' needs a served task given",
+    ),
+    (
+        "column beside a label",
+        lambda m: m["features"][0].update(name="click_usable"),
+        "market.toml",
+        "'click_usable' is reserved",
+    ),
     ("reserved name", lambda m: m["features"][0].update(name="position"), 'features[0 "position"]', "reserved"),
     ("no counter", lambda m: m["features"][2].pop("counter"), 'features[2 "clicks"]', "counter"),
     ("no default", lambda m: m["features"][1].pop("default"), 'features[1 "amount"]', "`default` is required"),

@@ -1,17 +1,22 @@
 """The join of the logs: one row per rendered impression, labels within their windows."""
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from growing_archive import GrowingArchive
 from log_entries import decision, event_fields, slot
 
 from domain.errors import InvalidTrainingData
 from domain.events import Decision
+from features.log_archive import parts
 from features.market import Market, parse_market
-from pipelines.examples import join_log, training_rows, write_training_rows
+from models.release import FinalLabels, Origin
+from pipelines.examples import JoinReport, join_log, learnable_rows, training_rows, write_training_rows
 
 Archive = Callable[[Iterable[Decision], Iterable[dict[bytes, bytes]]], Path]
 LATER_MS = 10_000_000
@@ -152,6 +157,138 @@ def test_labels_may_have_names_of_their_own(market: Market, archive: Archive) ->
     log_dir = archive([decision("d1", 5_000, slot("i1"))], events)
     (row,) = training_rows(parse_market(raw), log_dir, LATER_MS).to_pylist()
     assert (row["accepted"], row["bought"]) == (1, 1)
+
+
+NOW_MS = 2_000_000_000
+
+
+@pytest.fixture
+def growing(market: Market, tmp_path: Path) -> GrowingArchive:
+    return GrowingArchive(market, tmp_path / "log")
+
+
+@pytest.fixture
+def aging(growing: GrowingArchive) -> GrowingArchive:
+    """Shown 1,200 s, 500 s and 50 s ago; the first two are clicked at once, and convert 900 s later."""
+    for name, age_ms in (("old", 1_200_000), ("mid", 500_000), ("new", 50_000)):
+        at = NOW_MS - age_ms
+        growing.shows(name, at, *((None, None) if name == "new" else (at, at + 900_000)))
+    return growing
+
+
+def usable(rows: pa.Table) -> dict[str, tuple[int, int]]:
+    return {r["impression_id"]: (r["click_usable"], r["conversion_usable"]) for r in rows.to_pylist()}
+
+
+def learned(report: JoinReport) -> Origin:
+    """What a release made of the rows says it has learned from."""
+    return Origin(rows={}, trained_through_ms=report.newest_ms, labels=report.labels)
+
+
+def test_a_full_training_counts_the_labels_that_have_matured(market: Market, aging: GrowingArchive) -> None:
+    rows, report = learnable_rows(market, aging.until(NOW_MS), NOW_MS)
+    # Clicks are final after 100 s, conversions after 1,100 s; a row that counts for nothing is left out.
+    assert usable(rows) == {"old": (1, 1), "mid": (1, 0)}
+    assert labels(rows) == {"old": (1, 1), "mid": (1, 0)}
+    assert (report.rows, report.clicks, report.conversions) == (2, 2, 1)
+    assert report.newest_ms == NOW_MS - 500_000
+    assert report.labels == FinalLabels(as_of_ms=NOW_MS, click_window_s=100, conversion_window_s=1000)
+
+
+def test_a_late_conversion_is_learned_once_its_window_has_closed(market: Market, aging: GrowingArchive) -> None:
+    first = learnable_rows(market, aging.until(NOW_MS), NOW_MS)[1]
+    # 600 s later `mid` has matured, with the conversion that came in between, and so has the click of `new`.
+    later_ms = NOW_MS + 600_000
+    rows, second = learnable_rows(market, aging.until(later_ms), later_ms, learned(first))
+    assert usable(rows) == {"mid": (0, 1), "new": (1, 0)}
+    assert labels(rows)["mid"] == (1, 1)
+    assert (second.rows, second.clicks, second.conversions) == (2, 0, 1)
+    with pytest.raises(InvalidTrainingData, match="entries that were archived since the last training, got 'none'"):
+        learnable_rows(market, aging.log_dir, later_ms + 1, learned(second))
+    with pytest.raises(InvalidTrainingData, match="labels that have become final since the last training, got 'none in"):
+        learnable_rows(market, aging.until(later_ms + 1), later_ms + 1, learned(second))
+
+
+def test_a_chain_of_trainings_learns_every_label_once_and_as_it_is_in_the_end(market: Market, growing: GrowingArchive) -> None:
+    rng = np.random.default_rng(3)
+    for i, at in enumerate(np.sort(rng.integers(NOW_MS - 4_000_000, NOW_MS, 300)).tolist()):
+        click = at + int(rng.integers(0, 150_000)) if rng.random() < 0.5 else None
+        converts = click is not None and rng.random() < 0.5
+        growing.shows(f"i{i}", at, click, click + int(rng.integers(0, 1_500_000)) if click and converts else None)
+    counted: dict[str, list[tuple[str, int]]] = {"click": [], "conversion": []}
+    previous = None
+    for now_ms in (NOW_MS - 2_000_000, NOW_MS - 1_300_000, NOW_MS - 1_234_567, NOW_MS, NOW_MS + 1_000_000):
+        rows, report = learnable_rows(market, growing.until(now_ms), now_ms, previous)
+        previous = learned(report)
+        for label, seen in counted.items():
+            seen += [(r["impression_id"], r[label]) for r in rows.to_pylist() if r[f"{label}_usable"]]
+    whole = learnable_rows(market, growing.log_dir, NOW_MS + 1_000_000)[0].to_pylist()
+    for label, seen in counted.items():
+        assert sorted(seen) == sorted((r["impression_id"], r[label]) for r in whole if r[f"{label}_usable"])
+        assert 0 < sum(value for _, value in seen) < len(seen)
+
+
+def test_with_importance_weights_a_click_enters_at_once_and_again_when_it_converts(market: Market, aging: GrowingArchive) -> None:
+    weighted = market.model_copy(update={"training": market.training.model_copy(update={"delayed_labels": "importance"})})
+    rows, first = learnable_rows(weighted, aging.until(NOW_MS), NOW_MS)
+    # In full: final labels, and how long the conversion of `old` took, for the delay model.
+    assert {r["impression_id"]: r["conversion_delay_ms"] for r in rows.to_pylist()} == {"old": 900_000, "mid": -1}
+    assert usable(rows) == {"old": (1, 1), "mid": (1, 0)}
+    assert "conversion_entry_ms" not in rows.column_names
+    # In the next 450 s `now` is clicked, after 60 s, and `mid` converts, clicked 500 s before: 50 s into an hour of 450 s.
+    aging.shows("now", NOW_MS + 50_000, NOW_MS + 60_000)
+    later_ms = NOW_MS + 450_000
+    rows, second = learnable_rows(weighted, aging.until(later_ms), later_ms, learned(first))
+    entries = {r["impression_id"]: (r["conversion"], r["conversion_entry_ms"]) for r in rows.to_pylist()}
+    assert entries == {"mid": (1, 50_000), "new": (0, -1), "now": (0, 390_000)}
+    assert usable(rows) == {"mid": (0, 0), "new": (1, 0), "now": (1, 0)}
+    assert (second.rows, second.clicks, second.conversions) == (3, 1, 1)
+    assert second.labels == FinalLabels(as_of_ms=later_ms, click_window_s=100, conversion_window_s=1000, importance=True)
+
+
+def test_the_archives_end_is_now_since_a_click_may_stand_beyond_it(market: Market, aging: GrowingArchive) -> None:
+    log_dir = aging.until(NOW_MS)
+    rows, report = learnable_rows(market, log_dir, NOW_MS + 1_000_000)
+    assert usable(rows) == {"old": (1, 1), "mid": (1, 0)}
+    assert report.labels is not None
+    assert report.labels.as_of_ms == NOW_MS
+
+
+def test_an_hour_of_training_reads_two_hours_of_decisions(market: Market, growing: GrowingArchive) -> None:
+    """The parts between the newest clicks and the conversions that have just become final are not opened."""
+    waits = market.model_copy(update={"training": market.training.model_copy(update={"conversion_window_s": 100 * 3600})})
+    hours_ago = {"oldest": 101, "between": 50, "newest": 1}
+    for name, hours in hours_ago.items():
+        growing.shows(name, NOW_MS - hours * 3_600_000)
+        log_dir = growing.until(NOW_MS - hours * 3_600_000 + 1)
+    previous = Origin(rows={}, labels=FinalLabels.of(waits, NOW_MS - 2 * 3_600_000))
+    log_dir = growing.until(NOW_MS)
+    (unread,) = [p.path for p in parts(log_dir, "decisions") if p.first.ms == NOW_MS - 50 * 3_600_000]
+    unread.write_bytes(b"not Parquet")
+    rows, _ = learnable_rows(waits, log_dir, NOW_MS, previous)
+    assert usable(rows) == {"oldest": (0, 1), "newest": (1, 0)}
+
+
+def test_labels_may_be_taken_as_known(market: Market, aging: GrowingArchive) -> None:
+    at_once = market.model_copy(update={"training": market.training.model_copy(update={"delayed_labels": "ignore"})})
+    log_dir = aging.until(NOW_MS)
+    rows, report = learnable_rows(at_once, log_dir, NOW_MS)
+    assert labels(rows) == {"old": (1, 1), "mid": (1, 0), "new": (0, 0)}
+    assert not [name for name in rows.column_names if name.endswith("_usable")]
+    assert report.labels is None
+    earlier = Origin(rows={}, trained_through_ms=NOW_MS - 500_000)
+    assert labels(learnable_rows(at_once, log_dir, NOW_MS, earlier)[0]) == {"new": (0, 0)}
+
+
+def test_without_a_final_label_the_windows_and_the_way_out_are_named(market: Market, growing: GrowingArchive) -> None:
+    growing.shows("i1", NOW_MS - 500_000)
+    expected = (
+        "rows whose label 'conversion' of task 'cvr' is final, once click_window_s = 100 and conversion_window_s = 1000 of "
+        "[training] have passed, got '1 impressions, the oldest 500 s ago; later, with shorter windows, or with "
+        'delayed_labels = "ignore" there will be some'
+    )
+    with pytest.raises(InvalidTrainingData, match=re.escape(expected)):
+        learnable_rows(market, growing.until(NOW_MS), NOW_MS)
 
 
 def test_nothing_to_learn_from_is_said_and_nothing_is_written(market: Market, archive: Archive, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Where a fit starts, and how it goes on from there."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from small_market import market_of
 
 from features.market import Market
-from models.fit import Rows, fit_on, fit_ranker, new_ranker
+from models.fit import Rows, fit_on, fit_ranker, fit_towers, new_ranker
 from models.metrics import log_loss
 from models.preprocessing import Encoding, Group
 
@@ -49,6 +50,28 @@ def test_an_entire_space_task_starts_at_the_rate_of_its_condition() -> None:
     p = np.asarray(new_ranker(market([CTR, CVR]), ENCODING, train).probabilities(train.inputs)).mean(axis=0)
     # A fifth is clicked, and a quarter of that, not a twentieth, converts; embeddings start near 0, and with them all else.
     assert p == pytest.approx([0.2, 0.25], rel=0.1)
+
+
+def test_rows_whose_label_is_not_final_teach_nothing() -> None:
+    # Of the final half two fifths are clicked; of the others none is so far.
+    n = np.arange(2000)
+    final, click = n % 4 < 2, (n % 4 < 2) & (n % 5 < 2)
+    known = rows(click)
+    spec = market([CTR], epochs=8, learning_rate=0.02)
+    for weights, rate in (({"ctr": final.astype(np.float32)}, 0.4), ({}, 0.2)):
+        train = replace(known, weights=weights)
+        ensemble, _ = fit_ranker(spec, ENCODING, train, train, lambda progress: None)
+        assert np.asarray(ensemble.probabilities(known.inputs)).mean() == pytest.approx(rate, abs=0.03)
+
+
+def test_towers_stay_where_they_start_without_a_click_that_counts() -> None:
+    train = rows(np.arange(100) % 5 == 0)
+    started: list[np.ndarray] = []
+    unused = replace(train, weights={"ctr": np.zeros(100, np.float32)})
+    towers = fit_towers(market([CTR]), ENCODING, unused, print, lambda model: started.extend(model.get_weights()))
+    assert len(started) > 2
+    for before, after in zip(started, towers.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
 
 
 def test_a_pass_over_new_rows_goes_on_from_the_fit() -> None:

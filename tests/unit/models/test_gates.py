@@ -60,6 +60,11 @@ def test_a_label_rate_out_of_range_fails(positives: int, name: str, bound: float
     assert str(failed) == f"label rate in training of ctr is {rate:.4f}, training.gates.ctr.{name} asks for {bound}"
 
 
+def test_a_task_without_training_rows_has_no_label_rate_to_judge() -> None:
+    (result,) = check_label_rate("cvr", Gate(min_label_rate=0.2), 0, 0)
+    assert (result.verdict, result.note) == ("skipped", "no training row counts for the task")
+
+
 def test_label_rates_are_free_unless_bounded() -> None:
     assert check_label_rate("ctr", Gate(), 1000, 999) == ()
 

@@ -43,6 +43,25 @@ def test_a_task_with_given_is_fitted_on_the_rows_that_count(market: Market, colu
     assert q == pytest.approx(np.full(N, 0.4), abs=0.02)
 
 
+def test_rows_whose_label_is_not_usable_are_left_out(market: Market, columns: dict[str, Any]) -> None:
+    # In the younger half no conversion has come yet; all clicks are known.
+    young = np.arange(N) >= N // 2
+    columns["conversion"][young] = 0
+    usable = {"click_usable": np.ones(N, int), "conversion_usable": (~young).astype(int)}
+    q = calibrated(market, fit_calibrator(market, columns | usable), columns)["calibrated.cvr"]
+    assert q == pytest.approx(np.full(N, 0.4), abs=0.02)
+    biased = calibrated(market, fit_calibrator(market, columns), columns)["calibrated.cvr"]
+    assert biased == pytest.approx(np.full(N, 0.2), abs=0.02)
+
+
+def test_a_task_without_rows_keeps_its_former_calibration(market: Market, columns: dict[str, Any]) -> None:
+    former = fit_calibrator(market, columns)
+    none = {"conversion_usable": np.zeros(N, int)}
+    calibrator = fit_calibrator(market, columns | none, former)
+    assert calibrator.tasks["cvr"] == former.tasks["cvr"]
+    assert fit_calibrator(market, columns | none).tasks["cvr"].rows == 0
+
+
 def test_slices_of_the_market_are_corrected(market: Market, columns: dict[str, Any]) -> None:
     calibrator = fit_calibrator(market, columns)
     assert calibrator.slices == ("brand",)

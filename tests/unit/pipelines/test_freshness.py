@@ -9,6 +9,7 @@ import pytest
 from features.market import Market, parse_market
 from models import release
 from models.calibration import Calibrator, TaskCalibration
+from models.release import FinalLabels
 from pipelines.freshness import release_to_continue
 from tests.unit.pipelines.conftest import MARKET, MakeMarket
 
@@ -34,7 +35,7 @@ def write_release(releases: Path, market: Market, version: int, **origin: Any) -
     )
     np.savez(folder / release.OFFERS, ids=np.array(["o"]), embeddings=np.eye(1, 2, dtype=np.float32))
     manifest = release.Manifest(
-        **{"trained_through_ms": FULL_MS, "rows": {"train": 1}} | origin,
+        **{"trained_through_ms": FULL_MS, "labels": FinalLabels.of(market, FULL_MS), "rows": {"train": 1}} | origin,
         version=version,
         market=market.name,
         created_ms=FULL_MS,
@@ -96,6 +97,27 @@ def test_other_offers_campaigns_and_network_do_not(market: Market, tmp_path: Pat
 def test_a_release_of_other_rows_than_the_logs_says_so(market: Market, tmp_path: Path) -> None:
     write_release(tmp_path, market, 9, trained_through_ms=None)
     assert release_to_continue(market, tmp_path, FULL_MS, DAY_S) == (None, "release 9 was not trained on the log")
+
+
+@pytest.mark.parametrize(
+    "training",
+    [{"click_window_s": 60}, {"conversion_window_s": 60}, {"delayed_labels": "ignore"}, {"delayed_labels": "importance"}],
+)
+def test_labels_by_other_windows_begin_anew(
+    market: Market, make_market: MakeMarket, tmp_path: Path, training: dict[str, Any]
+) -> None:
+    write_release(tmp_path, market, 9)
+    found, why = release_to_continue(make_market(**training), tmp_path, FULL_MS, DAY_S)
+    assert found is None
+    assert why == "release 9 learned from labels by other windows, or by another training.delayed_labels"
+
+
+def test_a_release_that_does_not_say_which_labels_were_final_took_them_as_known(
+    market: Market, make_market: MakeMarket, tmp_path: Path
+) -> None:
+    write_release(tmp_path, market, 9, labels=None)
+    assert release_to_continue(market, tmp_path, FULL_MS, DAY_S)[0] is None
+    assert release_to_continue(make_market(delayed_labels="ignore"), tmp_path, FULL_MS, DAY_S)[0] is not None
 
 
 def test_a_damaged_release_is_named_and_passed_over(market: Market, tmp_path: Path) -> None:

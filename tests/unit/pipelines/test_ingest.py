@@ -1,4 +1,5 @@
 import gzip
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ def all_rows(done: Ingested) -> list[dict[str, Any]]:
 def test_rows_come_out_under_the_markets_names(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
     done = ingest(make_market(), write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
     (row, *_), schema = all_rows(done), pq.read_schema(tmp_path / "rows" / "train" / "rows.parquet")
-    assert schema.names == ["city", "age", "brand", "click", "conversion"]
-    assert [str(t) for t in schema.types] == ["string", "int64", "string", "int64", "int64"]
-    assert row == {"city": "Bonn", "age": 0, "brand": "b0", "click": 1, "conversion": 1}
+    counts = {"click_usable": 1, "conversion_usable": 1, "cvr_counts": 1}
+    assert schema.names == ["city", "age", "brand", "click", "conversion", *counts]
+    assert [str(t) for t in schema.types] == ["string", "int64", "string"] + ["int64"] * 5
+    assert row == {"city": "Bonn", "age": 0, "brand": "b0", "click": 1, "conversion": 1} | counts
     assert sum(done.rows.values()) == 200
 
 
@@ -56,6 +58,103 @@ def test_positives_are_counted_where_a_task_counts(make_market: MakeMarket, colu
         t: TaskRows(*(sum(getattr(done.tasks[s][t], k) for s in SPLITS) for k in ("rows", "positives"))) for t in ("ctr", "cvr")
     }
     assert total == {"ctr": TaskRows(200, 50), "cvr": TaskRows(50, 25)}
+
+
+def with_young_rows(columns: Columns) -> Columns:
+    """The last 40 rows are too young for their conversions, the last 20 of them for their clicks, too."""
+    n = np.arange(200)
+    return columns | {"click_usable": (n < 180).astype(int).tolist(), "conversion_usable": (n < 160).astype(int).tolist()}
+
+
+def write_tfrecord(path: Path, columns: Columns) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TensorFlow's own imports
+        from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+
+        from models.legacy_keras import tf
+
+    lists = {name: pa.array([[v.encode() if isinstance(v, str) else v] for v in column]) for name, column in columns.items()}
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for example in RecordBatchToExamplesEncoder().encode(pa.RecordBatch.from_pydict(lists)):
+            writer.write(example)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "tfrecord"])
+def test_rows_count_for_the_tasks_whose_label_is_usable(
+    make_market: MakeMarket, columns: Columns, tmp_path: Path, kind: str
+) -> None:
+    columns, log = with_young_rows(columns), tmp_path / f"log.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.table(columns), log)
+    else:
+        {"csv": write_csv, "tfrecord": write_tfrecord}[kind](log, columns)
+    done = ingest(make_market(), log, tmp_path / "rows")
+    total = {
+        t: TaskRows(*(sum(getattr(done.tasks[s][t], k) for s in SPLITS) for k in ("rows", "positives"))) for t in ("ctr", "cvr")
+    }
+    # Every fourth of 180 is a click; of the 40 clicks among the first 160 every second converts.
+    assert total == {"ctr": TaskRows(180, 45), "cvr": TaskRows(40, 20)}
+    rows = all_rows(done)
+    assert len(rows) == 200
+    assert [sum(row[name] for row in rows) for name in ("click_usable", "conversion_usable", "cvr_counts")] == [180, 160, 40]
+
+
+def test_clicks_that_enter_before_their_conversions_are_final_keep_their_labels_and_are_not_counted(
+    make_market: MakeMarket, columns: Columns, tmp_path: Path
+) -> None:
+    # Of the rows whose conversions are not final the last twenty enter; those whose conversions are do not enter again.
+    columns = with_young_rows(columns) | {"conversion_entry_ms": [-1] * 180 + [5_000] * 20, "click_usable": [1] * 200}
+    market = make_market(delayed_labels="importance")
+    done = ingest(market, write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
+    assert sum(done.tasks[split]["cvr"].rows for split in SPLITS) == 40
+    entered = [row for row in all_rows(done) if row["conversion_entry_ms"] == 5_000]
+    assert (len(entered), sum(row["conversion"] for row in entered)) == (20, 2)
+    # A file that does not say lets the final ones train.
+    log = write_csv(tmp_path / "plain.csv", {name: x for name, x in columns.items() if name != "conversion_entry_ms"})
+    entries = [row["conversion_entry_ms"] for row in all_rows(ingest(market, log, tmp_path / "plain"))]
+    assert (entries.count(0), entries.count(-1)) == (160, 40)
+    columns["conversion"][199] = None
+    columns["Y"][199] = 1
+    with pytest.raises(InvalidTrainingData, match="column 'conversion', row 200: expected 0 or 1, got ''"):
+        ingest(market, write_csv(tmp_path / "log.csv", columns), tmp_path / "bad")
+
+
+def test_a_label_that_is_not_usable_may_be_missing(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
+    columns = with_young_rows(columns)
+    columns["Y"][180:] = [None] * 20
+    columns["conversion"][160:] = [None] * 40
+    assert sum(ingest(make_market(), write_csv(tmp_path / "log.csv", columns), tmp_path / "rows").rows.values()) == 200
+
+
+def test_where_nothing_is_said_a_label_is_usable(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
+    columns["click_usable"] = [None] * 100 + [0] * 100
+    done = ingest(make_market(), write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
+    assert sum(row["click_usable"] for row in all_rows(done)) == 100
+
+
+def test_a_task_without_a_usable_label_is_refused_unless_training_goes_on(
+    make_market: MakeMarket, columns: Columns, tmp_path: Path
+) -> None:
+    log = write_csv(tmp_path / "log.csv", columns | {"conversion_usable": [0] * 200})
+    with pytest.raises(InvalidTrainingData, match="expected positives, got \"none in 0 rows that count for task 'cvr'\""):
+        ingest(make_market(), log, tmp_path / "a")
+    gate = {"cvr": {"min_label_rate": 0.1}}
+    done = ingest(make_market(gates=gate), log, tmp_path / "b", continuing=True)
+    assert [done.tasks[s]["cvr"] for s in SPLITS] == [TaskRows()] * 3
+
+
+def test_a_split_by_time_keeps_the_latest_rows_of_each_task_for_eval(
+    make_market: MakeMarket, columns: Columns, tmp_path: Path
+) -> None:
+    columns = with_young_rows(columns) | {"Age": list(range(200))}
+    split = {"kind": "time", "by": "time_ms", "valid_fraction": 0.1, "eval_fraction": 0.2}
+    done = ingest(make_market(split=split), write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
+    # Of 160 rows that count for both tasks, and of 20 that count for clicks alone: 70 % train, the latest 20 % report.
+    ages = set(pq.read_table(done.directory / "eval")["age"].to_pylist())
+    assert set(range(128, 160)) | set(range(176, 180)) <= ages
+    assert not ages & {*range(128), *range(160, 176)}
+    assert (done.tasks["eval"]["ctr"].rows, done.tasks["eval"]["cvr"].rows) == (36, 8)
 
 
 def test_a_conversion_may_be_missing_where_nothing_was_clicked(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
@@ -95,6 +194,7 @@ BAD = {
     "no conversions": (lambda c: c.update(conversion=[0] * 200), "column 'conversion': expected positives"),
     "bad number": (lambda c: c["Age"].__setitem__(199, "old"), "column 'Age', row 200: expected a number, got 'old'"),
     "half a year": (lambda c: c["Age"].__setitem__(1, 1.5), "row 2: expected a whole number, got '1.5'"),
+    "usable or not": (lambda c: c.update(click_usable=[2] * 200), "column 'click_usable', row 1: expected 0 or 1, got '2'"),
     "too few rows": (lambda c: [c.update({k: v[:12]}) for k, v in list(c.items())], "at least 20 rows .*got '12 rows'"),
     "no rows": (lambda c: [c.update({k: []}) for k in list(c)], "at least 20 rows .*got '0 rows'"),
 }

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from models.release import Manifest, Origin, Release
+from models.release import FinalLabels, Manifest, Origin, Release
 from pipelines.workplace import Workplace
 from tests.unit.pipelines.conftest import write_csv
 
@@ -53,9 +53,10 @@ def test_rows_lie_by_split_beside_the_market_as_it_is_now(inputs: tuple[Path, Pa
 
 
 def test_the_origin_of_a_full_training_on_the_log_is_when_it_ended(inputs: tuple[Path, Path], place: Workplace) -> None:
-    place.lay_out(*inputs, through_ms=199_000)
+    final = FinalLabels(as_of_ms=200_000, click_window_s=1, conversion_window_s=2)
+    place.lay_out(*inputs, through_ms=199_000, labels=final)
     origin = Origin.model_validate_json(place.origin.read_bytes())
-    assert (origin.trained_through_ms, origin.warm_from, origin.full_ms) == (199_000, None, None)
+    assert (origin.trained_through_ms, origin.labels, origin.warm_from, origin.full_ms) == (199_000, final, None, None)
 
 
 def test_a_chain_of_warm_starts_goes_back_to_its_full_training(inputs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -64,7 +65,12 @@ def test_a_chain_of_warm_starts_goes_back_to_its_full_training(inputs: tuple[Pat
         place.clear()
         place.lay_out(*inputs, through_ms=199_000, previous=previous)
         origin = Origin.model_validate_json(place.origin.read_bytes())
-        assert (origin.warm_from, origin.full_ms) == (7, full_ms)
+        assert (origin.warm_from, origin.full_ms, origin.trained_through_ms) == (7, full_ms, 199_000)
+
+
+def test_older_rows_whose_labels_are_final_now_do_not_turn_time_back(inputs: tuple[Path, Path], place: Workplace) -> None:
+    place.lay_out(*inputs, through_ms=100_000, previous=former(trained_through_ms=199_000))
+    assert Origin.model_validate_json(place.origin.read_bytes()).trained_through_ms == 199_000
 
 
 def test_a_folder_can_be_laid_out_again_and_keeps_what_tfx_left_there(inputs: tuple[Path, Path], place: Workplace) -> None:

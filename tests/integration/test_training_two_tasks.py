@@ -191,7 +191,7 @@ def test_the_network_has_an_output_for_each_task(predict: Callable[[int], dict[s
     p = predict(2)
     assert set(p) == {"ctr", "cvr"}
     assert all(x.shape == (2,) and x.dtype == np.float32 for x in p.values())
-    assert p["ctr"][0] > 2 * p["ctr"][1]
+    assert p["ctr"][0] > 1.5 * p["ctr"][1]
     assert np.all(p["cvr"] < 0.2)
 
 

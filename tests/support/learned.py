@@ -46,7 +46,8 @@ def learn(market_toml: str, rows: list[Row], folder: Path) -> Learned:
     (folder / "market.toml").write_text(market_toml)
     market = load_market(folder / "market.toml")
     metadata = DatasetMetadata(schema_of(market))
-    labelled = [dict.fromkeys((t.label for t in market.tasks), 0) | row for row in rows]
+    others = dict.fromkeys((*(t.label for t in market.tasks), *market.row_columns), 0)
+    labelled = [others | row for row in rows]
 
     def preprocess(inputs: Row) -> Row:
         return preprocessing_fn(inputs, {"market": str(folder / "market.toml")})

@@ -66,7 +66,14 @@ def test_nothing_is_chosen_where_there_is_little_to_choose_by() -> None:
     labels = np.repeat([1, 0], [49, 1951])
     assert choose_curve(labels, sigmoid(z)) == (Platt.fit(labels, sigmoid(z)), {})
     labels = np.repeat([1, 0], [50, 1950])
-    assert choose_curve(labels, sigmoid(z))[1] != {}
+    assert list(choose_curve(labels, sigmoid(z))[1]) == ["platt", "beta", "spline"]
+
+
+def test_isotonic_needs_a_thousand_of_both_labels() -> None:
+    z = raw_logits(2000)
+    for positives, tried in ((999, 3), (1000, 4), (1001, 3)):
+        labels = np.repeat([1, 0], [positives, 2000 - positives])
+        assert len(choose_curve(labels, sigmoid(z))[1]) == tried
 
 
 def test_the_choice_is_the_same_each_time() -> None:

@@ -23,12 +23,11 @@ from domain.errors import ContractError
 from features.market import Market
 from features.model_spec import TaskSpec
 from models.fit import Rows, Start, fit_ranker, new_ranker
-from models.preprocessing import Encoding
+from models.preprocessing import Encoding, Group
 from models.progress import Report
 from models.ranker import Ensemble
 
 VALID_FRACTION = 0.1
-ELAPSED = "elapsed:z"
 LABELS = ("delayed", "never", "not_yet")
 TASKS = (
     TaskSpec(name="delayed_positive", label="delayed"),
@@ -116,7 +115,7 @@ class DelayModel:
         rows = Rows(inputs, {name: y.astype(np.float32) for name, y in labels.items()})
         cut = len(clicks) - max(int(VALID_FRACTION * len(clicks)), 1)
         train, valid = _take(rows, slice(cut)), _take(rows, slice(cut, None))
-        networks, _ = fit_ranker(_own(market), encoding_with_elapsed(encoding), train, valid, report)
+        networks, _ = fit_ranker(_own(market), _encoding(encoding), train, valid, report)
         return cls(networks, every_s)
 
     @classmethod
@@ -129,7 +128,7 @@ class DelayModel:
         one = _with_elapsed({name: x[:1] for name, x in inputs.items()}, np.ones(1), every_s)
         row = Rows(one, {label: np.zeros(1, np.float32) for label in LABELS})
         own = _own(market)
-        members = [new_ranker(own, encoding_with_elapsed(encoding), row, number) for number in range(market.model.members)]
+        members = [new_ranker(own, _encoding(encoding), row, number) for number in range(market.model.members)]
         for member in members:
             start(member)
         return cls(Ensemble(members), every_s)
@@ -144,9 +143,13 @@ class DelayModel:
         return importance_weights(entered.converted, delayed_positive, real_negative)
 
 
-def encoding_with_elapsed(encoding: Encoding) -> Encoding:
-    """Of the networks: the elapsed time is the last number of the request."""
-    return replace(encoding, request=replace(encoding.request, numbers=(*encoding.request.numbers, ELAPSED)))
+def with_elapsed(request: Group) -> Group:
+    """What the networks read of a request: the elapsed time is its last number."""
+    return replace(request, numbers=(*request.numbers, "elapsed:z"))
+
+
+def _encoding(encoding: Encoding) -> Encoding:
+    return replace(encoding, request=with_elapsed(encoding.request))
 
 
 def _own(market: Market) -> Market:

@@ -1,7 +1,6 @@
 """Trainer's entry point: fits the ranker and the towers on Transform's columns, and exports them with Transform's graph."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ import tensorflow_transform as tft
 from domain.errors import ContractError
 from features.market import Market, load_market
 from models import release
-from models.delay import ELAPSED, DelayModel, Stream
+from models.delay import DelayModel, Stream, with_elapsed
 from models.export import ServedModel, pack
-from models.fit import Rows, fit_ranker, fit_towers
+from models.fit import Rows, Start, fit_ranker, fit_towers
 from models.legacy_keras import tf
 from models.preprocessing import Encoding, encoding_of
 from models.warm_start import carry_over, load_weights, row_sources, save_weights
@@ -75,18 +74,22 @@ class TakeOver:
             update={"taken": (*self.report.taken, *taken), "fresh": (*self.report.fresh, *fresh)}
         )
 
-    def start_delays(self, model: Any) -> None:
-        """Overwrites the initial weights of a network of the delay model.
+    def delays(self) -> Start:
+        """Overwrites the initial weights of networks of the delay model.
 
         Raises:
-          ContractError: they do not fit, and an hour of rows cannot replace them.
+          ContractError: when called with a network: they do not fit, and an hour of rows cannot replace them.
         """
-        (request, rows), *others = self._tables
-        numbers = (*request.numbers, ELAPSED)
-        tables = [(replace(request, numbers=numbers), rows), *others]
-        _, fresh = carry_over(model, load_weights(self._previous / release.DELAYS), tables)
-        if fresh:
-            raise ContractError(f"{self._previous / release.DELAYS}: no longer fits [model]: train in full, with --full-every 0s")
+        path = self._previous / release.DELAYS
+        weights, ((request, rows), *others) = load_weights(path), self._tables
+        tables = [(with_elapsed(request), rows), *others]
+
+        def start(model: Any) -> None:
+            _, fresh = carry_over(model, weights, tables)
+            if fresh:
+                raise ContractError(f"{path}: no longer fits [model]: train in full, with --full-every 0s")
+
+        return start
 
 
 def weigh_entries(market: Market, encoding: Encoding, train: Rows, columns: Columns, start: TakeOver | None) -> DelayModel | None:
@@ -108,7 +111,7 @@ def weigh_entries(market: Market, encoding: Encoding, train: Rows, columns: Colu
         delay_s = np.where(delay_ms[clicks] >= 0, delay_ms[clicks] / 1000, np.inf)
         rows = Rows({name: x[clicks] for name, x in train.inputs.items()}, {})
         return DelayModel.fit(market, encoding, rows, delay_s, EVERY_S, tell)
-    delays = DelayModel.restore(market, encoding, train.inputs, EVERY_S, start.start_delays)
+    delays = DelayModel.restore(market, encoding, train.inputs, EVERY_S, start.delays())
     train.weights[task.name] = np.zeros(len(train), np.float32)
     if len(clicks):
         elapsed_s = np.minimum(entry_ms[clicks] / 1000, EVERY_S)

@@ -4,13 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_market import RAW
 
 from features.market import Market, parse_market
 
-MARKET: dict[str, Any] = {
-    "name": "small",
-    "currency": "EUR",
-    "placements": [{"name": "main", "count": 1}],
+MARKET: dict[str, Any] = RAW | {
     "features": [
         {"name": "city", "source": "context", "default": "unknown"},
         {"name": "age", "source": "shopper", "dtype": "int", "default": 0, "column": "Age"},
@@ -22,8 +20,6 @@ MARKET: dict[str, Any] = {
     ],
     "policy": {"id": "p", "priors": {"ctr": 0.1, "cvr": 0.1}},
     "training": {"min_rows": 20},
-    "campaigns": [{"id": "c", "advertiser": "a", "bid_kind": "cpc", "bid_micros": 1}],
-    "offers": [{"id": "o", "campaign": "c", "title": "t", "landing_url": "https://example.com"}],
 }
 
 MakeMarket = Callable[..., Market]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from domain.errors import InvalidTrainingData
 from features.spec import MAX_WEIGHT, FeatureSpec
-from pipelines.columns import Where, feature_column, plain, refuse_first
+from pipelines.columns import Where, blank_as_null, feature_column, plain, refuse_first
 
 SEPARATOR = "|"
 BEFORE_WEIGHT = ":"
@@ -34,7 +34,7 @@ def bag_columns(feature: FeatureSpec, raw: pa.Array, where: Where) -> list[pa.Ar
     """
     raw = plain(raw)
     if pa.types.is_string(raw.type):
-        raw = pc.split_pattern(pc.if_else(pc.equal(raw, ""), None, raw), SEPARATOR)
+        raw = pc.split_pattern(blank_as_null(raw), SEPARATOR)
     if pa.types.is_null(raw.type):
         raw = raw.cast(pa.list_(pa.string()))
     if not pa.types.is_list(raw.type) and not pa.types.is_large_list(raw.type):

@@ -112,12 +112,20 @@ def plain(raw: pa.Array) -> pa.Array:
     return raw
 
 
+def blank_as_null(text: pa.Array) -> pa.Array:
+    """Text, with null for "".
+
+    Not by `if_else` with a null, which in Arrow 18 reads a slice's text from the wrong place.
+    """
+    return pc.replace_with_mask(text, pc.fill_null(pc.equal(text, ""), False), pa.scalar(None, pa.string()))
+
+
 def _strings(feature: FeatureSpec, raw: pa.Array, where: Where) -> pa.Array:
     if pa.types.is_boolean(raw.type) or pa.types.is_integer(raw.type) or pa.types.is_null(raw.type):
         raw = raw.cast(pa.string())
     if not pa.types.is_string(raw.type):
         raise InvalidTrainingData(where(0), "strings", str(raw.type))
-    filled = pc.if_else(pc.equal(raw, ""), None, raw).fill_null(feature.fill)
+    filled = blank_as_null(raw).fill_null(feature.fill)
     too_long = pc.greater(pc.utf8_length(filled), MAX_STRING).to_numpy(zero_copy_only=False)
     refuse_first(too_long, raw, f"at most {MAX_STRING} characters", where)
     return filled
@@ -126,8 +134,7 @@ def _strings(feature: FeatureSpec, raw: pa.Array, where: Where) -> pa.Array:
 def _numbers(raw: pa.Array, where: Where, expected: str = "a number") -> pa.Array:
     """Text, booleans or any numbers -> int64 where exact, else float64; "" and null -> null."""
     if pa.types.is_string(raw.type):
-        text = pc.utf8_trim_whitespace(raw)
-        text = pc.if_else(pc.equal(text, ""), None, text)
+        text = blank_as_null(pc.utf8_trim_whitespace(raw))
         for dtype in (pa.int64(), pa.float64()):
             try:
                 return text.cast(dtype)

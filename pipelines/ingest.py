@@ -24,7 +24,7 @@ from features.training_spec import Gate
 from models.evaluation import DataUsed, LabelCount, SplitData
 from models.gates import check_label_rate
 from pipelines.bags import tensor_columns
-from pipelines.columns import integer_column, label_column, time_column, usable_column
+from pipelines.columns import blank_as_null, integer_column, label_column, plain, time_column, usable_column
 from pipelines.sources import files_of, read
 from pipelines.splits import SPLITS, TRAIN, Codes, Cuts, RandomSplit, hash_split, time_cuts, time_split
 
@@ -250,10 +250,9 @@ def _split(
 
 def _missing(raw: pa.Array) -> int:
     """Rows whose value stands for none."""
-    if pa.types.is_dictionary(raw.type):
-        raw = raw.dictionary_decode()
-    if pa.types.is_string(raw.type) or pa.types.is_large_string(raw.type):
-        raw = pc.if_else(pc.equal(raw, ""), None, raw)
+    raw = plain(raw)
+    if pa.types.is_string(raw.type):
+        raw = blank_as_null(raw)
     return int(pc.sum(pc.is_null(raw, nan_is_null=pa.types.is_floating(raw.type))).as_py() or 0)
 
 

@@ -48,6 +48,13 @@ def test_values_take_the_dtype_and_missing_ones_the_default(feature: FeatureSpec
     assert column.null_count == 0
 
 
+def test_part_of_a_column_of_text_keeps_its_text() -> None:
+    cities = pa.array(["Köln", "Ulm", "", None, "Bonn"])
+    assert feature_column(TEXT, cities[1:4], where).to_pylist() == ["Ulm", "unknown", "unknown"]
+    assert feature_column(TEXT, cities[4:], where).to_pylist() == ["Bonn"]
+    assert feature_column(INT, pa.array(["1", "22", "", "333"])[1:], where).to_pylist() == [22, -1, 333]
+
+
 def test_a_missing_float_may_stay_missing() -> None:
     column = feature_column(OWN_FLOAT, pa.array(["1.5", "", "nan", None]), where)
     np.testing.assert_array_equal(column.to_numpy(), np.array([1.5, np.nan, np.nan, np.nan], np.float32))

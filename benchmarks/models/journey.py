@@ -1,8 +1,9 @@
 """completejourney: households and the coupons that retail campaigns sent them, one row per household, campaign and coupon.
 
 Everything about the past is counted up to the day before a row's campaign starts, so that nothing of what the campaign brought
-about is known to its own rows. No feature is of a household *and* a coupon: each can be sent with a request or stand in a
-catalogue.
+about is known to its own rows. The year is short and redemption grew over it: counts go back 120 days, which hold one big
+campaign, and coupons are compared with each other, so that both mean the same in May and in October. No feature is of a
+household *and* a coupon: each can be sent with a request or stand in a catalogue.
 """
 
 from pathlib import Path
@@ -18,6 +19,7 @@ AISLES = {  # departments that matter, by a short name
 }
 KEY = ["campaign_id", "coupon_upc"]
 PRIOR_HOUSEHOLDS = 100
+RECENT = pd.Timedelta(days=120)
 
 
 def journey(folder: Path) -> pd.DataFrame:
@@ -97,18 +99,20 @@ def _shoppers(
 ) -> pd.DataFrame:
     """What is known of the households of the campaigns that start on a day."""
     redeemed = redeemed[redeemed["redemption_date"] < start]
-    bought = bought[bought["transaction_timestamp"] < start]
+    recently = redeemed[redeemed["redemption_date"] >= start - RECENT]
+    past = sent[sent["start_date"].between(start - RECENT, start, inclusive="left")]
+    bought = bought[bought["transaction_timestamp"].between(start - RECENT, start, inclusive="left")]
     shoppers = now[["household_id", "campaign_id", "campaign_type", "start_date"]].assign(
         campaign_days=(now["end_date"] - now["start_date"]).dt.days
     )
     counts = {
-        "campaigns_before": sent[sent["start_date"] < start].groupby("household_id").size(),
-        "redemptions_before": redeemed.groupby("household_id").size(),
-        "redemption_trips_before": redeemed.groupby("household_id")["redemption_date"].nunique(),
+        "campaigns_before": past.groupby("household_id").size(),
+        "redemptions_before": recently.groupby("household_id").size(),
+        "redemption_trips_before": recently.groupby("household_id")["redemption_date"].nunique(),
         "purchases_before": bought.groupby("household_id").size(),
     }
     for name in AISLES:
-        counts[f"redeemed_{name}"] = redeemed[redeemed["aisle"] == name].groupby("household_id").size()
+        counts[f"redeemed_{name}"] = recently[recently["aisle"] == name].groupby("household_id").size()
         counts[f"bought_{name}"] = bought[bought["aisle"] == name].groupby("household_id").size()
     for name, count in counts.items():
         shoppers[name] = shoppers["household_id"].map(count).fillna(0).astype(int)
@@ -121,18 +125,19 @@ def _shoppers(
 
 
 def _offers(offered: pd.DataFrame, start: pd.Timestamp, redeemed: pd.DataFrame, eligible: pd.DataFrame) -> pd.DataFrame:
-    """Coupons with the share of households that used them in earlier campaigns, shrunk to that of their category.
+    """Coupons with how much likelier than the average one households were to use them in earlier campaigns.
 
     rate = (used + 100 rate of the category, or of all coupons) / (households reached + 100)
+    lift = rate / rate of all coupons
     """
     redeemed = redeemed[redeemed["redemption_date"] < start]
     eligible = eligible[eligible["start_date"] < start]
     offers = offered.copy()
-    rate = len(redeemed) / max(eligible["households"].sum(), 1)
+    rate = of_all = (len(redeemed) + 1) / (eligible["households"].sum() + 1000)
     for name, column in (("category", "category"), ("coupon", "coupon_upc")):
         used = offers[column].map(redeemed.groupby(column).size()).fillna(0)
         reached = offers[column].map(eligible.groupby(column)["households"].sum()).fillna(0)
         rate = (used + PRIOR_HOUSEHOLDS * rate) / (reached + PRIOR_HOUSEHOLDS)
         offers[f"{name}_reached_before"] = reached.astype(int)
-        offers[f"{name}_rate_before"] = rate
+        offers[f"{name}_lift_before"] = rate / of_all
     return offers

@@ -125,15 +125,24 @@ def test_the_past_ends_the_day_before_the_campaign(journey_rows: pd.DataFrame) -
 
 def test_a_coupon_knows_how_it_and_its_category_did_in_earlier_campaigns(journey_rows: pd.DataFrame) -> None:
     # Campaign A sent coupons 1 and 3 to two households each; before campaign B one of the four pairs was redeemed, a 1.
-    every = 1 / 4
+    every = (1 + 1) / (4 + 1000)
     cheese, beef = (1 + 100 * every) / (2 + 100), (0 + 100 * every) / (2 + 100)
     known, new, first = (journey_rows.loc[key] for key in (("B", "i", "1"), ("B", "i", "2"), ("A", "h", "1")))
     assert (known["coupon_reached_before"], known["category_reached_before"]) == (2, 2)
-    assert known["category_rate_before"] == pytest.approx(cheese)
-    assert known["coupon_rate_before"] == pytest.approx((1 + 100 * cheese) / (2 + 100))
+    assert known["category_lift_before"] == pytest.approx(cheese / every)
+    assert known["coupon_lift_before"] == pytest.approx((1 + 100 * cheese) / (2 + 100) / every)
     assert (new["coupon_reached_before"], new["category_reached_before"]) == (0, 2)
-    assert new["coupon_rate_before"] == pytest.approx(beef)
-    assert (first["coupon_reached_before"], first["coupon_rate_before"]) == (0, 0.0)
+    assert new["coupon_lift_before"] == pytest.approx(beef / every)
+    assert (first["coupon_reached_before"], first["coupon_lift_before"]) == (0, 1.0)
+
+
+def test_what_a_household_did_more_than_120_days_ago_is_not_counted() -> None:
+    published = _published()
+    published["campaign_descriptions"]["start_date"] = pd.to_datetime(["2017-03-01", "2017-08-15"])
+    row = pairs(**published).set_index(["campaign_id", "household_id", "coupon_upc"]).loc[("B", "h", "1")]
+    # April's redemption and March's campaign are too old; how long ago it was is known still.
+    assert (row["redemptions_before"], row["purchases_before"], row["campaigns_before"]) == (1, 2, 0)
+    assert row["days_since_redemption"] == 75
 
 
 def test_a_household_of_which_nothing_is_known_has_empty_answers(journey_rows: pd.DataFrame) -> None:

@@ -18,6 +18,9 @@ class SplitSpec(Record):
     """Share of the rows in `valid`."""
     eval_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the rows in `eval`."""
+    valid: Literal["latest", "random"] = "latest"
+    """Of kind time: which of the rows before eval are `valid`. The latest are most like those to come; if they are random ones,
+    the latest train, too."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -25,6 +28,8 @@ class SplitSpec(Record):
             raise ValueError("valid_fraction and eval_fraction must leave at least 5 % of the rows for training")
         if (self.kind == "random") != (self.by is None):
             raise ValueError("`by` names the column for kind hash or time, and is absent for random")
+        if self.kind != "time" and self.valid == "random":
+            raise ValueError('`valid = "random"` belongs to kind time')
         return self
 
 

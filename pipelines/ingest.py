@@ -26,7 +26,7 @@ from models.gates import check_label_rate
 from pipelines.bags import tensor_columns
 from pipelines.columns import blank_as_null, integer_column, label_column, plain, time_column, usable_column
 from pipelines.sources import files_of, read
-from pipelines.splits import SPLITS, TRAIN, Codes, Cuts, RandomSplit, hash_split, time_cuts, time_split
+from pipelines.splits import EVAL, SPLITS, TRAIN, Codes, Cuts, RandomSplit, hash_split, time_cuts, time_split
 
 Span = tuple[tuple[float, str], tuple[float, str]]
 """First and last time of a split: to compare by, and as logged."""
@@ -245,7 +245,7 @@ def _split(
     codes = np.empty(len(times), np.int8)
     for one, cut in cuts.items():
         codes[group == one] = time_split(times[group == one], cut)
-    return codes
+    return codes if spec.valid == "latest" else random.assign_before(codes == EVAL)
 
 
 def _missing(raw: pa.Array) -> int:

@@ -30,6 +30,11 @@ class RandomSplit:
         """[rows] codes into SPLITS."""
         return _by_share(self._rng.random(rows), self.spec)
 
+    def assign_before(self, late: NDArray[np.bool_]) -> Codes:
+        """[rows] codes into SPLITS where the late rows are eval, and of the others a share is valid."""
+        valid = self._rng.random(len(late)) < self.spec.valid_fraction / (1 - self.spec.eval_fraction)
+        return np.where(late, EVAL, np.where(valid, VALID, TRAIN)).astype(np.int8)
+
 
 def hash_split(keys: pa.Array, spec: SplitSpec, seed: int) -> Codes:
     """Rows with the same key, such as a shopper, go to the same split, whatever else is in the log."""

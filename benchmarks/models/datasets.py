@@ -119,10 +119,11 @@ def divide(name: str, rows: Path, seed: int) -> tuple[Fold, SealedLabels]:
 def rehearsal(fold: Fold) -> tuple[Fold, SealedLabels]:
     """To choose a model by, with the test rows left alone: in their place stand rows of the past that nothing is fitted on.
 
-    A fifth of train; or half of valid where rows are split by time, since only those come after all that train knows of.
+    A fifth of train; or half of valid where this is the latest rows, since only those come after all that train knows of.
     """
     rng = np.random.default_rng(fold.market.model.seed)
-    if fold.market.training.split.kind == "time":
+    split = fold.market.training.split
+    if split.kind == "time" and split.valid == "latest":
         out = rng.random(len(fold.valid.features)) < REHEARSED_VALID
         rest, held_out = replace(fold, valid=_rows(fold.valid, ~out)), _rows(fold.valid, out)
     else:

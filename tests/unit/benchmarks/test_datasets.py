@@ -40,7 +40,9 @@ def test_later_campaigns_are_held_out(tmp_path: Path) -> None:
     rows.sample(frac=1, random_state=1).to_parquet(tmp_path / "rows.parquet", index=False)
     fold, _ = divide("journey", tmp_path / "rows.parquet", seed=1)
     train, valid, test = (r["spent_before"] for r in (fold.train.features, fold.valid.features, fold.test))
-    assert train.max() < valid.min() <= valid.max() < test.min()
+    assert max(train.max(), valid.max()) < test.min()
+    assert set(range(40)) <= set(train) | set(valid)
+    assert valid.min() < 10 < 50 < valid.max()
     assert len(train) + len(valid) + len(test) == 1000
 
 

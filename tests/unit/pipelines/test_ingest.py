@@ -176,6 +176,19 @@ def test_a_split_by_time_keeps_the_latest_for_eval(make_market: MakeMarket, colu
     assert (done.used().splits["eval"].first, done.used().splits["eval"].tasks["ctr"].rows) == ("160000", 40)
 
 
+def test_a_split_by_time_may_calibrate_on_random_rows_of_the_past(
+    make_market: MakeMarket, columns: Columns, tmp_path: Path
+) -> None:
+    columns["Age"] = list(range(200))
+    split = {"kind": "time", "by": "time_ms", "valid": "random", "valid_fraction": 0.2, "eval_fraction": 0.2}
+    done = ingest(make_market(split=split), write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
+    train, valid, late = (set(pq.read_table(done.directory / s)["age"].to_pylist()) for s in SPLITS)
+    assert late == set(range(160, 200))
+    assert train | valid == set(range(160))
+    assert len(valid) == pytest.approx(40, abs=15)
+    assert max(train) > 150 > 10 > min(valid)
+
+
 def test_a_split_by_hash_keeps_a_shopper_together(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
     columns["Age"] = np.repeat(np.arange(20), 10).tolist()
     split = {"kind": "hash", "by": "shopper", "valid_fraction": 0.2, "eval_fraction": 0.3}

@@ -52,3 +52,17 @@ def test_rows_of_one_time_stay_together() -> None:
     times = np.repeat([1.0, 2.0, 3.0, 4.0], 25)
     codes = time_split(times, time_cuts(times, TIME)).reshape(4, 25)
     assert all(len(set(same)) == 1 for same in codes.tolist())
+
+
+def test_random_rows_before_the_latest_calibrate() -> None:
+    spec = SplitSpec(kind="time", by="time_ms", valid="random", valid_fraction=0.14, eval_fraction=0.3)
+    late = np.arange(100_000) >= 70_000
+    codes = RandomSplit(spec, seed=1).assign_before(late)
+    assert shares(codes) == pytest.approx([0.56, 0.14, 0.3], abs=0.005)
+    assert np.array_equal(codes == EVAL, late)
+    assert np.mean(codes[60_000:70_000] == VALID) == pytest.approx(0.2, abs=0.02)
+
+
+def test_random_rows_calibrate_in_a_split_by_time_only() -> None:
+    with pytest.raises(ValueError, match="belongs to kind time"):
+        SplitSpec(valid="random")

@@ -16,7 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from benchmarks.models.baselines import BASELINES
-from benchmarks.models.datasets import DATA_SETS, Fold, divide, rehearsal, rows_of, with_model
+from benchmarks.models.datasets import DATA_SETS, Fold, divide, rows_of, with_model
 from benchmarks.models.prepare import DATA
 from pipelines.logs import logs_to
 
@@ -63,9 +63,7 @@ def main() -> None:
 
 def run(name: str, file: Path, seed: int, models: list[str], networks: "Networks", *, rehearse: bool) -> list[Row]:
     """One split of one data set: everything is fitted and chosen before the first test label is looked at."""
-    fold, test = divide(name, file, seed)
-    if rehearse:
-        fold, test = rehearsal(fold)
+    fold, test = divide(name, file, seed, rehearse=rehearse)
     predicted = {
         **_baselines(fold, [m for m in models or BASELINES if m in BASELINES]),
         **networks.predicted(fold, [m for m in models or NETWORKS if m in NETWORKS]),

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,11 @@ from features.model_spec import ModelSpec
 from features.spec import FeatureSpec
 from models import metrics
 from pipelines.ingest import ingest
+from pipelines.splits import SPLITS
 
 EXAMPLES = REPOSITORY / "examples"
-REHEARSED_TRAIN, REHEARSED_VALID = 0.2, 0.5
+REHEARSED = 0.2
+"""Share of train that a rehearsal scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,30 +108,26 @@ def rows_of(name: str, source: Path, folder: Path) -> Path:
     return prepared
 
 
-def divide(name: str, rows: Path, seed: int) -> tuple[Fold, SealedLabels]:
-    """Splits as the market says with `model.seed` = seed: at random, or by time, when only the models' seeds differ."""
+def divide(name: str, rows: Path, seed: int, *, rehearse: bool = False) -> tuple[Fold, SealedLabels]:
+    """Splits as the market says with `model.seed` = seed: at random, or by time, when all seeds have the same test rows.
+
+    Args:
+      rehearse: to choose a model by, leaves the test rows alone. Of a split by time they are cut off, and the past that remains
+        is split in the same way; of others a fifth of train stands in their place.
+    """
     market_file = DATA_SETS[name].market_file
     market = with_model(load_market(market_file), {"seed": seed})
+    by_time = market.training.split.kind == "time"
     with tempfile.TemporaryDirectory() as folder:
-        directory = ingest(market, rows, Path(folder) / "rows").directory
-        train, valid, test = (_read(market, directory / split / "rows.parquet") for split in ("train", "valid", "eval"))
+        ingested = ingest(market, rows, Path(folder) / "rows")
+        if rehearse and by_time:
+            past = _before(ingested.times["eval"][0], str(market.training.split.by), rows, Path(folder) / "past.parquet")
+            ingested = ingest(market, past, Path(folder) / "past")
+        train, valid, test = (_read(market, ingested.directory / split / "rows.parquet") for split in SPLITS)
+    if rehearse and not by_time:
+        out = np.random.default_rng(seed).random(len(train.features)) < REHEARSED
+        train, test = _rows(train, ~out), _rows(train, out)
     return Fold(name, market, market_file, train, valid, test.features), SealedLabels(test.labels)
-
-
-def rehearsal(fold: Fold) -> tuple[Fold, SealedLabels]:
-    """To choose a model by, with the test rows left alone: in their place stand rows of the past that nothing is fitted on.
-
-    A fifth of train; or half of valid where this is the latest rows, since only those come after all that train knows of.
-    """
-    rng = np.random.default_rng(fold.market.model.seed)
-    split = fold.market.training.split
-    if split.kind == "time" and split.valid == "latest":
-        out = rng.random(len(fold.valid.features)) < REHEARSED_VALID
-        rest, held_out = replace(fold, valid=_rows(fold.valid, ~out)), _rows(fold.valid, out)
-    else:
-        out = rng.random(len(fold.train.features)) < REHEARSED_TRAIN
-        rest, held_out = replace(fold, train=_rows(fold.train, ~out)), _rows(fold.train, out)
-    return replace(rest, test=held_out.features), SealedLabels(held_out.labels)
 
 
 def with_model(market: Market, changes: dict[str, object], tasks: Sequence[str] = ()) -> Market:
@@ -148,6 +146,12 @@ def _read(market: Market, file: Path) -> Labelled:
     table = pd.read_parquet(file)
     labels = {t.label: table[t.label].to_numpy() for t in market.tasks}
     return Labelled(table[[t.name for f in market.features for t in f.tensors]], labels)
+
+
+def _before(end: str, column: str, rows: Path, to: Path) -> Path:
+    table = pd.read_parquet(rows)
+    table[table[column] < pd.Timestamp(end)].to_parquet(to, index=False)
+    return to
 
 
 def _rows(labelled: Labelled, chosen: NDArray[np.bool_]) -> Labelled:

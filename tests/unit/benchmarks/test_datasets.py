@@ -1,6 +1,5 @@
 """No row is on two sides, and nobody sees a test label but the one that scores."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -8,9 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.models.datasets import DATA_SETS, Fold, SealedLabels, divide, rehearsal, with_model
+from benchmarks.models.datasets import DATA_SETS, Fold, SealedLabels, divide, with_model
 from features.market import load_market
-from features.training_spec import SplitSpec
 
 
 def _ids(fold: Fold) -> list[set[float]]:
@@ -29,7 +27,9 @@ def test_the_seed_makes_the_split(bank_rows: Path, bank_fold: tuple[Fold, Sealed
     assert _ids(divide("bank", bank_rows, seed=2)[0]) != _ids(bank_fold[0])
 
 
-def test_later_campaigns_are_held_out(tmp_path: Path) -> None:
+@pytest.fixture
+def campaigns(tmp_path: Path) -> Path:
+    """100 days with ten rows each; `spent_before` tells the day."""
     market = load_market(DATA_SETS["journey"].market_file)
     days = np.arange(1000) // 10
     rows = pd.DataFrame({f.log_column: [f.default] * 1000 for f in market.features}).assign(
@@ -38,12 +38,27 @@ def test_later_campaigns_are_held_out(tmp_path: Path) -> None:
         redeemed=np.arange(1000) % 2,
     )
     rows.sample(frac=1, random_state=1).to_parquet(tmp_path / "rows.parquet", index=False)
-    fold, _ = divide("journey", tmp_path / "rows.parquet", seed=1)
-    train, valid, test = (r["spent_before"] for r in (fold.train.features, fold.valid.features, fold.test))
-    assert max(train.max(), valid.max()) < test.min()
-    assert set(range(40)) <= set(train) | set(valid)
-    assert valid.min() < 10 < 50 < valid.max()
-    assert len(train) + len(valid) + len(test) == 1000
+    return tmp_path / "rows.parquet"
+
+
+def _days(fold: Fold) -> list[set[float]]:
+    return [set(rows["spent_before"]) for rows in (fold.train.features, fold.valid.features, fold.test)]
+
+
+def test_later_campaigns_are_held_out(campaigns: Path) -> None:
+    fold, _ = divide("journey", campaigns, seed=1)
+    train, valid, test = _days(fold)
+    assert train | valid == set(range(min(map(int, test))))
+    assert min(valid) < 10 < 50 < max(valid)
+    assert len(test) == pytest.approx(31, abs=1)
+    assert len(fold.fitting().features) + len(fold.test) == 1000
+
+
+def test_campaigns_to_come_are_rehearsed_by_later_ones_of_the_past(campaigns: Path) -> None:
+    _, _, sealed = _days(divide("journey", campaigns, seed=1)[0])
+    train, valid, held_out = _days(divide("journey", campaigns, seed=1, rehearse=True)[0])
+    assert train | valid | held_out == set(range(min(map(int, sealed))))
+    assert max(train | valid) < min(held_out)
 
 
 def test_the_test_rows_are_features_only(bank_fold: tuple[Fold, SealedLabels]) -> None:
@@ -59,22 +74,14 @@ def test_a_perfect_prediction_scores_perfectly(bank_fold: tuple[Fold, SealedLabe
     assert scores == {"auc": 1.0, "pr_auc": 1.0, "log_loss": pytest.approx(0, abs=1e-6), "pcoc": 1.0}
 
 
-def test_a_rehearsal_leaves_the_test_rows_alone(bank_fold: tuple[Fold, SealedLabels]) -> None:
-    whole = bank_fold[0]
-    fold, _ = rehearsal(whole)
-    assert fold.valid is whole.valid
-    (train, _, held_out), (whole_train, _, _) = _ids(fold), _ids(whole)
+def test_a_rehearsal_leaves_the_test_rows_alone(bank_rows: Path, bank_fold: tuple[Fold, SealedLabels]) -> None:
+    (train, valid, held_out), (whole_train, whole_valid, _) = (
+        _ids(fold) for fold in (divide("bank", bank_rows, seed=1, rehearse=True)[0], bank_fold[0])
+    )
+    assert valid == whole_valid
     assert train | held_out == whole_train
     assert not train & held_out
     assert len(held_out) == pytest.approx(len(whole_train) / 5, abs=25)
-
-
-def test_campaigns_to_come_are_rehearsed_by_half_of_those_that_calibrate(bank_fold: tuple[Fold, SealedLabels]) -> None:
-    whole = bank_fold[0]
-    spec = whole.market.training.model_copy(update={"split": SplitSpec(kind="time", by="euribor_3m")})
-    fold, _ = rehearsal(replace(whole, market=whole.market.model_copy(update={"training": spec})))
-    assert fold.train is whole.train
-    assert len(fold.valid.features) + len(fold.test) == len(whole.valid.features)
 
 
 def test_a_network_may_differ_from_the_market_s(bank_fold: tuple[Fold, SealedLabels]) -> None:

@@ -139,25 +139,27 @@ class OfflineMarket:
 
 
 def random_pages(market: Market, seed: int, n_pages: int) -> pa.Table:
-    """One row per offer shown on `n_pages` pages filled at random: features by name, labels `click` and `conversion` (0/1).
+    """One row per offer shown on `n_pages` pages filled at random: features by name, `position`, labels `click` and `conversion`.
 
     The shoppers are those a `Simulation` of this seed would send; nothing is remembered of them, so history is 0.
     """
     shoppers = Shoppers(market, seed)
     world = World(market, shoppers)
     n_slots = len(world.examination)
-    rows: dict[str, list[FeatureValue]] = {name: [] for name in (*(f.name for f in market.features), "click", "conversion")}
+    logged = ("position", "click", "conversion")
+    rows: dict[str, list[FeatureValue]] = {name: [] for name in (*(f.name for f in market.features), *logged)}
     for index in range(n_pages):
         purchase, reaction = shoppers.purchase(index, 100 * index), shoppers.reaction(index)
         shown = np.random.default_rng([seed, n_pages, index]).choice(len(market.offers), n_slots, replace=False)
         clicked = reaction.click_draw < world.examination * world.pctr(purchase)[shown]
         converted = clicked & (reaction.conversion_draw < world.pcvr(purchase)[shown])
         known = purchase.shopper | purchase.context
-        for slot, position in enumerate(shown.tolist()):
-            offer = market.offers[position]
+        for slot, number in enumerate(shown.tolist()):
+            offer = market.offers[number]
             for f in market.features:
                 rows[f.name].append(market.offer_value(offer, f) if f.source == "offer" else known.get(f.name, f.absent))
+            rows["position"].append(slot)
             rows["click"].append(int(clicked[slot]))
             rows["conversion"].append(int(converted[slot]))
     columns = {f.name: pa.array(rows[f.name], ARROW_TYPES[f.dtype]) for f in market.features}
-    return pa.table(columns | {name: pa.array(rows[name], pa.int64()) for name in ("click", "conversion")})
+    return pa.table(columns | {name: pa.array(rows[name], pa.int64()) for name in logged})

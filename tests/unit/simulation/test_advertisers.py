@@ -3,7 +3,10 @@
 import tomllib
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from features.market import load_market
+from pipelines.ingest import ingest
 from simulation.advertisers import enlarge, to_toml
 from simulation.offline import random_pages
 
@@ -35,9 +38,16 @@ def test_random_pages_are_training_rows_with_the_base_rates() -> None:
     market = load_market(MARKET)
     rows = random_pages(market, seed=7, n_pages=700)
     assert rows.num_rows == 2100
-    assert rows.column_names == [*(f.name for f in market.features), "click", "conversion"]
+    assert rows.column_names == [*(f.name for f in market.features), "position", "click", "conversion"]
+    assert rows["position"].to_pylist() == [0, 1, 2] * 700
     clicks, conversions = rows["click"].to_pylist(), rows["conversion"].to_pylist()
     # A CTR of 12 % at full examination, looked at 1, 0.75 and 0.5625 of the time: 9.25 %, standard deviation 0.6 %.
     assert 0.065 < sum(clicks) / len(clicks) < 0.12
     assert all(click or not conversion for click, conversion in zip(clicks, conversions, strict=True))
     assert 0.1 < sum(conversions) / sum(clicks) < 0.45
+
+
+def test_random_pages_are_what_training_reads(tmp_path: Path) -> None:
+    market = load_market(MARKET)
+    pq.write_table(random_pages(market, seed=7, n_pages=700), tmp_path / "rows.parquet")
+    assert sum(ingest(market, tmp_path / "rows.parquet", tmp_path / "rows").rows.values()) == 2100

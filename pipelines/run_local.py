@@ -109,7 +109,7 @@ def train(
         work = stack.enter_context(_workplace(work_dir))
         listener = progress or stack.enter_context(console_listener())
         stack.enter_context(listening(listener))
-        stack.enter_context(_signals_unwind())
+        stack.enter_context(_sigterm_unwinds())
         stack.enter_context(logs_to(work / LOG))
         seconds: dict[str, float] = {}
         with _step("read", 1, seconds):
@@ -170,8 +170,8 @@ def _workplace(work_dir: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _signals_unwind() -> Iterator[None]:
-    """SIGTERM ends the run as Ctrl-C does: cleaning up on the way out. So does SIGINT where a shell ignores it for its jobs."""
+def _sigterm_unwinds() -> Iterator[None]:
+    """SIGTERM ends the run as Ctrl-C does: cleaning up on the way out."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -179,13 +179,11 @@ def _signals_unwind() -> Iterator[None]:
     def leave(*_: object) -> None:
         raise SystemExit(128 + signal.SIGTERM)
 
-    handlers: dict[signal.Signals, Any] = {signal.SIGTERM: leave, signal.SIGINT: signal.default_int_handler}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    before = signal.signal(signal.SIGTERM, leave)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

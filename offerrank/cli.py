@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from domain.errors import OfferRankError
+from domain.errors import NotBlessed, OfferRankError
 from offerrank import options
 
 if TYPE_CHECKING:
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class _OneLineErrors(TyperGroup):
-    """What OfferRank raises on purpose is the user's to mend: one line on standard error, exit code 2, no traceback."""
+    """What OfferRank raises on purpose is the user's to mend: one line on standard error, no traceback.
+
+    The exit code is 2, as for wrong usage; 3 says that nothing is wrong but the model, which missed a gate.
+    """
 
     def invoke(self, ctx: Any) -> Any:
         """Runs a command."""
@@ -25,7 +28,7 @@ class _OneLineErrors(TyperGroup):
             return super().invoke(ctx)
         except OfferRankError as error:
             typer.echo(f"offerrank: {error}", err=True)
-            raise typer.Exit(2) from None
+            raise typer.Exit(3 if isinstance(error, NotBlessed) else 2) from None
 
 
 app = typer.Typer(

@@ -110,7 +110,7 @@ def report(refused: Refused) -> EvaluationReport:
 
 
 def test_a_model_that_misses_a_gate_is_not_silent(refused: Refused, report: EvaluationReport) -> None:
-    assert refused.code != 0
+    assert refused.code == 3
     value = report.tasks["ctr"].calibrated.auc
     assert f"AUC of ctr is {value:.4f}, training.gates.ctr.min_auc asks for 0.999" in " ".join(refused.stderr.split())
     assert "Traceback" not in refused.stderr

@@ -21,6 +21,14 @@ install: .venv/installed ## build .venv (uv is bootstrapped when it is missing)
 	$(UV) pip install --python $(BIN)/python --no-deps -q -e .
 	@touch $@
 
+airflow: .venv-airflow/installed ## build .venv-airflow, with Airflow beside OfferRank: its DAGs are tested in there
+
+.venv-airflow/installed: requirements-airflow.lock .venv/installed
+	@test -x .venv-airflow/bin/python || $(BIN)/python -m venv --without-pip .venv-airflow
+	$(UV) pip sync --python .venv-airflow/bin/python requirements-airflow.lock
+	$(UV) pip install --python .venv-airflow/bin/python --no-deps -q -e .
+	@touch $@
+
 demo: install ## the closed loop on a simulated market; ARGS="--minutes 5 --json FILE"
 	@$(BIN)/offerrank demo $(ARGS)
 
@@ -32,6 +40,8 @@ check: install ## ruff, mypy, import-linter, unit tests
 	$(BIN)/pytest tests/unit $(ARGS)
 
 test: check ## all tests
+	@# Airflow has no environment in common with TFX 1.21.
+	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 12))' || $(MAKE) airflow
 	$(BIN)/pytest tests/integration $(ARGS)
 
 bench: install ## decisions per second, latency, stages, memory; ARGS="--json FILE"
@@ -47,10 +57,11 @@ bench-speed: install ## an epoch of the ranker, its input pipeline, and PyTorch'
 	@$(BIN)/python -c "import torch" 2>/dev/null || $(UV) pip install -q --python $(BIN)/python --torch-backend cpu torch
 	@$(BIN)/python -m benchmarks.models.speed $(ARGS)
 
-lock: install ## resolve requirements.lock anew
+lock: install ## resolve the lock files anew
 	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q --extra dev pyproject.toml -o requirements.lock
+	$(UV) pip compile --python-version 3.11 --generate-hashes --no-annotate --no-header -q --extra airflow pyproject.toml -o requirements-airflow.lock
 
-clean: ## remove .venv and everything the demo wrote
-	rm -rf .venv .offerrank
+clean: ## remove both environments and everything the demo wrote
+	rm -rf .venv .venv-airflow .offerrank
 
-.PHONY: help install demo check test bench bench-models bench-speed studies lock clean
+.PHONY: help install airflow demo check test bench bench-models bench-speed studies lock clean

@@ -1,4 +1,4 @@
-"""The pipeline as an orchestrator gets it: compiled for Kubeflow, loaded as DAGs by Airflow where that is installed."""
+"""The pipeline as an orchestrator gets it: compiled for Kubeflow, loaded as DAGs by Airflow in an environment of its own."""
 
 import json
 import os
@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,11 @@ from offerrank.cli import app
 
 REPOSITORY = Path(__file__).parents[2]
 MARKET = REPOSITORY / "examples" / "confirmation" / "market.toml"
+AIRFLOW_PYTHON = REPOSITORY / ".venv-airflow" / "bin" / "python"
+TASKS = {
+    *("IngestLog", "ExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "AnomalyCheck", "Transform"),
+    *("Trainer", "Calibrator", "Assessor", "Evaluator", "Release", "ServingCheck", "Pusher"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +47,7 @@ def parameters(task: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_job_has_every_component_after_the_log_is_ingested(job: dict[str, Any]) -> None:
     tasks = tasks_of(job)
-    assert tasks.keys() == {
-        *("IngestLog", "ExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "AnomalyCheck", "Transform"),
-        *("Trainer", "Calibrator", "Assessor", "Evaluator", "Release", "ServingCheck", "Pusher"),
-    }
+    assert tasks.keys() == TASKS
     assert "dependentTasks" not in tasks["IngestLog"]
     assert tasks["ExampleGen"]["dependentTasks"] == tasks["ImportSchemaGen"]["dependentTasks"] == ["IngestLog"]
     assert {"Evaluator", "ServingCheck"} <= set(tasks["Pusher"]["dependentTasks"])
@@ -67,8 +68,9 @@ def test_every_container_is_the_image_and_beams_runner_is_passed_on(job: dict[st
     assert {"--runner=SparkRunner", "--spark_master_url=spark://spark:7077"} <= set(statistics)
 
 
-@pytest.mark.skipif(find_spec("airflow") is None, reason="needs Airflow, whose pins are not ours: docs/retraining.md")
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="Airflow has no environment in common with TFX 1.21")
 def test_airflow_loads_a_dag_for_the_full_training_and_one_for_the_incremental(tmp_path: Path) -> None:
+    assert AIRFLOW_PYTHON.exists(), "`make airflow` builds it"
     (tmp_path / "dags").mkdir()
     shutil.copy(REPOSITORY / "pipelines" / "airflow_dag.py", tmp_path / "dags")
     show = (
@@ -81,13 +83,14 @@ def test_airflow_loads_a_dag_for_the_full_training_and_one_for_the_incremental(t
     paths = {"MARKET": str(MARKET), "LOG_DIR": "/mnt/log", "RELEASES": "/mnt/releases", "WORK_DIR": "/mnt/work"}
     environment = os.environ | {f"OFFERRANK_{name}": path for name, path in paths.items()}
     environment |= {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False"}
-    command = [sys.executable, "-c", show, str(tmp_path / "dags")]
+    command = [str(AIRFLOW_PYTHON), "-c", show, str(tmp_path / "dags")]
     run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280)
     assert run.returncode == 0, run.stderr[-3000:]
     errors, tasks = json.loads(run.stdout.splitlines()[-1])
     assert errors == {}
     assert tasks["confirmation-incremental"] == ["retrain"]
-    assert (tasks["confirmation"][0], tasks["confirmation"][-1], len(tasks["confirmation"])) == ("IngestLog", "Pusher", 13)
+    assert (tasks["confirmation"][0], tasks["confirmation"][-1]) == ("IngestLog", "Pusher")
+    assert sorted(tasks["confirmation"]) == sorted(TASKS)
 
 
 @pytest.mark.parametrize(

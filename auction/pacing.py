@@ -4,10 +4,13 @@ A plan, not a guard: that spend never passes the budget is the business of the h
 the reasoning, and what the controller does in odd situations.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from domain.clock import traffic_passed
 
 MIN_MULTIPLIER = 0.01
 GAIN = 10.0
@@ -27,8 +30,8 @@ class Pacing:
     """Budget day of the last reading."""
     traffic_passed: float
     """Share of that day's traffic that had passed, in [0, 1]."""
-    spent_micros: NDArray[np.int64]
-    """[C] spend of that day so far."""
+    committed_micros: NDArray[np.int64]
+    """[C] spend of that day so far, and what is expected of clicks that wait for their conversion."""
     multiplier: NDArray[np.float64]
     """[C] in [MIN_MULTIPLIER, 1]."""
 
@@ -37,34 +40,53 @@ def update(
     before: Pacing,
     day: int,
     traffic_passed: float,
-    spent_micros: NDArray[np.int64],
+    committed_micros: NDArray[np.int64],
     budget_micros: NDArray[np.int64],
+    traffic_until: float | NDArray[np.float64] = 1.0,
 ) -> Pacing:
     """One step towards spending what is left evenly over the traffic that is left.
 
-        rho        = (budget - spent before) * (traffic since) / (traffic left before)
-        multiplier <- multiplier * exp(-GAIN * (spent since - rho) / budget), within [MIN_MULTIPLIER, 1]
+        rho        = (budget - committed before) * (traffic since) / (traffic left before)
+        multiplier <- multiplier * exp(-GAIN * (committed since - rho) / budget), within [MIN_MULTIPLIER, 1]
 
     Being ahead of or behind the plan changes rho, and so works itself off over the rest of the day. As the multiplier is
     projected onto its range at every step, a campaign nobody wants winds nothing up. Campaigns keep their multiplier over
     midnight; where the budget is gone, rho and spend are 0 and it rests.
 
+    Only the budget and the traffic left divide anything, never what was expected of a moment: an overspend of x budgets lowers
+    a bid by exp(-GAIN x) at most, however little was planned so far, at midnight as at noon.
+
     Args:
       before: from the last update.
       day: budget day of this reading.
       traffic_passed: share of that day's traffic that has passed, from `domain.clock.traffic_passed`.
-      spent_micros: [C] spend of that day so far.
-      budget_micros: [C] daily budgets, > 0; one too large to matter leaves the multiplier at 1.
+      committed_micros: [C] spend of that day so far, and what is expected of clicks that wait for their conversion: each once,
+        as it leaves this sum's second part when it enters the first.
+      budget_micros: [C] daily budgets; one too large to matter leaves the multiplier at 1, one of 0 has nothing to pace.
+      traffic_until: share of the day's traffic that has passed when a campaign ends, [C] or for all; 1 for those that run on.
     Source: Balseiro, Lu and Mirrokni (2020), Dual Mirror Descent for Online Allocation Problems, with the target rate
       re-planned from what is left.
     """
     # A new day starts from nothing spent; whatever the old one still owed is not paced.
     same_day = day == before.day
-    spent_before = before.spent_micros if same_day else np.zeros_like(spent_micros)
+    committed_before = before.committed_micros if same_day else np.zeros_like(committed_micros)
     passed_before = before.traffic_passed if same_day else 0.0
-    traffic = max(traffic_passed - passed_before, 0.0)
-    horizon = max(1.0 - passed_before, SHORTEST_HORIZON)
-    rho = np.maximum(budget_micros - spent_before, 0) * (traffic / horizon)
-    step = -GAIN * ((spent_micros - spent_before) - rho) / budget_micros
+    traffic = max(traffic_passed - passed_before, 0.0)  # a clock that was set back plans nothing until it has caught up
+    horizon = np.maximum(traffic_until - passed_before, SHORTEST_HORIZON)
+    rho = np.maximum(budget_micros - committed_before, 0) * (traffic / horizon)
+    step = -GAIN * ((committed_micros - committed_before) - rho) / np.maximum(budget_micros, 1)
     multiplier = before.multiplier * np.exp(np.clip(step, -MAX_STEP, MAX_STEP))
-    return Pacing(day, traffic_passed, spent_micros, np.clip(multiplier, MIN_MULTIPLIER, 1.0))
+    return Pacing(day, traffic_passed, committed_micros, np.clip(multiplier, MIN_MULTIPLIER, 1.0))
+
+
+def traffic_until(ends_ms: NDArray[np.int64], day: int, day_length_s: int, shape: Sequence[float]) -> NDArray[np.float64]:
+    """[C] share of a budget day's traffic that has passed when a campaign ends: 1 for those that run on, 0 for those of the past.
+
+    Args:
+      ends_ms: [C] first instants at which campaigns are no longer shown.
+    """
+    begins_ms = day * day_length_s * 1000
+    until = np.where(ends_ms > begins_ms, 1.0, 0.0)
+    today = (ends_ms > begins_ms) & (ends_ms < begins_ms + day_length_s * 1000)
+    until[today] = [traffic_passed(int(ms), day_length_s, shape) for ms in ends_ms[today]]
+    return until

@@ -61,6 +61,6 @@ class Policy(_Record):
 
     @model_validator(mode="after")
     def _traffic_is_weights(self) -> "Policy":
-        if not all(0 <= w < float("inf") for w in self.traffic_shape) or not sum(self.traffic_shape) > 0:
+        if not all(w >= 0 for w in self.traffic_shape) or not 0 < sum(self.traffic_shape) < float("inf"):
             raise ValueError(f"traffic_shape must be weights >= 0, not all 0, got {list(self.traffic_shape)}")
         return self

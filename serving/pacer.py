@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from auction.pacing import MIN_MULTIPLIER, Pacing, update
+from auction.pacing import MIN_MULTIPLIER, Pacing, traffic_until, update
 from domain.clock import budget_day, now_ms, traffic_passed
 from domain.errors import OfferRankError
 from domain.keys import Keys
@@ -104,7 +104,8 @@ class Pacer:
         self._keys = Keys(market.name)
         self._policy = market.policy
         self._campaign_ids = [c.id for c in market.campaigns]
-        self._budget_micros = Catalogue.of(market).budget_micros
+        catalogue = Catalogue.of(market)
+        self._budget_micros, self._ends_ms = catalogue.budget_micros, catalogue.ends_ms
         self._name = uuid.uuid4().hex
         self._lock_ms = int(lock_s * 1000)
         self._pacing: Pacing | None = None
@@ -130,7 +131,9 @@ class Pacer:
             self._pacing = self._take_over(now_ms)
             log.info("leading")
         else:
-            self._pacing = update(self._pacing, *self._reading(now_ms), self._budget_micros)
+            day, traffic_passed_by_now, committed = self._reading(now_ms)
+            until = traffic_until(self._ends_ms, day, self._policy.day_length_s, self._policy.traffic_shape)
+            self._pacing = update(self._pacing, day, traffic_passed_by_now, committed, self._budget_micros, until)
         self._publish(self._pacing)
         self.sweep(now_ms)
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from auction.pacing import MAX_STEP, MIN_MULTIPLIER, Pacing, update
+from auction.pacing import GAIN, MAX_STEP, MIN_MULTIPLIER, SHORTEST_HORIZON, Pacing, traffic_until, update
 from domain.clock import traffic_passed
 
 BUDGET = 1_000_000_000
@@ -44,11 +46,15 @@ def simulate(
     updates: int = 1440,
     delay: int = 0,
     closed: tuple[float, float] = (1.0, 1.0),
+    counts_pending: bool = False,
+    until: float = 1.0,
     seed: int = 0,
 ) -> Day:
     """A day in which unpaced bids would spend `demand` budgets, in Poisson events of one price, `delay` updates late.
 
-    The budget is a hard stop, as the hold is. During `closed`, shares of the day, nothing is sold.
+    The budget is a hard stop, as the hold is. During `closed`, shares of the day, nothing is sold. With `counts_pending` the
+    controller is told of what will be spent once the delay is over, as it is of clicks that wait for their conversion. From
+    `until` on, a share of the day, the campaign has ended.
     """
     rng = np.random.default_rng(seed)
     day, spent = state.day + 1, 0
@@ -58,10 +64,13 @@ def simulate(
         # A day of as many seconds as updates; the last millisecond of each still belongs to it.
         before, passed = (traffic_passed(ms, updates, shape) for ms in (t * 1000, t * 1000 + 999))
         events = demand * BUDGET / price_micros * (passed - before) * state.multiplier[0] ** elasticity
-        is_open = not closed[0] <= t / updates < closed[1]
-        pending.append(int(rng.poisson(events)) if is_open else 0)
+        is_open = not closed[0] <= t / updates < closed[1] and t / updates < until
+        room = BUDGET - spent - sum(pending) * price_micros if counts_pending else BUDGET
+        pending.append(min(int(rng.poisson(events)), room // price_micros) if is_open else 0)
         spent = min(spent + pending.pop(0) * price_micros, BUDGET)
-        state = update(state, day, passed, np.array([spent]), np.array([BUDGET]))
+        committed = spent + sum(pending) * price_micros if counts_pending else spent
+        passed_at_end = traffic_passed(round(until * updates) * 1000, updates, shape) if until < 1.0 else 1.0
+        state = update(state, day, passed, np.array([committed]), np.array([BUDGET]), passed_at_end)
         rows.append((passed, spent, float(state.multiplier[0])))
     passed_at, spent_at, multiplier = (np.array(column) for column in zip(*rows, strict=True))
     return Day(passed_at, spent_at, multiplier, state)
@@ -159,7 +168,7 @@ def test_a_new_day_starts_from_nothing_spent_with_yesterdays_multiplier() -> Non
     # 1 % of the traffic has passed and 1 % of the budget is spent: exactly the plan.
     after = update(state, 2, 0.01, np.array([BUDGET // 100]), np.array([BUDGET]))
     assert after.multiplier[0] == pytest.approx(0.4)
-    assert (after.day, after.traffic_passed, after.spent_micros[0]) == (2, 0.01, BUDGET // 100)
+    assert (after.day, after.traffic_passed, after.committed_micros[0]) == (2, 0.01, BUDGET // 100)
 
 
 def test_campaigns_are_paced_each_by_itself() -> None:
@@ -180,3 +189,153 @@ def test_bids_that_sell_all_or_nothing_are_paced_around_their_threshold() -> Non
         ahead.append(spent / BUDGET - (t + 1) / 150)
     assert abs(ahead[-1]) < 0.05
     assert max(ahead) < 0.2
+
+
+# What divides, and how far one update can be driven.
+
+
+@given(
+    spent=st.lists(st.integers(0, BUDGET // 50), min_size=1, max_size=50),
+    passed=st.lists(st.floats(0, 0.01), min_size=50, max_size=50),
+    multiplier=st.floats(MIN_MULTIPLIER, 1.0),
+)
+def test_a_few_cents_over_a_plan_of_next_to_nothing_lower_a_bid_by_next_to_nothing(spent, passed, multiplier) -> None:
+    # The first minutes after midnight: what is planned is near 0, and whatever was spent is many times that. It is the share of
+    # the budget that counts, not the ratio: spending x of it in any steps, at any pace, costs exp(-GAIN x) at most.
+    state, total = Pacing(0, 1.0, np.array([BUDGET]), np.array([multiplier])), 0
+    for at, more in zip(sorted(passed), spent, strict=False):
+        total += more
+        state = update(state, 1, at, np.array([total]), np.array([BUDGET]))
+        assert state.multiplier[0] >= max(multiplier * np.exp(-GAIN * total / BUDGET), MIN_MULTIPLIER) * (1 - 1e-9)
+
+
+@given(multiplier=st.floats(MIN_MULTIPLIER, 1.0), passed=st.floats(0, 0.9), updates=st.integers(8, 500))
+def test_from_any_multiplier_a_bid_that_buys_nothing_is_back_within_half_of_the_traffic_that_is_left(
+    multiplier: float, passed: float, updates: int
+) -> None:
+    # ln(1 / MIN_MULTIPLIER) / GAIN = 0.46 of what is left, in as many updates as that takes; never fewer than 7, as each at
+    # most doubles the bid: ln(100) / 0.7 = 6.6.
+    state = Pacing(1, passed, np.array([0]), np.array([multiplier]))
+    needed = max(int(np.ceil(0.5 * updates)), 7)
+    for k in range(1, min(needed, updates) + 1):
+        state = update(state, 1, passed + (1 - passed) * k / updates, np.array([0]), np.array([BUDGET]))
+    assert state.multiplier[0] == pytest.approx(1.0)
+
+
+@given(
+    before_day=st.integers(0, 3),
+    day=st.integers(0, 3),
+    passed=st.floats(0, 1),
+    now_passed=st.floats(0, 1),
+    spent=st.lists(st.integers(0, 2**53), min_size=2, max_size=2),
+    budget=st.integers(0, 2**53),
+    until=st.floats(0, 1),
+    multiplier=st.floats(MIN_MULTIPLIER, 1.0),
+)
+def test_no_reading_moves_a_bid_by_more_than_one_step_or_out_of_its_range(
+    before_day: int, day: int, passed: float, now_passed: float, spent: list[int], budget: int, until: float, multiplier: float
+) -> None:
+    # Any jump of the clock, either way and over midnight; money gone from Redis; a budget of nothing, of one micro, lowered below
+    # what is spent; a campaign that ended hours ago.
+    state = Pacing(before_day, passed, np.array([spent[0]]), np.array([multiplier]))
+    after = update(state, day, now_passed, np.array([spent[1]]), np.array([budget]), until).multiplier[0]
+    low, high = max(multiplier * np.exp(-MAX_STEP), MIN_MULTIPLIER), min(multiplier * np.exp(MAX_STEP), 1.0)
+    assert low * (1 - 1e-12) <= after <= high * (1 + 1e-12)
+
+
+def test_a_budget_of_nothing_leaves_the_bid_where_it_was() -> None:
+    after = update(Pacing(1, 0.5, np.array([0]), np.array([0.5])), 1, 0.6, np.array([0]), np.array([0]))
+    assert after.multiplier.tolist() == [0.5]
+
+
+def test_a_budget_of_one_event_sells_it_every_day() -> None:
+    # The event is the whole budget, and comes at once: the bid is halved, and back before the next midnight is 7 % old.
+    state = fresh()
+    for day in range(1, 6):
+        spent = 0
+        for k in range(1, 1001):
+            if state.multiplier[0] == 1.0:
+                spent = BUDGET
+            state = update(state, day, k / 1000, np.array([spent]), np.array([BUDGET]))
+            if k == 100:
+                assert spent == BUDGET
+
+
+def test_hours_without_expected_traffic_plan_nothing_and_cost_no_more_than_what_they_spend() -> None:
+    shape = (0.0, 1.0)
+    day, noon = 1000, 500
+    passed = [traffic_passed(t * 1000, day, shape) for t in range(day)]
+    state = Pacing(1, 0.0, np.array([0]), np.array([0.5]))
+    for t in range(1, noon):
+        state = update(state, 1, passed[t], np.array([0]), np.array([BUDGET]))
+    assert state.multiplier.tolist() == [0.5]
+    state = update(state, 1, passed[noon], np.array([BUDGET // 100]), np.array([BUDGET]))
+    assert state.multiplier[0] == pytest.approx(0.5 * np.exp(-0.1))
+
+
+def test_a_clock_set_back_and_forth_changes_the_bid_by_one_step_at_most() -> None:
+    state = Pacing(1, 0.50, np.array([BUDGET // 2]), np.array([0.4]))
+    for passed in (0.25, 0.50):  # a quarter of a day back, then right again
+        state = update(state, 1, passed, np.array([BUDGET // 2]), np.array([BUDGET]))
+    assert 0.4 <= state.multiplier[0] <= 0.4 * np.exp(MAX_STEP)
+
+
+def test_a_budget_lowered_below_what_is_spent_rests() -> None:
+    state = Pacing(1, 0.50, np.array([BUDGET // 2]), np.array([0.4]))
+    for k in range(1, 50):
+        state = update(state, 1, 0.5 + k / 100, np.array([BUDGET // 2]), np.array([BUDGET // 10]))
+    assert state.multiplier.tolist() == [0.4]
+
+
+# What is pending, and when it ends.
+
+
+def test_a_click_counts_once_from_the_click_to_long_after_its_conversion() -> None:
+    # 1 % of the traffic passes per update and 1 % of the budget is committed: exactly the plan, whether it is pending or spent.
+    state = Pacing(1, 0.0, np.array([0]), np.array([0.4]))
+    pending, spent = 0, 0
+    for k in range(1, 51):
+        pending += BUDGET // 100
+        if k % 10 == 0:  # ten clicks convert at once, for what was expected of them
+            spent, pending = spent + pending, 0
+        state = update(state, 1, k / 100, np.array([spent + pending]), np.array([BUDGET]))
+        assert state.multiplier[0] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_conversions_that_come_a_third_of_a_day_late_are_paced_by_what_is_pending(seed: int) -> None:
+    # Without it the first third of the day looks as if nobody bought: bids stay up, and the hard stop has to end the day.
+    paced = simulate(fresh(), demand=5.0, price_micros=BUDGET // 200, updates=300, delay=100, counts_pending=True, seed=seed)
+    committed = paced.state.committed_micros[0] / BUDGET
+    assert abs(committed - 1.0) < 0.05
+    blind = simulate(fresh(), demand=5.0, price_micros=BUDGET // 200, updates=300, delay=100, seed=seed)
+    assert paced.multiplier[80] < 0.5 < blind.multiplier[80]
+
+
+def test_a_campaign_that_starts_at_noon_spreads_its_budget_over_the_afternoon() -> None:
+    day = simulate(fresh(), demand=6.0, closed=(0.0, 0.5))
+    assert abs(day.ahead[-1]) < 0.05
+    assert day.exhausted_at > 0.95
+
+
+def test_a_campaign_that_ends_at_noon_has_spent_its_budget_by_then() -> None:
+    day = simulate(fresh(0.3), demand=6.0, until=0.5)
+    assert 0.9 < day.spent[-1] / BUDGET
+    half = day.passed <= 0.25
+    assert abs(day.spent[half][-1] / BUDGET - 0.5) < 0.2
+    running_on = simulate(fresh(0.3), demand=6.0, closed=(0.5, 1.0))
+    assert running_on.spent[-1] / BUDGET < 0.7
+
+
+def test_a_campaign_about_to_end_brings_no_burst() -> None:
+    before = Pacing(1, 0.5, np.array([0]), np.array([0.1]))
+    by_horizon = update(before, 1, 0.5003, np.array([0]), np.array([BUDGET]), 0.501).multiplier[0]
+    assert by_horizon == pytest.approx(0.1 * np.exp(GAIN * 0.0003 / SHORTEST_HORIZON))
+    assert update(before, 1, 0.5003, np.array([0]), np.array([BUDGET]), np.array([0.2])).multiplier[0] == by_horizon
+
+
+def test_the_days_traffic_until_a_campaigns_end() -> None:
+    # Days of 100 s, all traffic in the second half. Day 3 is 300 to 400 s.
+    ends_s = [299, 300, 325, 375, 399, 400, 2**40]
+    until = traffic_until(np.array(ends_s) * 1000, 3, 100, (0.0, 1.0))
+    np.testing.assert_allclose(until, [0, 0, 0, 0.5, 0.98, 1, 1])

@@ -8,6 +8,7 @@ import random
 from array import array
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 
@@ -17,6 +18,7 @@ SAMPLES = 2000
 MAX_DECISIONS = 200_000
 MAX_RELEASES = 12
 SHOWN = 20
+MOST = 2**53  # us or micros in one entry: beyond it sums leave what JSON can say
 PATIENCE_MS = 5_000  # an event this much older than the newest one has lost its decision
 
 
@@ -95,12 +97,12 @@ class Board:
         try:
             raw = fields[b"d"]
             made = orjson.loads(raw)
-            release, total_us = str(made["release"]), int(made["total_us"])
+            release, total_us = str(made["release"]), _counted(made["total_us"])
             shown, degraded = len(made["slots"]), [str(name) for name in made["degraded"]]
-            stages = {str(stage): int(us) for stage, us in made["stage_us"].items()}
+            stages = {str(stage): _counted(us) for stage, us in made["stage_us"].items()}
             one = Tally(1, int(shown > 0), shown, int(bool(degraded)), int(bool(made["explored"])))
             decision_id = str(made["decision_id"])
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             self.unreadable += 1
             return
         bucket = self._bucket(log_ms)
@@ -119,7 +121,7 @@ class Board:
         """Counts one entry of the event stream."""
         try:
             kind, status = EventType(fields[b"type"].decode()), EventStatus(fields[b"status"].decode())
-            charged, decision_id = int(fields[b"charged_micros"]), fields[b"decision_id"].decode()
+            charged, decision_id = _counted(fields[b"charged_micros"], least=-MOST), fields[b"decision_id"].decode()
         except (KeyError, ValueError):
             self.unreadable += 1
             return
@@ -167,3 +169,11 @@ class Board:
             place = self._rng.randrange(bucket.tally.decisions)
             if place < SAMPLES:
                 bucket.total_us[place] = total_us
+
+
+def _counted(value: Any, least: int = 0) -> int:
+    """An integer from `least` to `MOST`; raises ValueError for any other."""
+    number = int(value)
+    if not least <= number <= MOST:
+        raise ValueError(f"expected {least} to {MOST}, got {number}")
+    return number

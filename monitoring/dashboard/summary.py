@@ -55,8 +55,10 @@ def percentile(sorted_us: "np.ndarray[Any, Any]", p: float) -> float:
     return float(sorted_us[math.ceil(p / 100 * len(sorted_us)) - 1]) / 1000
 
 
-def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """95 % interval of a proportion. Source: Wilson (1927)."""
+def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float] | None:
+    """95 % interval of a proportion; none where there is none, as of more clicks than impressions. Source: Wilson (1927)."""
+    if not 0 <= successes <= n or n == 0:
+        return None
     p, z2 = successes / n, z * z
     centre, half = p + z2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
     return max((centre - half) / (1 + z2 / n), 0.0), min((centre + half) / (1 + z2 / n), 1.0)
@@ -121,7 +123,7 @@ def _releases(board: Board, state: State | None) -> list[Json]:
     served = state.first_served_ms if state else {}
     rows = []
     for release, one in board.releases.items():
-        low, high = wilson(one.tally.clicks, one.tally.impressions) if one.tally.impressions else (None, None)
+        low, high = wilson(one.tally.clicks, one.tally.impressions) or (None, None)
         interval = {"ctr_low": low, "ctr_high": high}
         rows.append({"release": release, "first_ms": served.get(release, one.first_ms)} | interval | _figures(one.tally))
     return sorted(rows, key=lambda row: row["first_ms"])

@@ -3,6 +3,7 @@
 import tomllib
 
 import numpy as np
+import orjson
 import pytest
 from log_entries import MARKET_TOML, decision, decision_fields, event_fields, slot
 
@@ -149,6 +150,11 @@ def test_an_event_may_overtake_its_decision_but_not_for_ever(market: Market, boa
         ({}, "event"),
         ({b"type": b"stare", b"status": b"logged", b"charged_micros": b"0", b"decision_id": b"d"}, "event"),
         ({b"type": b"click", b"status": b"logged", b"charged_micros": b"much", b"decision_id": b"d"}, "event"),
+        # The page answers in JSON, and stages have shares of a whole.
+        ({b"type": b"click", b"status": b"logged", b"charged_micros": b"1" + b"0" * 30, b"decision_id": b"d"}, "event"),
+        (decision_fields(decision("d", T, total_us=2**63)), "decision"),
+        (decision_fields(decision("d", T, total_us=-1)), "decision"),
+        (decision_fields(decision("d", T, stage_us={"ranking": -5_000})), "decision"),
     ],
 )
 def test_an_unreadable_entry_is_counted_and_changes_nothing(board: Board, fields: dict[bytes, bytes], add: str) -> None:
@@ -179,11 +185,28 @@ def test_percentiles_are_nearest_ranks() -> None:
 def test_wilson_interval() -> None:
     # 10 of 100: centre (0.1 + 3.8416 / 200) / 1.038416 = 0.1147979,
     # half 1.96 sqrt(0.0009 + 3.8416 / 40000) / 1.038416 = 0.0595694.
-    low, high = wilson(10, 100)
+    low, high = wilson(10, 100) or (None, None)
     assert low == pytest.approx(0.05522854, abs=1e-6)
     assert high == pytest.approx(0.17436730, abs=1e-6)
-    assert wilson(0, 10)[0] == 0.0
-    assert wilson(10, 10)[1] == 1.0
+    assert (wilson(0, 10) or [None])[0] == 0.0
+    assert (wilson(10, 10) or [None, None])[1] == 1.0
+
+
+@pytest.mark.parametrize(("successes", "n"), [(2, 1), (1, 0), (0, 0), (-1, 10)])
+def test_what_is_no_proportion_has_no_interval(successes: int, n: int) -> None:
+    assert wilson(successes, n) is None
+
+
+def test_a_release_may_have_more_clicks_than_impressions(market: Market, board: Board) -> None:
+    for i, kind in enumerate(["impression", "click", "click", "conversion", "conversion", "conversion"]):
+        decide(board, T, f"d{i}", slot(f"i-d{i}"))
+        happen(board, T, kind, f"d{i}", charged=-1_000_000)  # money went back
+    board.attribute(T)
+    figures = summarise(market, board, None, T + 5_000)
+    (release,) = figures["releases"]
+    assert (release["ctr"], release["ctr_low"], release["ctr_high"], release["cvr"]) == (2.0, None, None, 1.5)
+    assert release["revenue_per_1000_micros"] == -1_000_000_000
+    orjson.dumps(figures)
 
 
 def test_every_reason_has_words() -> None:

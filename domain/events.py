@@ -72,6 +72,8 @@ class Decision:
     policy_id: str
     release: str
     """Version of the release that ranked, or `cold-start`."""
+    asked_by: str
+    """Name of the key that asked; empty without one."""
     shopper_key: str
     features: dict[str, FeatureValue]
     """Shopper, context and history features as used."""

@@ -26,6 +26,8 @@ class DecisionRequest:
     test: bool
     """Never billed, never logged."""
     explain: bool
+    asked_by: str = ""
+    """Name of the key that asks; empty without one."""
 
     @property
     def n_slots(self) -> int:

@@ -64,6 +64,7 @@ def decision_schema(market: Market) -> pa.Schema:
                 day=pa.int64(),
                 policy_id=pa.string(),
                 release=pa.string(),
+                asked_by=pa.string(),
                 shopper_key=pa.string(),
                 features=feature_struct(market.request_features),
                 slots=_list(slot),

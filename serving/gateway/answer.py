@@ -58,6 +58,7 @@ def _offer(slot: Slot, decided: Decided, view: MarketView, tokens: Tokens, publi
             shopper_key=decided.request.shopper_key,
             issued_ms=decided.time_ms,
             test=decided.request.test,
+            asked_by=decided.request.asked_by,
         )
     )
     answer = {

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from domain.campaign import FeatureValue
 from domain.errors import DependencyError
 from domain.events import EventType
 from domain.request import DecisionRequest, Placement
@@ -125,7 +126,7 @@ async def _decide(wanted: Any, service: Service) -> bytes:
     request = to_request(wanted, service)
     decided = await decide(request, service.view, service.ports, service.rng, service.clock())
     decision = to_decision(decided, service.view)
-    content = to_answer(decided, decision, service.view, service.tokens, service.public_url, pricing=wanted.include_pricing)
+    content = to_answer(decided, decision, service.view, service.tokens, service.public_url, pricing=bool(wanted.include_pricing))
     written = orjson.dumps(content)
     count_decision(decided)
     if not request.test:
@@ -136,14 +137,20 @@ async def _decide(wanted: Any, service: Service) -> bytes:
 def to_request(wanted: Any, service: Service) -> DecisionRequest:
     """A validated body as the request path takes it."""
     usual = {p.name: p.count for p in service.view.market.placements}
+    shopper = wanted.shopper
+    attributes = shopper.attributes if shopper else None
     return DecisionRequest(
         decision_id=wanted.id or service.new_id(),
-        shopper_key=wanted.shopper.key or service.new_id(),
-        features=service.view.request_defaults | wanted.shopper.attributes | wanted.context,
-        placements=tuple(Placement(p.name, p.count or usual[p.name], p.floor_ecpm_micros) for p in wanted.placements),
-        test=wanted.test,
-        explain=wanted.explain,
+        shopper_key=(shopper and shopper.key) or service.new_id(),
+        features=service.view.request_defaults | _given(attributes) | _given(wanted.context),
+        placements=tuple(Placement(p.name, p.count or usual[p.name], p.floor_ecpm_micros or 0) for p in wanted.placements),
+        test=bool(wanted.test),
+        explain=bool(wanted.explain),
     )
+
+
+def _given(attributes: dict[str, FeatureValue] | None) -> dict[str, FeatureValue]:
+    return {name: value for name, value in attributes.items() if value is not None} if attributes else {}
 
 
 async def _accept_or_keep(service: Service, event: EventType, sold: Sold) -> None:

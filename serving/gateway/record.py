@@ -23,6 +23,7 @@ def to_decision(decided: Decided, view: MarketView) -> Decision:
         day=decided.day,
         policy_id=policy.id,
         release=COLD_START if decided.ranked_by is None else str(decided.ranked_by),
+        asked_by=decided.request.asked_by,
         shopper_key=decided.request.shopper_key,
         features=decided.features,
         slots=[_slot(decided, view, w) for w in range(len(decided.sale.winner))],

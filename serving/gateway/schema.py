@@ -2,7 +2,17 @@
 
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, TypeAdapter, WithJsonSchema, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    WithJsonSchema,
+    create_model,
+)
 from typing_extensions import TypedDict  # pydantic takes typing.TypedDict from Python 3.12 on only
 
 from domain.money import MAX_MICROS
@@ -14,7 +24,10 @@ MAX_PLACEMENTS = 8
 MAX_COUNT = 20
 MAX_EVENTS = 100
 ID = r"^[A-Za-z0-9._-]{1,64}$"
-SHOPPER_KEY = r"^[A-Za-z0-9._@:+=-]{1,128}$"
+SHOPPER_KEY = r"^[^\x00-\x1f\x7f-\x9f]{1,256}$"
+"""Anything but control characters: keys are hashes in any encoding, addresses, names."""
+MAX_SHOPPER_KEY = 256
+"""Bytes of UTF-8: a token carries the key, and a token has to fit into a URL."""
 
 
 def _whole(value: object) -> object:
@@ -22,6 +35,13 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _short_enough(shopper_key: str) -> str:
+    if len(shopper_key.encode()) > MAX_SHOPPER_KEY:
+        raise ValueError(f"expected at most {MAX_SHOPPER_KEY} bytes of UTF-8")
+    return shopper_key
+
+
+ShopperKey = Annotated[str, Field(pattern=SHOPPER_KEY), AfterValidator(_short_enough)]
 Micros = Annotated[int, Field(strict=True, ge=0, le=MAX_MICROS), BeforeValidator(_whole)]
 Count = Annotated[int, Field(strict=True, ge=1, le=MAX_COUNT), BeforeValidator(_whole)]
 Flag = Annotated[bool, Field(strict=True)]
@@ -31,22 +51,22 @@ class _Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-# What comes in.
+# What comes in. Null is absent wherever absent is allowed.
 
 
 def decision_body(market: Market) -> type[BaseModel]:
     """The body of POST /v1/decisions for one market."""
     shopper = _body(
         "Shopper",
-        key=(str | None, _field(None, "Stands for the shopper; one is made when absent.", pattern=SHOPPER_KEY)),
-        attributes=(_attributes("ShopperAttributes", market, "shopper"), {}),
+        key=(ShopperKey | None, _field(None, "Stands for the shopper; one is made when absent.")),
+        attributes=(_attributes("ShopperAttributes", market, "shopper") | None, {}),
     )
     names = tuple(p.name for p in market.placements)
     placement: Any = _body(
         "PlacementRequest",
         name=(Literal[names], ...),
         count=(Count | None, _field(None, "Most offers; the market's if absent.")),
-        floor_ecpm_micros=(Micros, _field(0, "Least an offer here sells for, per 1000 impressions.")),
+        floor_ecpm_micros=(Micros | None, _field(0, "Least an offer here sells for, per 1000 impressions.")),
     )
     example = {
         "shopper": {"key": "s-4711", "attributes": _example(market, "shopper")},
@@ -58,12 +78,12 @@ def decision_body(market: Market) -> type[BaseModel]:
         "DecisionRequest",
         {"examples": [example]},
         id=(str | None, _field(None, "Makes the request safe to repeat: the same id gets the same answer.", pattern=ID)),
-        shopper=(shopper, shopper()),
-        context=(_attributes("ContextAttributes", market, "context"), {}),
+        shopper=(shopper | None, shopper()),
+        context=(_attributes("ContextAttributes", market, "context") | None, {}),
         placements=(tuple[placement, ...], _field(..., "In page order.", min_length=1, max_length=MAX_PLACEMENTS)),
-        include_pricing=(Flag, _field(False, "Adds price and probabilities to each offer.")),
-        explain=(Flag, _field(False, "Adds the fate of every candidate; for operators.")),
-        test=(Flag, _field(False, "Never billed, never logged.")),
+        include_pricing=(Flag | None, _field(False, "Adds price and probabilities to each offer.")),
+        explain=(Flag | None, _field(False, "Adds the fate of every candidate; for operators.")),
+        test=(Flag | None, _field(False, "Never billed, never logged.")),
     )
     return body
 
@@ -90,7 +110,7 @@ def _typed(feature: FeatureSpec) -> Any:
     if feature.absent is not None:
         schema["default"] = feature.absent
     if feature.dtype == "string" and not feature.multiple:
-        return Annotated[str, Field(strict=True, max_length=MAX_STRING, json_schema_extra=schema)]
+        return Annotated[str | None, Field(strict=True, max_length=MAX_STRING, json_schema_extra=schema)]
     one: dict[str, Any]
     if feature.dtype == "string":
         one = {"type": "string", "minLength": 1, "maxLength": MAX_STRING}
@@ -103,7 +123,11 @@ def _typed(feature: FeatureSpec) -> Any:
         one = {"type": "object", "propertyNames": one, "additionalProperties": weight, "maxProperties": feature.max_values}
     elif feature.multiple:
         one = {"type": "array", "items": one, "maxItems": feature.max_values}
-    return Annotated[Any, PlainValidator(feature.coerce), WithJsonSchema(schema | one)]
+
+    def coerce(value: object) -> object:
+        return None if value is None else feature.coerce(value)
+
+    return Annotated[Any, PlainValidator(coerce), WithJsonSchema(schema | {"anyOf": [one, {"type": "null"}]})]
 
 
 def _examples(feature: FeatureSpec) -> list[Any]:

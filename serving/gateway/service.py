@@ -96,7 +96,7 @@ async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIter
             ports=Ports(shoppers, campaigns, RedisBudgets(link, keys, market), releases, model),
             ledger=ledger,
             answers=RedisAnswers(link, keys),
-            tokens=Tokens(settings.secrets),
+            tokens=Tokens(settings.secrets, market.name),
             public_url=settings.tracking_url,
             log_decision=decisions.put,
             accept_later=events.put,

@@ -1,7 +1,8 @@
 """The opaque token in every impression and click URL: what was sold, to whom, at which price.
 
 Encrypted and authenticated (Fernet: AES-128-CBC and HMAC-SHA256), so Redis need not remember an impression until something
-happens to it, and a page can neither read the price nor change it.
+happens to it, and a page can neither read the price nor change it. Keys are derived from secret and market: a token means
+nothing in another market.
 """
 
 import base64
@@ -35,6 +36,8 @@ class Sold:
     shopper_key: str
     issued_ms: int
     test: bool
+    asked_by: str = ""
+    """Name of the key that asked for the page; empty without one."""
 
     @property
     def billed_on(self) -> str:
@@ -54,10 +57,10 @@ class TokenError(InvalidRequest):
 
 
 class Tokens:
-    """Writes and reads tokens. The first secret signs, all of them verify, so secrets can be rotated."""
+    """Writes and reads one market's tokens. The first secret signs, all of them verify, so secrets can be rotated."""
 
-    def __init__(self, secrets: tuple[str, ...]) -> None:
-        keys = [base64.urlsafe_b64encode(hashlib.sha256(b"offerrank token\0" + s.encode()).digest()) for s in secrets]
+    def __init__(self, secrets: tuple[str, ...], market: str) -> None:
+        keys = [base64.urlsafe_b64encode(hashlib.sha256(f"offerrank token\0{market}\0{s}".encode()).digest()) for s in secrets]
         self._fernet = MultiFernet([Fernet(key) for key in keys])
         self._signer = Fernet(keys[0])
 
@@ -69,14 +72,30 @@ class Tokens:
         """What a token says.
 
         Raises:
-          TokenError: of kind `unknown`: malformed, altered, or signed with a secret not known here.
+          TokenError: of kind `unknown`: not byte for byte what `write` gave, or of another market or secret.
         """
         if len(token) > MAX_TOKEN:
             raise TokenError("unknown", f"at most {MAX_TOKEN} characters", f"{len(token)} characters")
         try:
-            values = orjson.loads(self._fernet.decrypt(token.encode() + b"=" * (-len(token) % 4)))
-        except (InvalidToken, ValueError):  # ValueError: not ASCII, or not JSON
+            values = orjson.loads(self._fernet.decrypt(_canonical(token)))
+        except (InvalidToken, ValueError):  # ValueError: not base64, or not JSON
             raise TokenError("unknown", "a token from a decision of this market", token) from None
         if not isinstance(values, list) or len(values) != len(fields(Sold)):
             raise TokenError("unknown", "a token of this version", token)
         return Sold(*values)
+
+
+def _canonical(token: str) -> bytes:
+    """The token with its padding.
+
+    Fernet's decoder skips what is not base64 and what follows the padding, so that one token had many spellings, and some of
+    them ended up in landing URLs.
+
+    Raises:
+      ValueError: it is not the one text that stands for its bytes.
+    """
+    given = token.encode("ascii")
+    padded = base64.urlsafe_b64encode(base64.urlsafe_b64decode(given + b"=" * (-len(given) % 4)))
+    if padded.rstrip(b"=") != given:
+        raise ValueError("not canonical base64")
+    return padded

@@ -116,6 +116,7 @@ def decision(decision_id: str, time_ms: int, *slots: Slot, **changes: object) ->
         day=time_ms // 86_400_000,
         policy_id="p1",
         release="cold-start",
+        asked_by="shop",
         shopper_key=f"shopper-of-{decision_id}",
         features={"country": "DE", "amount": 59.9, "past_clicks": 2},
         slots=list(slots),

@@ -117,6 +117,7 @@ class MemoryLedger:
     """Accepts every event once and charges what is billed."""
 
     seen: dict[tuple[str, EventType], int] = field(default_factory=dict)
+    accepted: list[PageEvent] = field(default_factory=list)
     away: bool = False
 
     async def accept(self, events: Sequence[PageEvent], now_ms: int, timeout_s: float) -> list[Settlement]:
@@ -129,6 +130,7 @@ class MemoryLedger:
         key = (event.sold.impression_id, event.type)
         if key in self.seen:
             return Settlement(EventStatus.DUPLICATE, 0)
+        self.accepted.append(event)
         billed = event.type == event.sold.billed_on
         self.seen[key] = event.sold.price_micros if billed else 0
         return Settlement(EventStatus.SETTLED if billed else EventStatus.LOGGED, self.seen[key])

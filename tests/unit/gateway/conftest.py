@@ -96,7 +96,7 @@ def build(market: Market, seed: int = 1) -> Gateway:
     """A gateway over a market, before the first release."""
     view = MarketView.of(market)
     shoppers, campaigns, budgets = MemoryShoppers(), MemoryCampaigns(market), MemoryBudgets()
-    model, ledger, tokens = MemoryModel(at_priors(view)), MemoryLedger(), Tokens(("a secret of tests",))
+    model, ledger, tokens = MemoryModel(at_priors(view)), MemoryLedger(), Tokens(("a secret of tests",), market.name)
     ids = count(1)
 
     async def dependencies() -> dict[str, bool]:

@@ -33,14 +33,17 @@ def refused(response, status, field):
         ({"shopper": {"attributes": {"visits": 2**63}}}, "shopper.attributes.visits"),
         ({"shopper": {"attributes": {"visits": 10**400}}}, "shopper.attributes.visits"),
         ({"shopper": {"attributes": {"past_clicks": 3}}}, "shopper.attributes.past_clicks"),
-        ({"shopper": {"key": "a{b}c"}}, "shopper.key"),
-        ({"shopper": {"key": "x" * 129}}, "shopper.key"),
-        ({"shopper": None}, "shopper"),
+        ({"shopper": {"key": ""}}, "shopper.key"),
+        ({"shopper": {"key": "two\nlines"}}, "shopper.key"),
+        ({"shopper": {"key": "x" * 257}}, "shopper.key"),
+        ({"shopper": {"key": "\u00e9" * 129}}, "shopper.key"),
         ({"context": {"amount": "59.9"}}, "context.amount"),
         ({"context": {"amount": 1e300}}, "context.amount"),
         ({"context": {"country": "US"}}, "context.country"),
         ({"id": "with space"}, "id"),
         ({"placements": []}, "placements"),
+        ({"placements": None}, "placements"),
+        ({"placements": [{"name": None}]}, "placements[0].name"),
         ({"placements": [{"name": "main"}] * 9}, "placements"),
         ({"placements": [{"name": "nowhere"}]}, "placements[0].name"),
         ({"placements": [{"name": "main", "count": 0}]}, "placements[0].count"),
@@ -120,6 +123,32 @@ def test_a_shopper_without_a_key_gets_one(gateway):
     assert gateway.decide(shopper={"key": "me@example.com"})["shopper_key"] == "me@example.com"
 
 
+@pytest.mark.parametrize(
+    "key",
+    ["q83vEjRWeJ+/dw==", "a{b}c", "}{", "{}", "Ann Example <ann@example.com>", "\u00e9" * 128, "x" * 256, '"' * 256, "\\"],
+    ids=["base64", "braces", "reversed-braces", "empty-braces", "address", "256-bytes-of-utf8", "long", "quotes", "backslash"],
+)
+def test_a_shopper_key_may_be_any_printable_text(gateway, key):
+    answer = gateway.decide(shopper={"key": key})
+    assert answer["shopper_key"] == key
+    offer = answer["placements"][0]["offers"][0]
+    assert gateway.tokens.read(offer["token"]).shopper_key == key
+    assert gateway.call("GET", f"/v1/i/{offer['token']}").status_code == 200
+
+
+def test_null_is_absent_wherever_absent_is_allowed(gateway, market):
+    nothing = {f.name: None for f in market.request_features if f.source == "shopper"}
+    of_context = {f.name: None for f in market.request_features if f.source == "context"}
+    page = {"name": "main", "count": None, "floor_ecpm_micros": None}
+    rest = dict.fromkeys(("id", "include_pricing", "explain", "test"))
+    gateway.decide(shopper=None, context=None, placements=[page], **rest)
+    gateway.decide(shopper={"key": None, "attributes": None}, context=of_context)
+    gateway.decide(shopper={"attributes": nothing}, context={})
+    gateway.decide()
+    features, *others = (d.features for d in gateway.logged)
+    assert others == [features] * 3
+
+
 def test_answers_are_what_the_document_promises(gateway):
     gateway.campaigns.committed_micros["alpha-spring"] = 10_000_000
     for extra in (
@@ -142,7 +171,7 @@ def test_the_document_shows_the_markets_features_with_examples(gateway):
     shopper = document["components"]["schemas"]["ShopperAttributes"]
     assert shopper["additionalProperties"] is False
     assert shopper["properties"]["country"]["examples"] == ["US", "GB", "DE"]
-    assert shopper["properties"]["visits"]["type"] == "integer"
+    assert [kind["type"] for kind in shopper["properties"]["visits"]["anyOf"]] == ["integer", "null"]
     request = document["components"]["schemas"]["DecisionRequest"]
     (example,) = request["examples"]
     assert gateway.decide(**example)["placements"][0]["offers"]

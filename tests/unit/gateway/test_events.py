@@ -94,6 +94,36 @@ def test_a_conversion_carries_value_and_time(gateway, token):
     assert post(gateway, event).json()["results"] == [{"index": 0, "status": "logged", "charged_micros": 0}]
 
 
+@pytest.mark.parametrize(
+    ("at", "taken_as"),
+    [
+        ("2027-01-15T08:00:05Z", 5_000),
+        ("2027-01-15t08:00:05z", 5_000),
+        ("2027-01-15T09:00:05.25+01:00", 5_250),
+        ("2027-01-15T07:50:00Z", 0),  # the reporter's clock is ten minutes slow
+        ("2027-01-15T08:11:00Z", 60_000),  # or ten minutes fast
+    ],
+)
+def test_a_clock_that_is_off_by_ten_minutes_loses_no_event(gateway, token, at, taken_as):
+    # The page was decided at 08:00:00, the event comes a minute later.
+    decided_ms = gateway.now_ms
+    gateway.now_ms += 60_000
+    assert post(gateway, {"type": "click", "token": token, "event_time": at}).status_code == 200
+    (event,) = gateway.ledger.accepted
+    assert event.time_ms - decided_ms == taken_as
+
+
+@pytest.mark.parametrize("at", ["2027-01-15T07:49:59.999Z", "2027-01-15T08:10:00.001Z"])
+def test_a_clock_that_is_off_by_more_is_refused(gateway, token, at):
+    response = post(gateway, {"type": "click", "token": token, "event_time": at})
+    assert (response.status_code, response.json()["errors"][0]["error"]["field"]) == (422, "event_time")
+
+
+def test_null_is_absent_in_events(gateway, token):
+    event = {"type": "conversion", "token": token, "value_micros": None, "currency": None, "event_id": None, "event_time": None}
+    assert post(gateway, event).status_code == 200
+
+
 def test_tokens_expire(gateway, token):
     # Impressions and dismissals within the hour, clicks and conversions within an hour and 7 days.
     gateway.now_ms += 3_600_000
@@ -162,17 +192,54 @@ def test_an_offer_that_left_the_market_leads_nowhere(gateway):
 
 def test_tokens_survive_a_rotation_of_secrets_and_nothing_else():
     sold = Sold("d", "d-0", "o", "c", "a", 0, "cpc", 1, 1, "s", 1_800_000_000_000, False)
-    token = Tokens(("old",)).write(sold)
-    assert Tokens(("new", "old")).read(token) == sold
+    token = Tokens(("old",), "m").write(sold)
+    assert Tokens(("new", "old"), "m").read(token) == sold
     with pytest.raises(TokenError) as e:
-        Tokens(("new",)).read(token)
+        Tokens(("new",), "m").read(token)
     assert e.value.kind == "unknown"
     for i in range(10, len(token), 37):
         changed = token[:i] + ("A" if token[i] != "A" else "B") + token[i + 1 :]
         with pytest.raises(InvalidRequest):
-            Tokens(("old",)).read(changed)
+            Tokens(("old",), "m").read(changed)
+
+
+def test_a_token_means_nothing_in_another_market():
+    sold = Sold("d", "d-0", "o", "c", "a", 0, "cpc", 1, 1, "s", 1_800_000_000_000, False)
+    token = Tokens(("the same secret",), "shoes").write(sold)
+    with pytest.raises(TokenError) as e:
+        Tokens(("the same secret",), "socks").read(token)
+    assert e.value.kind == "unknown"
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        lambda token: token + "=",
+        lambda token: token + "==&next=https://evil.example",
+        lambda token: token[:40] + "\n" + token[40:],
+        lambda token: token[:40] + "!" + token[40:],
+        lambda token: token + "%0d%0a",
+        lambda token: token.replace("-", "+").replace("_", "/") + "/",
+        lambda token: token[:-1] + chr(ord(token[-1]) + 1),
+    ],
+    ids=["padding", "after-the-padding", "line-break", "not-base64", "escapes", "other-alphabet", "unused-bits"],
+)
+def test_a_token_is_exact_to_the_byte(gateway, spelling):
+    sold = Sold("d", "d-0", "alpha-shoes", "alpha-spring", "alpha", 0, "cpc", 1, 1, "a shopper's key", gateway.now_ms, False)
+    token = gateway.tokens.write(sold)
+    assert gateway.tokens.read(token) == sold
+    assert len(token) % 4  # so that its last character has bits that stand for nothing
+    with pytest.raises(TokenError) as e:
+        gateway.tokens.read(spelling(token))
+    assert e.value.kind == "unknown"
+
+
+def test_a_landing_page_gets_the_token_and_nothing_that_was_hung_onto_it(gateway, token):
+    response = gateway.call("GET", f"/v1/c/{token}==%26next=evil")
+    assert (response.status_code, "location" in response.headers) == (404, False)
+    assert gateway.call("GET", f"/v1/c/{token}").headers["location"] == f"https://alpha.example/shoes?click={token}"
 
 
 def test_a_token_says_nothing_to_who_has_no_secret():
     sold = Sold("d", "d-0", "o", "campaign-x", "a", 0, "cpc", 1, 1, "s", 1_800_000_000_000, False)
-    assert "campaign" not in Tokens(("s",)).write(sold)
+    assert "campaign" not in Tokens(("s",), "m").write(sold)

@@ -5,6 +5,7 @@ import html
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -24,6 +25,7 @@ from serving.gateway.decide import decide
 from serving.gateway.events import TOKEN_STATUS, accept_batch, open_token, page_event, read_batch
 from serving.gateway.market_view import MarketView
 from serving.gateway.openapi import describe, document
+from serving.gateway.ports import Made
 from serving.gateway.record import to_decision
 from serving.gateway.schema import decision_body
 from serving.gateway.service import EVENT_TIMEOUT_S, Service
@@ -59,9 +61,15 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
         wanted = validate(body_model, body)
         if wanted.explain:
             _authorize(request, service.operator_key)
+        asked = to_request(wanted, service)
+        pricing = bool(wanted.include_pricing)
         if wanted.id is None:
-            return _json(await _decide(wanted, service))
-        return _json(await service.answers.once(wanted.id, body, lambda: _decide(wanted, service)))
+            made = await _decide(asked, pricing, service)
+            made.log()
+            return _json(made.answer)
+        given_key = asked.shopper_key if wanted.shopper and wanted.shopper.key else ""
+        written = orjson.dumps((replace(asked, shopper_key=given_key), pricing), option=orjson.OPT_SORT_KEYS)
+        return _json(await service.answers.once(wanted.id, written, lambda: _decide(asked, pricing, service)))
 
     @app.post("/v1/events", **describe("events"))
     async def events(request: Request) -> Response:
@@ -122,16 +130,17 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
     return app
 
 
-async def _decide(wanted: Any, service: Service) -> bytes:
-    request = to_request(wanted, service)
+async def _decide(request: DecisionRequest, pricing: bool, service: Service) -> Made:
     decided = await decide(request, service.view, service.ports, service.rng, service.clock())
     decision = to_decision(decided, service.view)
-    content = to_answer(decided, decision, service.view, service.tokens, service.public_url, pricing=bool(wanted.include_pricing))
-    written = orjson.dumps(content)
-    count_decision(decided)
-    if not request.test:
-        service.log_decision(decision)
-    return written
+    content = to_answer(decided, decision, service.view, service.tokens, service.public_url, pricing=pricing)
+
+    def log() -> None:
+        count_decision(decided)
+        if not request.test:
+            service.log_decision(decision)
+
+    return Made(orjson.dumps(content), log)
 
 
 def to_request(wanted: Any, service: Service) -> DecisionRequest:

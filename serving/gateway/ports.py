@@ -1,6 +1,6 @@
 """What the request path needs from the outside, as protocols: adapters/ has the real ones, tests have them in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -92,6 +92,22 @@ class DecisionLog(Protocol):
 
     def put(self, decision: Decision) -> None:
         """Never waits and never fails; what cannot be kept is counted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A decision that was made, as the answer to send, and how to log it once it is the one that counts."""
+
+    answer: bytes
+    log: Callable[[], None]
+
+
+class Answers(Protocol):
+    """Keeps the first answer to every id that a request brings."""
+
+    async def once(self, decision_id: str, request: bytes, decide: Callable[[], Awaitable[Made]]) -> bytes:
+        """The first answer to this id, made and logged once; raises HttpError where `request` is not the first one's."""
         ...
 
 

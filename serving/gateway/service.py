@@ -6,7 +6,6 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from serving.gateway.adapters.redis_link import RedisLink
 from serving.gateway.adapters.releases import FolderReleases
 from serving.gateway.adapters.shoppers import RedisShoppers
 from serving.gateway.market_view import MarketView
-from serving.gateway.ports import Ledger, PageEvent, Ports
+from serving.gateway.ports import Answers, Ledger, PageEvent, Ports
 from serving.gateway.settings import GatewaySettings
 from serving.gateway.tokens import Tokens
 
@@ -34,14 +33,6 @@ HEALTH_TIMEOUT_S = 0.25
 RESTART_S = 1.0
 
 log = logging.getLogger(__name__)
-
-
-class Answers(Protocol):
-    """Keeps the first answer to every id."""
-
-    async def once(self, decision_id: str, body: bytes, decide: Callable[[], Awaitable[bytes]]) -> bytes:
-        """The first answer to this id."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,7 +188,10 @@ def test_a_repeated_id_is_answered_by_any_replica(redis_url):
         async with running(redis_url) as one, running(redis_url) as other:
             first = await one.decide(id="order-7")
             assert await other.decide(id="order-7") == first
-            both = await asyncio.gather(*(one.decide(id="order-8") for _ in range(5)))
+            turned_round = '{"placements" :[{ "count": null, "name":"main"}], "test": false, "id":"order-7"}'
+            same = await other.http.post("/v1/decisions", content=turned_round, headers={"content-type": "application/json"})
+            assert same.json() == first
+            both = await asyncio.gather(*(gateway.decide(id="order-8") for _ in range(5) for gateway in (one, other)))
             assert len({str(b) for b in both}) == 1
             changed = await other.http.post("/v1/decisions", json={"id": "order-7", "placements": [{"name": "side"}]})
             assert (changed.status_code, changed.json()["error"]["field"]) == (409, "id")

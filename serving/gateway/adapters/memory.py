@@ -16,7 +16,8 @@ from models.calibration import Calibrator
 from retrieval.index import OfferIndex
 from retrieval.retriever import Retriever
 from serving.gateway.market_view import MarketView
-from serving.gateway.ports import ActiveRelease, CampaignState, HoldItem, PageEvent, Settlement
+from serving.gateway.ports import ActiveRelease, CampaignState, HoldItem, Made, PageEvent, Settlement
+from serving.gateway.wire import HttpError
 
 
 @dataclass(slots=True)
@@ -140,10 +141,15 @@ class MemoryLedger:
 class MemoryAnswers:
     """First answers by id."""
 
-    first: dict[str, bytes] = field(default_factory=dict)
+    first: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
 
-    async def once(self, decision_id: str, body: bytes, decide: Callable[[], Awaitable[bytes]]) -> bytes:
-        """Does not compare bodies."""
+    async def once(self, decision_id: str, request: bytes, decide: Callable[[], Awaitable[Made]]) -> bytes:
+        """One request after the other."""
         if decision_id not in self.first:
-            self.first[decision_id] = await decide()
-        return self.first[decision_id]
+            made = await decide()
+            made.log()
+            self.first[decision_id] = request, made.answer
+        first, answer = self.first[decision_id]
+        if request != first:
+            raise HttpError(409, "id", "this id was used for another request", decision_id)
+        return answer

@@ -1,4 +1,4 @@
-"""One id, one answer: at the same instant, from several gateways, however the request was written, with Redis coming and going."""
+"""One id, one answer: at the same instant, from several gateways, with Redis coming and going."""
 
 import asyncio
 import time

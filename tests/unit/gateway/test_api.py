@@ -122,7 +122,8 @@ def test_an_id_stands_for_what_was_asked_not_for_how_it_was_written(gateway):
     asked = {"id": "order-1", "shopper": {"attributes": {"visits": 3, "country": "DE"}}, "placements": [{"name": "main"}]}
     first = gateway.call("POST", "/v1/decisions", json=asked).json()
     again = b"""{ "placements": [{"floor_ecpm_micros": 0, "name": "main", "count": null}],
-        "shopper": {"key": null, "attributes": {"country": "DE", "visits": 3.0}}, "context": {}, "explain": false, "id": "order-1" }"""
+        "shopper": {"key": null, "attributes": {"country": "DE", "visits": 3.0}}, "context": {}, "explain": false,
+        "id": "order-1" }"""
     assert gateway.call("POST", "/v1/decisions", content=again, headers=JSON).json() == first
     for change in ({"shopper": {"key": "s"}}, {"placements": [{"name": "main", "count": 1}]}, {"context": {"amount": 1.0}}):
         refused(gateway.call("POST", "/v1/decisions", json=asked | change), 409, "id")

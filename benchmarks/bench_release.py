@@ -25,7 +25,8 @@ def bench_market(n_offers: int) -> tuple[str, Market]:
     """The confirmation market with `n_offers` offers of an advertiser per 40, as TOML and checked."""
     raw = tomllib.loads((REPOSITORY / "examples" / "confirmation" / "market.toml").read_text(encoding="utf-8"))
     raw["policy"] |= {"id": "bench-1", "max_candidates": 100, "day_length_s": 86_400}
-    raw["policy"].pop("deadlines_ms", None)  # the defaults, which are those of production
+    for name in ("deadlines_ms", "log_candidates"):
+        raw["policy"].pop(name, None)  # the defaults, which are those of production
     raw["model"]["epochs"] = 2
     raw["training"] |= {"gates": {t["name"]: {"min_auc": 0.0, "min_pcoc": 0.0, "max_pcoc": 100.0} for t in raw["tasks"]}}
     toml = to_toml(enlarge(raw, "bench", n_offers, max(n_offers // 40, 4), SEED))

@@ -26,6 +26,7 @@ from benchmarks.bench_release import KEPT, SEED, bench_release
 from benchmarks.load import Load
 from domain.keys import Keys
 from features.assemble import OfferColumns, assemble
+from features.log_entry import decision_json
 from features.market import Market
 from offerrank.processes import Supervisor
 from offerrank.stack import Plan, Stack
@@ -175,7 +176,7 @@ def _stages(stack: Stack, market: Market, n: int) -> dict[str, dict[str, float]]
     took: dict[str, list[int]] = defaultdict(list)
     with redis.Redis.from_url(stack.redis.url) as client:
         for _, fields in client.xrevrange(Keys(market.name).decisions, count=n):
-            decision = orjson.loads(fields[b"d"])
+            decision = orjson.loads(decision_json(fields))
             for name, us in decision["stage_us"].items():
                 took[name].append(us)
             took["rest"].append(decision["total_us"] - sum(decision["stage_us"].values()))

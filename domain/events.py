@@ -1,6 +1,6 @@
 """What is written to the event log. Decisions carry all features as used, so training sees what serving saw."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from domain.campaign import FeatureValue
@@ -50,9 +50,10 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class CandidateLog:
-    """All candidates of one decision as parallel lists: what they were worth and why they lost.
+    """The candidates of one decision as parallel lists: what they were worth and why they lost.
 
-    What was removed before ranking is worth NaN, in JSON null.
+    What was removed before ranking is worth NaN, in JSON null. All are listed in a share of the decisions, in the others only
+    the winners. Sums over all candidates of all decisions are estimated without bias by those listed times `weight`.
     """
 
     offer_id: list[str]
@@ -60,6 +61,10 @@ class CandidateLog:
     probability: dict[str, list[float]]
     ecpm_micros: list[float]
     reason: list[int]
+    weight: float = 1.0
+    """1 / P(all candidates are listed) where they are; 0 where only the winners are."""
+    unlisted: dict[str, int] = field(default_factory=dict)
+    """Reason, as `outbid` -> how many candidates lost for it and are not listed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class Keys:
 
     @property
     def decisions(self) -> str:
-        """Stream, field `d`: a JSON `domain.events.Decision`."""
+        """Stream of `domain.events.Decision`, as features/log_entry.py writes them."""
         return f"or:{{{self.market}}}:decisions"
 
     def batch(self, sender: str) -> str:

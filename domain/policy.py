@@ -39,6 +39,9 @@ class Policy(_Record):
     """Share of decisions whose slate is drawn uniformly, once a release serves."""
     cold_start_epsilon: float = Field(default=1.0, ge=0, le=1)
     """The same before the first release."""
+    log_candidates: float = Field(default=0.1, ge=0, le=1)
+    """Share of decisions that are logged with all their candidates; explored ones always are, the others with their winners
+    and how many candidates lost for which reason."""
     priors: dict[str, float]
     """Task -> probability assumed where no model answers."""
     hold_ttl_s: int = Field(default=60, ge=1, le=86_400)

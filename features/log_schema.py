@@ -1,7 +1,7 @@
 """Arrow schemas of the archived logs, derived from the market. A row is one stream entry; docs/event-log.md lists the columns.
 
-A field is nullable only where its absence means something: a feature the market did not have yet, an event without a
-position or a value, what a candidate that was removed before ranking would have been worth. `conform` reads parts written
+A field is nullable only where its absence means something: a feature or task that the market did not have yet, an event without
+a position or a value, what a candidate that was removed before ranking would have been worth. `conform` reads parts written
 under an older market file.
 """
 
@@ -13,6 +13,8 @@ from domain.errors import InvalidTrainingData
 from features.market import Market
 from features.spec import FeatureSpec
 
+BEYOND = pa.field("beyond", pa.string())
+"""JSON of what an entry held and the market and the code of the archiver did not know: nothing that was logged is lost."""
 ARROW_TYPES = {"string": pa.string(), "int": pa.int64(), "float": pa.float32()}
 
 
@@ -54,28 +56,29 @@ def decision_schema(market: Market) -> pa.Schema:
         probability=pa.struct([pa.field(t, pa.list_(pa.float64())) for t in tasks]),
         ecpm_micros=pa.list_(pa.float64()),
         reason=_list(pa.int16()),
+        weight=pa.float64(),
+        unlisted=pa.map_(pa.string(), pa.int64()),
     )
-    return pa.schema(
-        list(
-            _struct(
-                stream_id=pa.string(),
-                decision_id=pa.string(),
-                time_ms=pa.int64(),
-                day=pa.int64(),
-                policy_id=pa.string(),
-                release=pa.string(),
-                asked_by=pa.string(),
-                shopper_key=pa.string(),
-                features=feature_struct(market.request_features),
-                slots=_list(slot),
-                candidates=candidates,
-                explored=pa.bool_(),
-                degraded=_list(pa.string()),
-                stage_us=pa.map_(pa.string(), pa.int64()),
-                total_us=pa.int64(),
-            )
+    required = list(
+        _struct(
+            stream_id=pa.string(),
+            decision_id=pa.string(),
+            time_ms=pa.int64(),
+            day=pa.int64(),
+            policy_id=pa.string(),
+            release=pa.string(),
+            asked_by=pa.string(),
+            shopper_key=pa.string(),
+            features=feature_struct(market.request_features),
+            slots=_list(slot),
+            candidates=candidates,
+            explored=pa.bool_(),
+            degraded=_list(pa.string()),
+            stage_us=pa.map_(pa.string(), pa.int64()),
+            total_us=pa.int64(),
         )
     )
+    return pa.schema([*required, BEYOND])
 
 
 def event_schema() -> pa.Schema:
@@ -94,7 +97,7 @@ def event_schema() -> pa.Schema:
         time_ms=pa.int64(),
     )
     optional = [pa.field("position", pa.int32()), pa.field("day", pa.int64()), pa.field("value_micros", pa.int64())]
-    return pa.schema([*required, *optional])
+    return pa.schema([*required, *optional, BEYOND])
 
 
 def conform(table: pa.Table, schema: pa.Schema, origin: str) -> pa.Table:

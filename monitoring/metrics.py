@@ -21,7 +21,7 @@ EVENTS_REFUSED = Counter("offerrank_events_refused", "Events that were not accep
 CHARGED_MICROS = Counter("offerrank_charged_micros", "Money charged by accepted events, in micros.")
 
 OUTBOX_WAITING = Gauge("offerrank_outbox_waiting", "Records not yet written to Redis, by what they are.", ["what"])
-DROPPED = Counter("offerrank_dropped", "Records lost because Redis was away for too long, by what they are.", ["what"])
+DROPPED = Counter("offerrank_dropped", "Records lost while Redis or the archiver was away for too long, by kind.", ["what"])
 
 REDIS_UP = Gauge("offerrank_redis_up", "1 while budgets can be read, else 0.")
 RELEASE_VERSION = Gauge("offerrank_release_version", "Version of the release that ranks; 0 before the first.")

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from domain.events import EventStatus, EventType
+from features.log_entry import decision_json
 
 SAMPLES = 2000
 MAX_DECISIONS = 200_000
@@ -95,7 +96,7 @@ class Board:
     def add_decision(self, log_ms: int, fields: dict[bytes, bytes]) -> None:
         """Counts one entry of the decision stream."""
         try:
-            raw = fields[b"d"]
+            raw = decision_json(fields)
             made = orjson.loads(raw)
             release, total_us = str(made["release"]), _counted(made["total_us"])
             shown, degraded = len(made["slots"]), [str(name) for name in made["degraded"]]

@@ -1,14 +1,17 @@
 """Stream entries become rows of the archive, or are rejected one by one with a reason."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from functools import partial
+from typing import Any
 
 import orjson
 import pyarrow as pa
 
+from domain.campaign import FeatureValue
 from domain.events import CandidateLog, Decision, EventStatus, EventType, Slot
 from features.log_archive import DECISIONS, EVENTS, StreamId
+from features.log_entry import decision_json
 from features.log_schema import decision_schema, event_schema
 from features.market import Market
 from features.spec import FeatureSpec
@@ -74,58 +77,108 @@ def log_formats(market: Market) -> tuple[LogFormat, LogFormat]:
 
 
 def decision_row(market: Market, entry: Entry) -> Row:
-    """Field `d` of a decision entry, a JSON `domain.events.Decision`.
+    """A decision entry under the market of today, whichever it was logged under.
+
+    A feature or task that it lacks is null. What today's market does not have, or has of another type, is in `beyond`.
 
     Raises:
-      ValueError, TypeError, KeyError, AttributeError: it is none; types of plain columns are left to Arrow.
+      ValueError, TypeError, KeyError, AttributeError: it is no decision; types of plain columns are left to Arrow.
     """
-    _expect_keys("entry", {b"d"}, entry.fields)
-    row: Row = orjson.loads(entry.fields[b"d"])
-    _expect_keys("decision", _DECISION, row)
-    row["features"] = _coerced("features", market.request_features, row["features"])
-    slots = row["slots"]
-    if not isinstance(slots, list):
-        raise ValueError(f"slots: expected a list, got {slots!r}")
-    for slot in slots:
-        _expect_keys("slot", _SLOT, slot)
-        slot["features"] = _coerced("slots.features", market.offer_features, slot["features"])
-        _expect_keys("slots.probability", {t.name for t in market.served_tasks}, slot["probability"])
-    candidates = row["candidates"]
-    _expect_keys("candidates", _CANDIDATES, candidates)
-    probability = candidates["probability"]  # type: ignore[index]
-    _expect_keys("candidates.probability", {t.name for t in market.served_tasks}, probability)
-    columns = [v for k, v in candidates.items() if k != "probability"] + list(probability.values())  # type: ignore[attr-defined]
-    if len({len(column) for column in columns}) != 1:
-        raise ValueError(f"candidates: expected lists of one length, got {[len(column) for column in columns]}")
-    row["stage_us"] = list(row["stage_us"].items())  # type: ignore[attr-defined]
-    row["stream_id"] = str(entry.id)
-    return row
+    tasks: dict[str, object] = {t.name: None for t in market.served_tasks}
+    row, beyond = _known("decision", _DECISION, orjson.loads(decision_json(entry.fields)))
+    row["features"], beyond["features"] = _features("features", market.request_features, row["features"])
+    if not isinstance(row["slots"], list):
+        raise ValueError(f"slots: expected a list, got {row['slots']!r}")
+    slots = [_known("slot", _SLOT, slot) for slot in row["slots"]]
+    for slot, other in slots:
+        slot["features"], other["features"] = _features("slots.features", market.offer_features, slot["features"])
+        slot["probability"], other["probability"] = _known("slots.probability", tasks, slot["probability"])
+    row["slots"], beyond["slots"] = [slot for slot, _ in slots], [other for _, other in slots]
+    candidates, other = _known("candidates", _CANDIDATES, row["candidates"])
+    candidates["probability"], other["probability"] = _known("candidates.probability", tasks, candidates["probability"])
+    _expect_one_length(candidates)
+    candidates["unlisted"] = _items("candidates.unlisted", candidates["unlisted"])
+    row["candidates"], beyond["candidates"] = candidates, other
+    row["stage_us"] = _items("stage_us", row["stage_us"])
+    return row | {"stream_id": str(entry.id), "beyond": _as_json(beyond)}
 
 
 def event_row(entry: Entry) -> Row:
-    """The flat fields of an event entry; an empty `position`, `day` or `value_micros` is null.
+    """The flat fields of an event entry; an optional one that is empty is null, and unknown ones are in `beyond`.
 
     Raises:
-      ValueError, KeyError: a field is missing, unknown or not what it should be.
+      ValueError: a field is missing, or not what it should be.
     """
-    _expect_keys("entry", _EVENT, entry.fields)
-    row: Row = {name.decode(): value.decode() for name, value in entry.fields.items()}
+    row, beyond = _known("entry", _EVENT, {name.decode(): value.decode() for name, value in entry.fields.items()})
+    row = {name: None if value == "" and name in _EVENT_OPTIONAL else value for name, value in row.items()}
+    row |= {name: _integer(name, row[name]) for name in _EVENT_INTEGERS if row[name] is not None}
     row["type"], row["status"] = EventType(str(row["type"])).value, EventStatus(str(row["status"])).value
-    for name in ("charged_micros", "time_ms"):
-        row[name] = _integer(name, row[name])
-    for name in ("position", "day", "value_micros"):
-        row[name] = _integer(name, row[name]) if row[name] else None
     if row["charged_micros"] and row["day"] is None:
         raise ValueError("day: expected the budget day of a charge, got nothing")
-    row["stream_id"] = str(entry.id)
-    return row
+    return row | {"stream_id": str(entry.id), "beyond": _as_json(beyond)}
 
 
-_DECISION = {f.name for f in fields(Decision)}
-_SLOT = {f.name for f in fields(Slot)}
-_CANDIDATES = {f.name for f in fields(CandidateLog)}
-_EVENT = {f.name.encode() for f in event_schema()} - {b"stream_id"}
+_REQUIRED = object()
+_OURS = ("stream_id", "beyond")
+
+
+def _defaults(record: type) -> dict[str, object]:
+    """Field -> what stands in for it; `_REQUIRED` where nothing can."""
+
+    def default(f: Field[Any]) -> object:
+        return f.default_factory() if f.default_factory is not MISSING else _REQUIRED if f.default is MISSING else f.default
+
+    return {f.name: default(f) for f in fields(record)}
+
+
+_SLOT, _CANDIDATES = _defaults(Slot), _defaults(CandidateLog)
+_DECISION = _defaults(Decision) | {"asked_by": ""}  # which gateways of before do not say
+_EVENT = {f.name: None if f.nullable else _REQUIRED for f in event_schema() if f.name not in _OURS}
+_EVENT_INTEGERS = [f.name for f in event_schema() if pa.types.is_integer(f.type)]
+_EVENT_OPTIONAL = {f.name for f in event_schema() if f.nullable}
 _BAD_VALUE = (pa.ArrowException, ValueError, TypeError, OverflowError)
+
+
+def _known(what: str, expected: Mapping[str, object], got: object) -> tuple[Row, Row]:
+    """What is expected, where absent by its default, and what is there beside it."""
+    if not isinstance(got, Mapping):
+        raise ValueError(f"{what}: expected a table, got {got!r}")
+    known = {name: got.get(name, default) for name, default in expected.items()}
+    missing = sorted(name for name, value in known.items() if value is _REQUIRED)
+    if missing:
+        raise ValueError(f"{what}: missing {missing}")
+    return known, {name: value for name, value in got.items() if name not in expected}
+
+
+def _features(what: str, features: tuple[FeatureSpec, ...], values: object) -> tuple[Row, Row]:
+    """The market's features, null where the log has no value of their type; and the other values."""
+    known, others = _known(what, {f.name: None for f in features}, values)
+    for feature in features:
+        if (value := known.get(feature.name)) is None:
+            continue
+        try:
+            known[feature.name] = _as_arrow(feature.coerce(value))
+        except ValueError:
+            others[feature.name], known[feature.name] = value, None
+    return known, others
+
+
+def _as_arrow(value: FeatureValue) -> object:
+    return [{"value": v, "weight": w} for v, w in value.items()] if isinstance(value, dict) else value
+
+
+def _expect_one_length(candidates: Row) -> None:
+    lists = {name: candidates[name] for name in ("offer_id", "source", "ecpm_micros", "reason")}
+    lists |= {f"probability.{task}": p for task, p in candidates["probability"].items() if p is not None}  # type: ignore[attr-defined]
+    lengths = {name: len(column) for name, column in lists.items()}  # type: ignore[arg-type]
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"candidates: expected lists of one length, got {lengths}")
+
+
+def _items(what: str, table: object) -> list[tuple[str, object]]:
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{what}: expected a table, got {table!r}")
+    return list(table.items())
 
 
 def _integer(name: str, text: object) -> int:
@@ -135,32 +188,17 @@ def _integer(name: str, text: object) -> int:
         raise ValueError(f"{name}: expected a whole number, got {text!r}") from None
 
 
-def _expect_keys(what: str, expected: set[str] | set[bytes], got: object) -> None:
-    if not isinstance(got, Mapping):
-        raise ValueError(f"{what}: expected a table, got {got!r}")
-    names: set[object] = set(got)
-    if names != expected:
-        missing, unknown = sorted(map(str, expected - names)), sorted(map(str, names - expected))
-        raise ValueError(f"{what}: missing {missing}, unknown {unknown}")
+def _as_json(beyond: Row) -> str | None:
+    """What is not empty of it; null where nothing is."""
+    told = {name: value for name, value in beyond.items() if _says_something(value)}
+    return orjson.dumps(told).decode() if told else None
 
 
-def _coerced(what: str, features: tuple[FeatureSpec, ...], values: object) -> Row:
-    """Known features by name; one that the log lacks is null, one that the market lacks is an error."""
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{what}: expected a table, got {values!r}")
-    unknown = values.keys() - {f.name for f in features}
-    if unknown:
-        raise ValueError(f"{what}: unknown {sorted(unknown)}")
-    row: Row = {}
-    for feature in features:
-        if feature.name in values:
-            try:
-                value = values[feature.name]
-                known = None if value is None and feature.missing == "own" else feature.coerce(value)
-                row[feature.name] = [{"value": v, "weight": w} for v, w in known.items()] if isinstance(known, dict) else known
-            except ValueError as e:
-                raise ValueError(f"{what}.{feature.name}: {e}") from None
-    return row
+def _says_something(value: object) -> bool:
+    """Whether it is more than empty tables; a value of none is something."""
+    if isinstance(value, Mapping):
+        return any(_says_something(v) for v in value.values())
+    return any(map(_says_something, value)) if isinstance(value, list) else True
 
 
 def _table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:

@@ -10,6 +10,7 @@ from domain.money import MAX_MICROS, to_price_micros
 from domain.outcome import Reason
 from serving.gateway.decide import Decided
 from serving.gateway.market_view import MarketView
+from serving.gateway.record import all_candidates
 from serving.gateway.tokens import Sold, Tokens
 
 NOT_FOR_ITS_BID = (Reason.WON, Reason.BUDGET, Reason.BUDGET_UNKNOWN)
@@ -27,7 +28,7 @@ def to_answer(
         start, end = end, end + placement.count
         slots = [s for s in decision.slots if start <= s.position < end]
         offers = [_offer(s, decided, view, tokens, public_url, pricing=pricing) for s in slots]
-        placements.append({"name": placement.name, "offers": offers, "reason": None if offers else no_fill(decision)})
+        placements.append({"name": placement.name, "offers": offers, "reason": None if offers else no_fill(decided)})
     answer: dict[str, Any] = {
         "decision_id": decision.decision_id,
         "shopper_key": decision.shopper_key,
@@ -89,15 +90,15 @@ def reason(code: int) -> dict[str, Any]:
     return {"code": code, "name": Reason(code).name.lower()}
 
 
-def no_fill(decision: Decision) -> dict[str, Any]:
+def no_fill(decided: Decided) -> dict[str, Any]:
     """Why a placement stayed empty: what happened to most candidates that did not win."""
-    lost = Counter(r for r in decision.candidates.reason if r != Reason.WON)
+    lost = Counter(r for r in (*decided.sale.reason.tolist(), *decided.pool.reason.tolist()) if r != Reason.WON)
     return reason(lost.most_common(1)[0][0]) if lost else dict(NO_CANDIDATES)
 
 
 def explain(decided: Decided, decision: Decision, view: MarketView) -> dict[str, Any]:
     """Every candidate's fate, for operators."""
-    log = decision.candidates
+    log = all_candidates(decided, view)
     cheapest = _cheapest_slot_ecpm(decided)
     candidates = []
     for i, offer_id in enumerate(log.offer_id):

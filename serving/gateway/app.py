@@ -132,7 +132,7 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
 
 async def _decide(request: DecisionRequest, pricing: bool, service: Service) -> Made:
     decided = await decide(request, service.view, service.ports, service.rng, service.clock())
-    decision = to_decision(decided, service.view)
+    decision = to_decision(decided, service.view, service.rng)
     content = to_answer(decided, decision, service.view, service.tokens, service.public_url, pricing=pricing)
 
     def log() -> None:

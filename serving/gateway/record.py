@@ -3,20 +3,22 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.campaign import BidKind
 from domain.candidates import Source
 from domain.events import CandidateLog, Decision, Slot
+from domain.outcome import Reason
 from serving.gateway.decide import Decided
 from serving.gateway.market_view import MarketView
 
 COLD_START = "cold-start"
 SOURCE_NAMES = np.array([s.name.lower() for s in Source], dtype=object)
-BID_KINDS = list(BidKind)
+REASON_NAMES = {r.value: r.name.lower() for r in Reason}
 
 
-def to_decision(decided: Decided, view: MarketView) -> Decision:
-    """All features as used, every candidate's fate, every winner's price and propensity."""
+def to_decision(decided: Decided, view: MarketView, rng: np.random.Generator) -> Decision:
+    """All features as used, every winner's price and propensity, every candidate's fate or, unless drawn, the count of each."""
     policy = view.market.policy
+    share = 1.0 if decided.sale.explored else policy.log_candidates
+    whole = share == 1.0 or rng.random() < share
     return Decision(
         decision_id=decided.request.decision_id,
         time_ms=decided.time_ms,
@@ -27,7 +29,7 @@ def to_decision(decided: Decided, view: MarketView) -> Decision:
         shopper_key=decided.request.shopper_key,
         features=decided.features,
         slots=[_slot(decided, view, w) for w in range(len(decided.sale.winner))],
-        candidates=_candidates(decided, view),
+        candidates=all_candidates(decided, view, 1 / share) if whole else _winners(decided, view),
         explored=decided.sale.explored,
         degraded=list(decided.stages.degraded),
         stage_us=dict(decided.stages.us),
@@ -70,7 +72,7 @@ def _placement_of(decided: Decided, position: int) -> str:
     raise AssertionError(f"position {position} is not on the page")
 
 
-def _candidates(decided: Decided, view: MarketView) -> CandidateLog:
+def all_candidates(decided: Decided, view: MarketView, weight: float = 1.0) -> CandidateLog:
     """The ranked candidates first, then those removed before ranking, whose probabilities and eCPM are NaN: JSON null."""
     pool = decided.pool
     unknown = np.full(len(pool.removed), np.nan)
@@ -84,4 +86,24 @@ def _candidates(decided: Decided, view: MarketView) -> CandidateLog:
         probability={task: padded(p) for task, p in decided.probability.items()},
         ecpm_micros=padded(decided.bids.ecpm_micros),
         reason=np.concatenate([decided.sale.reason, pool.reason]).tolist(),
+        weight=weight,
     )
+
+
+def _winners(decided: Decided, view: MarketView) -> CandidateLog:
+    """The winners by slot; of the others, how many lost for which reason."""
+    won, pool = decided.sale.winner, decided.pool
+    return CandidateLog(
+        offer_id=view.offer_ids[pool.kept.offer[won]].tolist(),
+        source=SOURCE_NAMES[pool.kept.source[won]].tolist(),
+        probability={task: p[won].tolist() for task, p in decided.probability.items()},
+        ecpm_micros=decided.bids.ecpm_micros[won].tolist(),
+        reason=decided.sale.reason[won].tolist(),
+        weight=0.0,
+        unlisted=_counts(decided),
+    )
+
+
+def _counts(decided: Decided) -> dict[str, int]:
+    times = np.bincount(np.concatenate([decided.sale.reason, decided.pool.reason]))
+    return {REASON_NAMES[code]: int(times[code]) for code in times.nonzero()[0].tolist() if code != Reason.WON}

@@ -67,7 +67,8 @@ async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIter
     campaigns = RedisCampaigns(link, keys, market)
     releases = FolderReleases(settings.releases, view, model, link, keys)
     ledger = RedisLedger(link, keys, market, shoppers)
-    decisions: Outbox[Decision] = Outbox("decisions", append_decisions(link, keys, settings.decision_stream_max), MAX_WAITING)
+    append = append_decisions(link, keys, settings.decision_stream_mb * 2**20)
+    decisions: Outbox[Decision] = Outbox("decisions", append, MAX_WAITING)
     events: Outbox[PageEvent] = Outbox(
         "events", lambda _, batch: ledger.accept(batch, now_ms(), EVENT_TIMEOUT_S), MAX_WAITING_EVENTS
     )

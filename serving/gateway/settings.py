@@ -29,8 +29,8 @@ class GatewaySettings(BaseSettings):
     """Port to listen on."""
     public_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
     """What impression and click URLs begin with; http://host:port if absent."""
-    decision_stream_max: int = Field(default=200_000, ge=1000)
-    """Decisions Redis keeps while no archiver takes them; beyond it, the oldest go."""
+    decision_stream_mb: int = Field(default=256, ge=1)
+    """Memory of Redis, in MB of 2^20 bytes, that decisions may take while no archiver takes them; beyond it, the oldest go."""
 
     @field_validator("secret")
     @classmethod

@@ -19,6 +19,7 @@ import redis
 from domain.clock import budget_day, now_ms
 from domain.keys import Keys
 from domain.policy import Deadlines
+from features.log_entry import decision_json
 from features.market import load_market
 from models.calibration import Calibrator, TaskCalibration
 from serving.embedded_redis import EmbeddedRedis, free_port
@@ -119,7 +120,7 @@ def test_redis_away_stops_the_sale_of_budgeted_offers_until_it_is_back(own_redis
 
             def all_logged() -> bool:
                 with redis.Redis.from_url(own_redis.url) as raw:
-                    logged = [e[b"d"] for _, e in raw.xrange(KEYS.decisions)]
+                    logged = [decision_json(e) for _, e in raw.xrange(KEYS.decisions)]
                 return all(sum(f'"decision_id":"{i}"'.encode() in d for d in logged) == 1 for i in decided)
 
             await eventually(all_logged)

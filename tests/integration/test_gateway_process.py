@@ -18,6 +18,7 @@ import pytest
 import redis
 
 from domain.keys import Keys
+from features.log_entry import decision_json
 from serving.embedded_redis import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -98,7 +99,7 @@ def test_a_signal_ends_it_with_0_and_everything_written(start, redis_url, ending
     decided = [gateway.decide()["decision_id"] for _ in range(5)]
     assert gateway.end(ending) == 0
     with redis.Redis.from_url(redis_url) as raw:
-        logged = [json.loads(e[b"d"])["decision_id"] for _, e in raw.xrange(Keys("golden").decisions)]
+        logged = [json.loads(decision_json(e))["decision_id"] for _, e in raw.xrange(Keys("golden").decisions)]
     assert logged == decided
     assert "Traceback" not in gateway.log.read_text()
 

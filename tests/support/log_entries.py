@@ -1,12 +1,11 @@
 """A small market, and entries of its two streams made from the dataclasses that the gateway logs."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-
-import orjson
+from dataclasses import replace
 
 from domain.events import CandidateLog, Decision, EventStatus, EventType, Slot
 from domain.outcome import Reason
+from features.log_entry import DEFLATED, deflated
 
 MARKET_TOML = """
 name = "corner"
@@ -137,7 +136,7 @@ def decision(decision_id: str, time_ms: int, *slots: Slot, **changes: object) ->
 
 def decision_fields(made: Decision) -> dict[bytes, bytes]:
     """The stream entry the gateway writes for a decision."""
-    return {b"d": orjson.dumps(asdict(made))}
+    return {DEFLATED: deflated(made)}
 
 
 def event_fields(

@@ -1,5 +1,5 @@
 "use strict";
-// The last decisions, each with every candidate's worth and the reason it lost. The list stands still while one is read.
+// The last decisions, each with its candidates' worth and the reason they lost. The list stands still while one is read.
 
 let market = null;
 
@@ -58,10 +58,13 @@ function inside(made) {
   const box = el("div", { class: "inside" },
     el("div", { class: "facts" }, ...facts.map(([name, value]) => el("span", {}, el("b", {}, name), String(value)))));
   const { candidates, slots } = made;
-  if (!candidates.offer_id.length) {
+  const unlisted = Object.entries(candidates.unlisted ?? {});
+  if (!candidates.offer_id.length && !unlisted.length) {
     box.append(el("p", { class: "empty-note" }, "no candidate was found"));
     return box;
   }
+  if (unlisted.length) box.append(el("p", { class: "quiet" }, "Logged with its winners only; the others: ", unlisted.map(lost).join(", ")));
+  if (!candidates.offer_id.length) return box;
   const tasks = Object.keys(candidates.probability);
   const shown = new Map(slots.map((slot) => [slot.offer_id, slot]));
   const order = candidates.offer_id.map((_, i) => i).sort((a, b) =>
@@ -78,6 +81,11 @@ function inside(made) {
     el("thead", {}, el("tr", {}, ...head.map((name) => el("th", { class: name.endsWith("#") ? "n" : null, scope: "col" }, name.replace(/#$/, ""))))),
     el("tbody", {}, ...lines));
   return box;
+}
+
+function lost([name, times]) {
+  const known = Object.values(market?.reasons ?? {}).find((one) => one.name.toLowerCase() === name);
+  return `${number(times)} ${known?.meaning ?? name}`;
 }
 
 function candidateRow(candidates, i, tasks, slot) {

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pytest
 from log_entries import event_fields
@@ -15,6 +14,7 @@ from log_entries import event_fields
 from domain.events import Decision
 from features.assemble import from_rows, to_tensors
 from features.log_archive import StreamId
+from features.log_entry import DEFLATED, deflated
 from features.log_schema import contiguous
 from features.market import Market, parse_market
 from pipelines.bags import bag_columns
@@ -75,7 +75,7 @@ def ask(market: Market, tmp_path: Path) -> Ask:
         assert decision.slots
         shown = [event_fields("impression", s.impression_id, decision.decision_id, NOW_MS) for s in decision.slots]
         events, decisions = log_formats(market)
-        entries = {events.name: shown, decisions.name: [{b"d": orjson.dumps(decision)}]}
+        entries = {events.name: shown, decisions.name: [{DEFLATED: deflated(decision)}]}
         for log in (events, decisions):
             numbered = [Entry(StreamId(NOW_MS, i), fields) for i, fields in enumerate(entries[log.name])]
             table, rejected = log.table(numbered)

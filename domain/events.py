@@ -13,16 +13,27 @@ class EventType(StrEnum):
     CLICK = "click"
     CONVERSION = "conversion"
     DISMISS = "dismiss"  # the shopper left: the holds of offers not clicked are released
+    RETURN = "return"  # what a conversion sold was sent back: its charge is given back
+    CHARGE = "charge"  # ours: money that moved later, for an event that was pending
+    ADJUSTMENT = "adjustment"  # ours: a charge taken back, such as of traffic found invalid later
+
+
+REPORTED = (EventType.IMPRESSION, EventType.CLICK, EventType.CONVERSION, EventType.DISMISS, EventType.RETURN)
+"""Event types that come from outside; the others are entries of the books."""
 
 
 class EventStatus(StrEnum):
     """What became of an event's charge."""
 
     LOGGED = "logged"  # this event is not billed for this bid kind
+    PENDING = "pending"  # billed once the impression or click it needs is reported, or a budget has room for it
     SETTLED = "settled"  # the hold was turned into spend
     LATE_SETTLED = "late_settled"  # the hold had expired, the budget still had room
     LATE_FREE = "late_free"  # the hold had expired and the budget had no room: the advertiser pays nothing
     RELEASED = "released"  # a dismissal gave the hold back
+    EXPIRED = "expired"  # it came later than the window after the click: the advertiser pays nothing
+    INVALID = "invalid"  # not a shopper's doing: never charged, learned from or counted
+    RETURNED = "returned"  # the charge of a conversion, or of an event found invalid later, was given back
     DUPLICATE = "duplicate"  # seen before: nothing changed
 
 

@@ -1,9 +1,19 @@
 """Names of the Redis keys, one market to a prefix. docs/redis.md describes each; a test holds the two together.
 
-All money keys of a market share the hash tag `{market}`, so that one script may touch them in Redis Cluster.
+The money of a campaign lives in one partition, whose keys share the hash tag `{market:partition}`: one script may touch all of
+them in Redis Cluster, while the partitions of a market spread over its slots.
 """
 
+import zlib
 from dataclasses import dataclass
+
+PARTITIONS = 16
+"""Costly to change: what is in Redis and in the archive is named by it."""
+
+
+def partition_of(campaign: str) -> int:
+    """The partition that holds a campaign's money, in [0, PARTITIONS)."""
+    return zlib.crc32(campaign.encode()) % PARTITIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,22 +23,31 @@ class Keys:
     market: str
 
     def budget(self, campaign: str, day: int) -> str:
-        """Hash `spent`, `held`: int micros of one campaign and budget day."""
-        return f"{self.budget_prefix}{campaign}:{day}"
+        """Hash of one campaign and budget day: `limit`, `spent`, `held`, and a field for every live hold; int micros."""
+        return f"{self.budget_prefix(partition_of(campaign))}{campaign}:{day}"
 
-    @property
-    def budget_prefix(self) -> str:
-        """What the name of every budget hash starts with; scripts that sweep holds build the rest."""
-        return f"or:{{{self.market}}}:budget:"
+    def budget_prefix(self, partition: int) -> str:
+        """What the name of every budget hash of a partition starts with; scripts that sweep holds build the rest."""
+        return f"{self._money(partition)}:budget:"
 
-    @property
-    def holds(self) -> str:
+    def holds(self, partition: int) -> str:
         """Sorted set of live holds; member from `hold_member`, score is the expiry in ms."""
-        return f"or:{{{self.market}}}:holds"
+        return f"{self._money(partition)}:holds"
 
-    def impression(self, impression_id: str) -> str:
-        """Hash of the event types seen for an impression -> micros charged: makes events idempotent."""
-        return f"or:{{{self.market}}}:imp:{impression_id}"
+    def impression(self, campaign: str, impression_id: str) -> str:
+        """Hash of what was accepted of an impression: makes events idempotent."""
+        return f"{self._money(partition_of(campaign))}:imp:{impression_id}"
+
+    def events(self, partition: int) -> str:
+        """Stream of a partition's accepted events; fields in docs/redis.md."""
+        return f"{self._money(partition)}:events"
+
+    def due(self, campaign: str) -> str:
+        """List of the campaign's conversions that wait for a budget with room."""
+        return f"{self._money(partition_of(campaign))}:due:{campaign}"
+
+    def _money(self, partition: int) -> str:
+        return f"or:{{{self.market}:{partition}}}"
 
     @property
     def decisions(self) -> str:
@@ -42,11 +61,6 @@ class Keys:
     def answer(self, decision_id: str) -> str:
         """The answer to a request that brought its own id, replayed to retries."""
         return f"or:{{{self.market}}}:answer:{decision_id}"
-
-    @property
-    def events(self) -> str:
-        """Stream of accepted events; fields in docs/redis.md."""
-        return f"or:{{{self.market}}}:events"
 
     @property
     def pacing(self) -> str:
@@ -68,11 +82,39 @@ class Keys:
         """Hash release version -> ms when a gateway first served it."""
         return f"or:{{{self.market}}}:releases"
 
+    @property
+    def beats(self) -> str:
+        """Hash process -> JSON of its last beat: which market file it has, and how far its clock is off."""
+        return f"or:{{{self.market}}}:beats"
+
+    @property
+    def verified(self) -> str:
+        """Set of the run ids of Redis servers whose money has been reconciled with the ledger."""
+        return f"or:{{{self.market}}}:verified"
+
+    @property
+    def snapshot(self) -> str:
+        """What the pacer last read of all budgets: `serving.budget_snapshot`."""
+        return f"or:{{{self.market}}}:snapshot"
+
     def shopper(self, shopper_key: str) -> str:
         """Hash of a shopper's counters: `impression`, `click`, `conversion`, and `cap:<campaign>:<day>`."""
-        return f"or:{self.market}:shopper:{{{shopper_key}}}"
+        return f"or:{self.market}:shopper:{{{_tag(shopper_key)}}}"
+
+    def shown(self, shopper_key: str) -> str:
+        """Sorted set `campaign|decision` of what a shopper was shown and has not reported, score the expiry in ms."""
+        return f"or:{self.market}:shown:{{{_tag(shopper_key)}}}"
+
+    def order(self, shopper_key: str, order_id: str) -> str:
+        """The impression, as `campaign|impression`, that an order of the shopper counts for."""
+        return f"or:{self.market}:order:{{{_tag(shopper_key)}}}:{order_id}"
 
 
-def hold_member(campaign: str, day: int, micros: int, impression_id: str) -> str:
-    """A live hold as one string, so that releasing it needs no second look-up."""
-    return f"{campaign}|{day}|{micros}|{impression_id}"
+def _tag(shopper_key: str) -> str:
+    """A key of any characters within the braces of a hash tag, which must not hold any."""
+    return shopper_key.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
+
+
+def hold_member(campaign: str, day: int, decision_id: str) -> str:
+    """Names a live hold; a decision has at most one per campaign. The budget's field `h:<decision_id>` has its micros."""
+    return f"{campaign}|{day}|{decision_id}"

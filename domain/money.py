@@ -27,6 +27,17 @@ def to_price_micros(exact: float, bid_micros: int) -> int:
     return min(max(math.ceil(exact - 1e-6), 0), bid_micros)
 
 
+def expected_micros(micros: int, probability: float) -> int:
+    """What a charge is expected to come to, rounded up: what is set aside for it is never less, and never nothing.
+
+    Args:
+      probability: of the charge, in (0, 1].
+    Returns:
+      int micros in [1, micros]; 0 for a charge of 0.
+    """
+    return min(max(math.ceil(micros * probability - 1e-6), 1), micros)
+
+
 def pace_bid_micros(bid_micros: NDArray[np.int64], multiplier: NDArray[np.float64]) -> NDArray[np.int64]:
     """Bids scaled by a multiplier in [0, 1], rounded down: pacing never offers more than it was told to.
 

@@ -44,10 +44,16 @@ class Policy(_Record):
     and how many candidates lost for which reason."""
     priors: dict[str, float]
     """Task -> probability assumed where no model answers."""
+    impressions: Literal["reported", "unreported"] = "reported"
+    """Whether pages report what was seen. If so, a click counts once its impression was reported, or a server vouches for it."""
+    unseen_hold_ttl_s: int = Field(default=20, ge=1, le=86_400)
+    """How long the price of an offer stays reserved for a page that has not reported it as seen."""
     hold_ttl_s: int = Field(default=60, ge=1, le=86_400)
-    """How long a shown offer's price stays reserved, waiting for its click (or billed impression)."""
-    clicked_hold_ttl_s: int = Field(default=600, ge=1, le=30 * 86_400)
-    """The same from click to conversion, for CPA."""
+    """The same once it was seen, waiting for its click."""
+    conversion_delay_s: int | None = Field(default=None, ge=1, le=90 * 86_400)
+    """Mean time from a click to its conversion, as long as too few have been seen; a tenth of the conversion window if absent."""
+    return_window_s: int = Field(default=30 * 86_400, ge=0, le=90 * 86_400)
+    """How long after its window a conversion may be reported as returned, which gives its charge back."""
     day_length_s: int = Field(default=86_400, ge=10, le=86_400)
     """Length of a budget day; shorter only in simulations."""
     traffic_shape: tuple[float, ...] = (1.0,)

@@ -1,5 +1,6 @@
 """Reads market.toml, the one file that describes a market. docs/market.md lists every key."""
 
+import hashlib
 import tomllib
 from functools import cached_property
 from pathlib import Path
@@ -223,6 +224,11 @@ def load_market(path: Path) -> Market:
     except tomllib.TOMLDecodeError as e:
         raise InvalidMarket(str(path), "valid TOML", str(e)) from None
     return parse_market(raw)
+
+
+def market_digest(path: Path) -> bytes:
+    """Tells whether two processes have the same market file, 32 bytes; it must be readable."""
+    return hashlib.sha256(path.read_bytes()).digest()
 
 
 def parse_market(raw: dict[str, object]) -> Market:

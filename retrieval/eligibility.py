@@ -28,7 +28,7 @@ def campaign_verdicts(
     catalogue: Catalogue,
     features: Mapping[str, FeatureValue],
     shown_today: NDArray[np.int64],
-    committed_micros: NDArray[np.int64] | None,
+    room_micros: NDArray[np.int64] | None,
     now_ms: int,
 ) -> NDArray[np.int16]:
     """What stands against each campaign, [C]: `ELIGIBLE`, or the first that applies of
@@ -36,21 +36,21 @@ def campaign_verdicts(
         SCHEDULE        now is outside [starts, ends)
         TARGETING       a targeted feature has another value
         FREQUENCY_CAP   shown today >= cap
-        BUDGET          spent + held >= daily budget; what is left may still be too little for a price, as the hold will tell
+        BUDGET          nothing is left of it; what is left may still be too little for a price, as the hold will tell
         BUDGET_UNKNOWN  budgets cannot be read, and the campaign has one
 
     Args:
       features: shopper and context features by name; all that are targeted must be there.
       shown_today: [C] impressions of this shopper in this budget day, see `shown_today`.
-      committed_micros: [C] spent + held in this budget day; None where it cannot be read.
+      room_micros: [C] what is left of the budget day's budget; None where it cannot be read.
     """
     fits = np.ones(len(catalogue.campaign_ids), dtype=bool)
     for feature in catalogue.targeted:
         fits &= feature.mask(features[feature.name])
-    if committed_micros is None:
+    if room_micros is None:
         no_money, why = catalogue.budget_micros != UNLIMITED, Reason.BUDGET_UNKNOWN
     else:
-        no_money, why = committed_micros >= catalogue.budget_micros, Reason.BUDGET
+        no_money, why = room_micros <= 0, Reason.BUDGET
     verdict = np.full(len(fits), ELIGIBLE, dtype=np.int16)
     # The last assignment wins, so the first reason comes last.
     verdict[no_money] = why

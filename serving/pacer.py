@@ -12,18 +12,21 @@ from pathlib import Path
 
 import numpy as np
 import redis
-from numpy.typing import NDArray
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from auction.pacing import MIN_MULTIPLIER, Pacing, traffic_until, update
-from domain.clock import budget_day, now_ms, traffic_passed
+from domain.clock import budget_day, traffic_passed
 from domain.errors import OfferRankError
-from domain.keys import Keys
-from features.market import Market, load_market
+from domain.keys import PARTITIONS, Keys
+from features.market import Market, load_market, market_digest
 from retrieval.catalogue import UNLIMITED, Catalogue
+from serving.budget_days import conversion_delay_ms, open_days, slack_micros, verify
+from serving.budget_readings import BudgetReading
+from serving.budget_snapshot import Snapshot, digest
+from serving.pending_conversions import PendingConversions
 from serving.signals import told_to_stop
 
 log = logging.getLogger("offerrank.pacer")
@@ -31,6 +34,8 @@ LUA = Path(__file__).parent / "lua"
 SWEEP_BATCH = 500
 """Holds a script gives back at once, some 2 ms during which Redis serves nobody else."""
 SWEEPS_PER_TURN = 20
+LOOK_MS = 15_000
+"""Between two looks at conversions that wait, on all the days they may be charged to."""
 LOCK_INTERVALS = 3
 """A leader that missed this many turns is taken for dead."""
 MIN_LOCK_S = 1.0
@@ -62,18 +67,21 @@ def run(settings: PacerSettings) -> None:
 def pace(settings: PacerSettings, stop: threading.Event) -> None:
     """`run` without signals: paces until `stop` is set, then resigns."""
     market = load_market(settings.market)
+    digest_of_file = market_digest(settings.market)
     # Every command here may be repeated safely. Short, so that a stop is not held up for long by a Redis that hangs.
     retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2)
     retried: list[type[Exception]] = [redis.ConnectionError, redis.TimeoutError]
     with redis.Redis.from_url(
         settings.redis_url, decode_responses=True, socket_timeout=1, socket_connect_timeout=1, retry=retry, retry_on_error=retried
     ) as client:
-        pacer = Pacer(client, market, lock_s=max(LOCK_INTERVALS * settings.pacer_interval_s, MIN_LOCK_S))
+        pacer = Pacer(
+            client, market, lock_s=max(LOCK_INTERVALS * settings.pacer_interval_s, MIN_LOCK_S), market_digest=digest_of_file
+        )
         log.info("pacing %d campaigns of %s every %g s", len(market.campaigns), market.name, settings.pacer_interval_s)
         away = False
         while not stop.is_set():
             try:
-                pacer.turn(now_ms())
+                pacer.turn()
             except redis.RedisError as e:
                 if not away:
                     log.warning("Redis is away, multipliers stay as they are; will try again: %s", e)
@@ -99,16 +107,22 @@ class Pacer:
       lock_s: how long a leader that no longer takes turns keeps others waiting.
     """
 
-    def __init__(self, client: "redis.Redis", market: Market, lock_s: float) -> None:
+    def __init__(self, client: "redis.Redis", market: Market, lock_s: float, market_digest: bytes = bytes(32)) -> None:
         self._redis = client
+        self._market = market
         self._keys = Keys(market.name)
         self._policy = market.policy
-        self._campaign_ids = [c.id for c in market.campaigns]
+        self._campaign_ids = tuple(c.id for c in market.campaigns)
         catalogue = Catalogue.of(market)
         self._budget_micros, self._ends_ms = catalogue.budget_micros, catalogue.ends_ms
+        self._digests = market_digest, digest(self._campaign_ids)
+        self._usual_decay_ms = conversion_delay_ms(market)
+        self._conversions = PendingConversions(client, market)
         self._name = uuid.uuid4().hex
         self._lock_ms = int(lock_s * 1000)
         self._pacing: Pacing | None = None
+        self._opened: set[int] = set()
+        self._looked_ms = 0
         self._lead, self._resign, self._sweep = (
             client.register_script((LUA / f"{name}.lua").read_text("utf-8")) for name in ("lead", "resign", "sweep_holds")
         )
@@ -118,54 +132,70 @@ class Pacer:
         """Whether the last turn found this one leading."""
         return self._pacing is not None
 
-    def turn(self, now_ms: int) -> None:
-        """Updates and sweeps, if this one leads or can take the lead.
+    def turn(self, now_ms: int | None = None) -> None:
+        """Opens budgets, updates, publishes and sweeps, if this one leads or can take the lead.
 
+        Args:
+          now_ms: stands in for the time of Redis; in simulated time only.
         Raises:
           redis.RedisError: Redis is away.
         """
         if not self._lead(keys=[self._keys.pacer_lock], args=[self._name, self._lock_ms]):
-            self._pacing = None
+            self.forget()
             return
+        at_ms = self._time_ms() if now_ms is None else now_ms
+        day = budget_day(at_ms, self._policy.day_length_s)
+        self._open(day)
+        if at_ms - self._looked_ms >= LOOK_MS or self._looked_ms > at_ms:
+            self._conversions.refresh(day, at_ms)
+            self._looked_ms = at_ms
+        reading = BudgetReading.read(self._redis, self._keys, self._market.campaigns, day, at_ms, self._usual_decay_ms)
+        passed = traffic_passed(at_ms, self._policy.day_length_s, self._policy.traffic_shape)
         if self._pacing is None:
-            self._pacing = self._take_over(now_ms)
+            self._pacing = self._take_over(day, passed, reading)
             log.info("leading")
         else:
-            day, traffic_passed_by_now, committed = self._reading(now_ms)
             until = traffic_until(self._ends_ms, day, self._policy.day_length_s, self._policy.traffic_shape)
-            self._pacing = update(self._pacing, day, traffic_passed_by_now, committed, self._budget_micros, until)
-        self._publish(self._pacing)
+            self._pacing = update(self._pacing, day, passed, reading.committed_micros, self._budget_micros, until)
+        self._publish(self._pacing, reading, at_ms)
         self.sweep(now_ms)
 
     def forget(self) -> None:
         """After a fault: what was spent meanwhile says nothing about the bids, so the next turn starts from what Redis has."""
         self._pacing = None
+        self._opened = set()
+        self._looked_ms = 0
 
     def resign(self) -> None:
         """Lets another lead at once."""
         self._pacing = None
         self._resign(keys=[self._keys.pacer_lock], args=[self._name])
 
-    def sweep(self, now_ms: int) -> int:
+    def sweep(self, now_ms: int | None = None) -> int:
         """Gives expired holds back; how many. Bounded: the rest waits for the next turn."""
         swept = 0
-        for _ in range(SWEEPS_PER_TURN):
-            batch = int(self._sweep(keys=[self._keys.holds], args=[now_ms, SWEEP_BATCH, self._keys.budget_prefix]))
-            swept += batch
-            if batch < SWEEP_BATCH:
-                break
+        for partition in range(PARTITIONS):
+            keys, prefix = [self._keys.holds(partition)], self._keys.budget_prefix(partition)
+            for _ in range(SWEEPS_PER_TURN):
+                batch = int(self._sweep(keys=keys, args=["" if now_ms is None else now_ms, SWEEP_BATCH, prefix]))
+                swept += batch
+                if batch < SWEEP_BATCH:
+                    break
         return swept
 
-    def _reading(self, now_ms: int) -> tuple[int, float, NDArray[np.int64]]:
-        """Budget day, share of its traffic passed, [C] spent micros: one round trip."""
-        day = budget_day(now_ms, self._policy.day_length_s)
-        pipe = self._redis.pipeline(transaction=False)
-        for campaign in self._campaign_ids:
-            pipe.hget(self._keys.budget(campaign, day), "spent")
-        spent = np.array([int(s or 0) for s in pipe.execute()], dtype=np.int64)
-        return day, traffic_passed(now_ms, self._policy.day_length_s, self._policy.traffic_shape), spent
+    def _time_ms(self) -> int:
+        seconds, micros = self._redis.time()
+        return int(seconds) * 1000 + int(micros) // 1000
 
-    def _take_over(self, now_ms: int) -> Pacing:
+    def _open(self, day: int) -> None:
+        """Today's budgets and tomorrow's, so that midnight needs no pacer; and this server, whose money is then right."""
+        if {day, day + 1} <= self._opened:
+            return
+        open_days(self._redis, self._market, (day, day + 1))
+        verify(self._redis, self._market)
+        self._opened = {day, day + 1}
+
+    def _take_over(self, day: int, passed: float, reading: BudgetReading) -> Pacing:
         """Starts where the last leader left off; campaigns it did not know start at 1, and those that are gone are removed."""
         stored: dict[str, str] = self._redis.hgetall(self._keys.pacing)
         gone = stored.keys() - set(self._campaign_ids)
@@ -173,11 +203,17 @@ class Pacer:
             self._redis.hdel(self._keys.pacing, *gone)
         multiplier = np.array([_multiplier(stored.get(c)) for c in self._campaign_ids])
         multiplier[self._budget_micros == UNLIMITED] = 1.0
-        return Pacing(*self._reading(now_ms), multiplier)
+        return Pacing(day, passed, reading.committed_micros, multiplier)
 
-    def _publish(self, pacing: Pacing) -> None:
+    def _publish(self, pacing: Pacing, reading: BudgetReading, now_ms: int) -> None:
+        """The multipliers for the next leader, and everything for the gateways."""
         values = zip(self._campaign_ids, pacing.multiplier.tolist(), strict=True)
         self._redis.hset(self._keys.pacing, mapping={c: f"{m:.6f}" for c, m in values})
+        room = reading.room_micros(slack_micros(self._market, pacing.day))
+        market, campaigns = self._digests
+        ids = "\n".join(self._campaign_ids).encode()
+        multiplier = pacing.multiplier.astype(np.float32)
+        self._redis.set(self._keys.snapshot, Snapshot(pacing.day, now_ms, market, campaigns, room, multiplier, ids).pack())
 
 
 def _multiplier(stored: str | None) -> float:

@@ -142,7 +142,7 @@ class StateReader:
         return Health("Archiver", not late and not rejected, detail)
 
     def _logs(self) -> tuple[tuple[str, bytes], tuple[str, bytes]]:
-        return (self._keys.decisions, b"decisions"), (self._keys.events, b"events")
+        return (self._keys.decisions, b"decisions"), (self._keys.events(0), b"events")
 
     def _lag_ms(self, at_ms: int, key: str, archived: bytes) -> int:
         """Age of the oldest entry that is not archived."""

@@ -5,7 +5,7 @@ import threading
 
 import redis
 
-from domain.keys import Keys
+from domain.keys import PARTITIONS, Keys
 from monitoring.dashboard.board import Board
 
 log = logging.getLogger("offerrank.dashboard")
@@ -58,12 +58,16 @@ class Tail:
         """Skips what lies before the charts, so that a long stream costs no more than a window of it."""
         seconds, _ = self._client.time()
         first = f"{max(seconds * 1000 - self._window_ms, 0)}-0".encode()
-        self._after = {self._keys.decisions: first, self._keys.events: first}
+        self._after = dict.fromkeys([self._keys.decisions, *self._events()], first)
+
+    def _events(self) -> list[str]:
+        return [self._keys.events(p) for p in range(PARTITIONS)]
 
     def _step(self) -> int:
         """Reads decisions to their end, then the events; how many."""
         read = 0
-        for key, add in ((self._keys.decisions, self._board.add_decision), (self._keys.events, self._board.add_event)):
+        logs = [(self._keys.decisions, self._board.add_decision), *((key, self._board.add_event) for key in self._events())]
+        for key, add in logs:
             while not self._stop.is_set():
                 entries = self._client.xrange(key, min=b"(" + self._after[key], count=READ_AT_ONCE)
                 with self._lock:

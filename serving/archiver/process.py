@@ -41,7 +41,7 @@ def archive(settings: ArchiverSettings, stop: threading.Event) -> None:
     with sole_archiver(settings.log_dir, market.name), client:
         streams = [
             StreamArchiver(
-                client, keys.events if f.name == EVENTS else keys.decisions, f, settings.log_dir, settings.archive_batch_rows
+                client, keys.events(0) if f.name == EVENTS else keys.decisions, f, settings.log_dir, settings.archive_batch_rows
             )
             for f in log_formats(market)
         ]

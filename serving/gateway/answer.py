@@ -6,7 +6,7 @@ from typing import Any
 
 from domain.campaign import BidKind
 from domain.events import Decision, Slot
-from domain.money import MAX_MICROS, to_price_micros
+from domain.money import MAX_MICROS, expected_micros, to_price_micros
 from domain.outcome import Reason
 from serving.gateway.decide import Decided
 from serving.gateway.market_view import MarketView
@@ -45,6 +45,10 @@ def to_answer(
 
 def _offer(slot: Slot, decided: Decided, view: MarketView, tokens: Tokens, public_url: str, *, pricing: bool) -> dict[str, Any]:
     offer = view.offer_by_id[slot.offer_id]
+    conversion = view.market.conversion_task
+    pending_micros = 0
+    if slot.bid_kind == BidKind.CPA and conversion is not None:
+        pending_micros = expected_micros(slot.price_micros, slot.probability[conversion.name])
     token = tokens.write(
         Sold(
             decision_id=decided.request.decision_id,
@@ -60,6 +64,7 @@ def _offer(slot: Slot, decided: Decided, view: MarketView, tokens: Tokens, publi
             issued_ms=decided.time_ms,
             test=decided.request.test,
             asked_by=decided.request.asked_by,
+            pending_micros=pending_micros,
         )
     )
     answer = {

@@ -71,12 +71,12 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: 
     counters = known or {}
     features = request.features | {f.name: f.default if known is None else counters.get(str(f.counter), 0) for f in view.history}
     campaigns = ports.campaigns.state(now_ms)
-    if campaigns.committed_micros is None and view.has_budgets:
+    if campaigns.room_micros is None and view.has_budgets:
         stages.degrade("budgets")
     stages.lap("shopper")
 
     shown = shown_today(catalogue, counters, day)
-    verdicts = campaign_verdicts(catalogue, features, shown, campaigns.committed_micros, now_ms)
+    verdicts = campaign_verdicts(catalogue, features, shown, campaigns.room_micros, now_ms)
     query = await _query(features, view, release, ports.model, stages)
     pool = split(release.retriever.candidates(query, verdicts, rng), catalogue, verdicts)
     stages.lap("retrieval")
@@ -88,9 +88,9 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: 
     bids = _bids(pool.kept, probability, pacing_multiplier, view)
     reserves = slot_reserves(request.placements, policy.reserve_ecpm_micros)
     epsilon = policy.cold_start_epsilon if release.version is None else policy.epsilon
-    page = Page(reserves, epsilon, day, request.impression_id, billable=not request.test)
+    page = Page(reserves, epsilon, day, request.decision_id, billable=not request.test)
     sale = await sell_within_budgets(
-        page, pool.kept, bids, catalogue, ports.budgets, stages, rng, now_ms, policy.deadlines_ms.hold / 1000
+        page, pool.kept, bids, catalogue, ports.budgets, stages, rng, policy.deadlines_ms.hold / 1000
     )
     return Decided(request, now_ms, day, ranked_by, features, pool, probability, pacing_multiplier, bids, reserves, sale, stages)
 

@@ -12,11 +12,13 @@ def valid_until_ms(event: EventType, sold: Sold, market: Market) -> int:
     """First millisecond at which the event comes too late.
 
     Impressions and dismissals: an hour after the decision. Clicks and conversions: the click window plus the conversion
-    window, so that a late click still reaches its landing page.
+    window, so that a late click still reaches its landing page. Returns: `policy.return_window_s` more.
     """
     training = market.training
     if event in (EventType.IMPRESSION, EventType.DISMISS):
         window_s = min(IMPRESSION_WINDOW_S, training.click_window_s)
     else:
         window_s = training.click_window_s + training.conversion_window_s
+    if event is EventType.RETURN:
+        window_s += market.policy.return_window_s
     return sold.issued_ms + window_s * 1000

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,12 @@ class Shoppers(Protocol):
 class CampaignState:
     """All campaigns a moment ago, in the market's order.
 
-    committed_micros [C] int64, spent + held of this budget day, None where it could not be read lately;
-    pacing_multiplier [C], in [0, 1].
+    room_micros [C] int64, at least 0, what the budget of the day had left, `UNLIMITED` without a budget; None where it could not
+    be read lately. drain_micros [C] int64, by how much it fell between the last two readings. pacing_multiplier [C], in [0, 1].
     """
 
-    committed_micros: NDArray[np.int64] | None
+    room_micros: NDArray[np.int64] | None
+    drain_micros: NDArray[np.int64]
     pacing_multiplier: NDArray[np.float64]
 
 
@@ -40,23 +41,69 @@ class Campaigns(Protocol):
         """The latest reading."""
         ...
 
+    def learn(self, campaign_id: str, day: int, room_micros: int) -> None:
+        """What a hold found out since: the next state says it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class HoldItem:
-    """A winner's price, to be reserved in its campaign's budget of the day."""
+    """Money to be reserved for one campaign of one decision, in the budget of its day."""
 
     campaign_id: str
+    decision_id: str
     day: int
-    impression_id: str
     micros: int
-    daily_budget_micros: int
+    """The most it may be charged, or 0 to only ask for the room. Of a conversion: what it is expected to be charged."""
+    event_micros: int = 0
+    """The price of one conversion, where `micros` is an expectation; else 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What became of one item: whether it is held now, and the room that is left; None where the budget is not open."""
+
+    held: bool
+    room_micros: int | None
 
 
 class Budgets(Protocol):
     """Reserves money."""
 
-    async def hold(self, items: Sequence[HoldItem], now_ms: int, mode: Literal["all", "any"], timeout_s: float) -> list[bool]:
-        """Whether each item fits its budget. `all`: nothing is held unless everything fits. Raises DependencyError."""
+    async def hold(self, items: Sequence[HoldItem], timeout_s: float, patience: float = 1.0) -> list[Grant]:
+        """Each item for itself, all in one round trip; what is held already is topped up. Raises DependencyError.
+
+        Args:
+          patience: in (0, 1]: share of the usual time that the holds wait for the page to report what it showed.
+        """
+        ...
+
+    def keep(self, items: Sequence[HoldItem]) -> None:
+        """Lowers holds to what was really sold, 0 gives one back: in the background, never waits and never fails."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CapItem:
+    """A campaign that may be shown to a shopper `cap` times in a budget day."""
+
+    campaign_id: str
+    day: int
+    cap: int
+
+
+class Caps(Protocol):
+    """Reserves frequency caps, so that they hold for pages that are open at the same time."""
+
+    async def reserve(self, shopper_key: str, decision_id: str, items: Sequence[CapItem], timeout_s: float) -> list[bool]:
+        """Whether each campaign may be shown; if so it counts from now on, until it is reported, given back, or forgotten.
+
+        Raises DependencyError.
+        """
+        ...
+
+    def give_back(self, shopper_key: str, decision_id: str, campaign_ids: Sequence[str]) -> None:
+        """What was reserved and not shown after all: in the background, never waits and never fails."""
         ...
 
 
@@ -120,6 +167,12 @@ class PageEvent:
     event_id: str
     time_ms: int
     value_micros: int | None = None
+    order_id: str = ""
+    """Of a conversion: one order counts once."""
+    attested: bool = False
+    """A server key speaks for it: a click needs no impression before it."""
+    invalid: str = ""
+    """Why it is not a shopper's doing; empty for valid traffic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,5 +198,6 @@ class Ports:
     shoppers: Shoppers
     campaigns: Campaigns
     budgets: Budgets
+    caps: Caps
     releases: Releases
     model: Model

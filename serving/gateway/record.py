@@ -8,6 +8,7 @@ from domain.events import CandidateLog, Decision, Slot
 from domain.outcome import Reason
 from serving.gateway.decide import Decided
 from serving.gateway.market_view import MarketView
+from serving.gateway.selling import hold_micros
 
 COLD_START = "cold-start"
 SOURCE_NAMES = np.array([s.name.lower() for s in Source], dtype=object)
@@ -54,7 +55,7 @@ def _slot(decided: Decided, view: MarketView, w: int) -> Slot:
         bid_kind=campaign.bid_kind.value,
         bid_micros=campaign.bid_micros,
         price_micros=price_micros,
-        hold_micros=price_micros if held else 0,
+        hold_micros=hold_micros(price_micros, campaign.bid_kind, float(decided.bids.quality[i])) if held else 0,
         pacing_multiplier=float(decided.pacing_multiplier[i]),
         probability={task: float(p[i]) for task, p in decided.probability.items()},
         ecpm_micros=float(decided.bids.ecpm_micros[i]),

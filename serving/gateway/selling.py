@@ -1,6 +1,5 @@
 """The auction within the budgets: nothing is sold whose price could not be reserved."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,16 +8,17 @@ from numpy.typing import NDArray
 from auction.bids import Bids
 from auction.gsp import best_slate
 from auction.slate import sell
+from domain.campaign import BidKind
 from domain.candidates import Candidates
 from domain.errors import DependencyError
+from domain.money import expected_micros
 from domain.outcome import Reason, Sale
 from experiments.exploration import explore
 from retrieval.catalogue import UNLIMITED, Catalogue
 from serving.gateway.ports import Budgets, HoldItem
 from serving.gateway.stages import Stages
 
-MAX_AUCTIONS = 3
-"""Per decision. An auction is held again without the bidders whose budget turned out to be too small for their price."""
+KINDS = list(BidKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Page:
     reserve_ecpm_micros: NDArray[np.int64]
     epsilon: float
     day: int
-    impression_id: Callable[[int], str]
+    decision_id: str
     billable: bool
 
 
@@ -40,10 +40,9 @@ async def sell_within_budgets(
     budgets: Budgets,
     stages: Stages,
     rng: np.random.Generator,
-    now_ms: int,
     timeout_s: float,
 ) -> Sale:
-    """Auctions the page and holds the winners' prices; winners without room lose for BUDGET.
+    """Auctions the page and holds the winners' prices; campaigns without room lose for BUDGET.
 
     A page by eCPM is auctioned again without them, so that the next bidder moves up at its own price. A random page only
     loses them: a second draw would no longer have the propensities of the first. Where holds cannot be had at all, whatever
@@ -51,35 +50,49 @@ async def sell_within_budgets(
     """
     shut_out = np.zeros(len(live), dtype=np.int16)
     coin: bool | None = None
-    budget_micros = catalogue.budget_micros[catalogue.campaign[live.offer]]
-    for attempt in range(MAX_AUCTIONS + 1):
+    campaign = catalogue.campaign[live.offer]
+    limited = catalogue.budget_micros[campaign] != UNLIMITED
+    held: dict[int, HoldItem] = {}
+    while True:
         able = _without(bids, shut_out != 0)
         greedy = best_slate(able, page.reserve_ecpm_micros)
         slate = explore(greedy, able.ecpm_micros, able.advertiser, page.reserve_ecpm_micros, page.epsilon, rng, coin)
         coin = slate.explored
         sale = sell(slate, able, page.reserve_ecpm_micros)
         stages.lap("auction")
-        held = [
-            w for w, i in enumerate(sale.winner) if page.billable and budget_micros[i] != UNLIMITED and sale.price_micros[w] > 0
-        ]
-        if not held:
+        wanted = {
+            int(campaign[i]): _item(page, sale, w, live, bids, catalogue)
+            for w, i in enumerate(sale.winner.tolist())
+            if page.billable and limited[i] and sale.price_micros[w] > 0
+        }
+        asked = [(c, item) for c, item in wanted.items() if held.get(c) != item]
+        if not asked:
             break
-        partly = sale.explored or attempt >= MAX_AUCTIONS - 1
-        items = [_item(page, sale, w, live, catalogue) for w in held]
         try:
-            fits = await budgets.hold(items, now_ms, "any" if partly else "all", timeout_s)
+            grants = await budgets.hold([item for _, item in asked], timeout_s)
         except DependencyError:
             stages.degrade("budgets")
-            shut_out[budget_micros != UNLIMITED] = Reason.BUDGET_UNKNOWN
+            shut_out[limited] = Reason.BUDGET_UNKNOWN
             stages.lap("hold")
             continue
         stages.lap("hold")
-        unheld = [w for w, fit in zip(held, fits, strict=True) if not fit]
-        shut_out[sale.winner[unheld]] = Reason.BUDGET
-        if partly or not unheld:
-            sale = _drop(sale, unheld)
+        held |= {c: item for (c, item), grant in zip(asked, grants, strict=True) if grant.held}
+        without_room = [c for (c, _), grant in zip(asked, grants, strict=True) if not grant.held]
+        shut_out[np.isin(campaign, without_room)] = Reason.BUDGET
+        if not without_room:
             break
+        if sale.explored:
+            sale = _drop(sale, [w for w, i in enumerate(sale.winner) if campaign[i] in without_room])
+            break
+    kept = {int(campaign[i]) for i in sale.winner}
+    if unused := [replace(item, micros=0) for c, item in held.items() if c not in kept]:
+        budgets.keep(unused)
     return replace(sale, reason=np.where(shut_out != 0, shut_out, sale.reason))
+
+
+def hold_micros(price_micros: int, kind: BidKind, quality: float) -> int:
+    """What is held for a winner: its price, or, where conversions are billed, what one impression is expected to be charged."""
+    return expected_micros(price_micros, quality) if kind is BidKind.CPA else price_micros
 
 
 def _without(bids: Bids, out: NDArray[np.bool_]) -> Bids:
@@ -89,14 +102,16 @@ def _without(bids: Bids, out: NDArray[np.bool_]) -> Bids:
     return replace(bids, bid_micros=np.where(out, 0, bids.bid_micros), ecpm_micros=np.where(out, 0.0, bids.ecpm_micros))
 
 
-def _item(page: Page, sale: Sale, w: int, live: Candidates, catalogue: Catalogue) -> HoldItem:
-    campaign = int(catalogue.campaign[live.offer[sale.winner[w]]])
+def _item(page: Page, sale: Sale, w: int, live: Candidates, bids: Bids, catalogue: Catalogue) -> HoldItem:
+    i, price_micros = int(sale.winner[w]), int(sale.price_micros[w])
+    offer = live.offer[i]
+    kind = KINDS[int(catalogue.bid_kind[offer])]
     return HoldItem(
-        campaign_id=catalogue.campaign_ids[campaign],
+        campaign_id=catalogue.campaign_ids[int(catalogue.campaign[offer])],
+        decision_id=page.decision_id,
         day=page.day,
-        impression_id=page.impression_id(int(sale.slot[w])),
-        micros=int(sale.price_micros[w]),
-        daily_budget_micros=int(catalogue.budget_micros[campaign]),
+        micros=hold_micros(price_micros, kind, float(bids.quality[i])),
+        event_micros=price_micros if kind is BidKind.CPA else 0,
     )
 
 

@@ -14,10 +14,13 @@ from domain.errors import DependencyError
 from domain.events import Decision
 from domain.keys import Keys
 from serving.gateway.adapters.answers import RedisAnswers
-from serving.gateway.adapters.budgets import RedisBudgets, RedisCampaigns
+from serving.gateway.adapters.budgets import RedisBudgets
+from serving.gateway.adapters.campaigns import RedisCampaigns
+from serving.gateway.adapters.caps import RedisCaps
 from serving.gateway.adapters.decision_log import MAX_WAITING, append_decisions
 from serving.gateway.adapters.ledger import RedisLedger
 from serving.gateway.adapters.model_client import ModelClient
+from serving.gateway.adapters.money_clock import MoneyClock
 from serving.gateway.adapters.outbox import Outbox
 from serving.gateway.adapters.redis_link import RedisLink
 from serving.gateway.adapters.releases import FolderReleases
@@ -61,16 +64,16 @@ class Service:
 async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIterator[Service]:
     """A service on real dependencies, none of which has to be there yet; at the end, waiting records are flushed."""
     market, keys = view.market, Keys(view.market.name)
-    link = RedisLink(settings.redis_url)
+    link, clock = RedisLink(settings.redis_url, keys.verified), MoneyClock()
     model = ModelClient(settings.model_server)
-    shoppers = RedisShoppers(link, keys)
-    campaigns = RedisCampaigns(link, keys, market)
+    shoppers, caps_ms = RedisShoppers(link, keys), 1000 * market.policy.unseen_hold_ttl_s
+    campaigns = RedisCampaigns(link, keys, market, clock)
     releases = FolderReleases(settings.releases, view, model, link, keys)
     ledger = RedisLedger(link, keys, market, shoppers)
     append = append_decisions(link, keys, settings.decision_stream_mb * 2**20)
     decisions: Outbox[Decision] = Outbox("decisions", append, MAX_WAITING)
     events: Outbox[PageEvent] = Outbox(
-        "events", lambda _, batch: ledger.accept(batch, now_ms(), EVENT_TIMEOUT_S), MAX_WAITING_EVENTS
+        "events", lambda _, batch: ledger.accept(batch, clock.now_ms(), EVENT_TIMEOUT_S), MAX_WAITING_EVENTS
     )
 
     async def dependencies() -> dict[str, bool]:
@@ -80,12 +83,12 @@ async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIter
         }
 
     with contextlib.suppress(DependencyError):
-        await campaigns.refresh(now_ms())
+        await campaigns.refresh()
     tasks = [asyncio.create_task(_for_ever(run)) for run in (campaigns.watch, releases.watch, decisions.run, events.run)]
     try:
         yield Service(
             view=view,
-            ports=Ports(shoppers, campaigns, RedisBudgets(link, keys, market), releases, model),
+            ports=Ports(shoppers, campaigns, RedisBudgets(link, keys, market), RedisCaps(link, keys, caps_ms), releases, model),
             ledger=ledger,
             answers=RedisAnswers(link, keys),
             tokens=Tokens(settings.secrets, market.name),
@@ -93,6 +96,7 @@ async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIter
             log_decision=decisions.put,
             accept_later=events.put,
             dependencies=dependencies,
+            clock=clock.now_ms,
             operator_key=settings.operator_key.get_secret_value() if settings.operator_key else None,
         )
     finally:

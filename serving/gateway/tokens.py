@@ -38,6 +38,8 @@ class Sold:
     test: bool
     asked_by: str = ""
     """Name of the key that asked for the page; empty without one."""
+    pending_micros: int = 0
+    """What a click is expected to charge by its conversions, where those are billed; else 0."""
 
     @property
     def billed_on(self) -> str:

@@ -1,57 +1,88 @@
--- Reserves the prices of one page's winners, each only while its campaign's budget of the day has room for it:
---   spent + held + micros <= limit
--- Gives back some expired holds first, so that budgets recover even where no pacer runs.
+-- Reserves money for one page, each item only while its campaign's budget of the day has room for it:
+--   room = limit - spent - held - pending - owed + slack;  held <- held + micros, if micros <= room
+-- All items or a part of them, each for itself: whoever asks sells with what was granted and keeps or gives back the rest (keep.lua).
 --
--- KEYS[1]      sorted set of live holds; score is the expiry in ms
--- KEYS[1 + i]  budget hash (`spent`, `held`) of item i
--- ARGV[1]      now_ms
--- ARGV[2]      expires_ms, of the new holds
--- ARGV[3]      budget_ttl_ms, how long a budget hash outlives its last use
--- ARGV[4]      most expired holds to give back
--- ARGV[5]      what the names of budget keys start with; those of swept holds are not in KEYS, but share their hash tag
--- ARGV[6]      `all`: hold nothing unless everything fits; `any`: hold what fits
--- ARGV[4 + 3i] limit, ARGV[5 + 3i] micros, ARGV[6 + 3i] member of item i
+-- KEYS[2i - 1] budget hash of item i   KEYS[2i] sorted set of the live holds of its partition; score is the expiry in ms
+-- ARGV[1] now_ms, or empty: the time of Redis   ARGV[2] budget_ttl_ms, how long a budget outlives its last use
+-- ARGV[3] most expired holds to give back where there is no room   ARGV[4] decay_ms, mean time from a click to its conversion where
+--              the budget does not say it
+-- ARGV[1 + 4i] micros, 0 to only ask for the room   ARGV[2 + 4i] hold member `campaign|day|decision`   ARGV[3 + 4i] ttl_ms of the hold
+-- ARGV[4 + 4i] slack: price times the square of the number of standard deviations to sell beyond what is pending; 0 for none,
+--              negative to stay as far below (docs/pacing.md)
 --
--- Returns one number per item: 1 fits (under `any`, and under `all` if every item does, it is now held), 0 no room.
--- An item that is held already fits and is not held twice, so a repeated call changes nothing.
+-- Returns two numbers per item: 1 held (or asked for 0), 0 no room, -1 the budget is not open, -2 it is not its day;
+-- and the room that is left, 0 unless open.
+-- An item that is held already is only topped up, so a repeated call changes nothing.
 
+local MOST = 2 ^ 53
 local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
 
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[4])) do
-  local campaign, day, micros = string.match(member, '^(.-)|(%d+)|(%d+)|')
-  redis.call('ZREM', KEYS[1], member)
-  if campaign then -- what is not a hold is dropped, or every sweep would meet it again
-    local budget = ARGV[5] .. campaign .. ':' .. day
-    if redis.call('EXISTS', budget) == 1 then
-      redis.call('HINCRBY', budget, 'held', '-' .. micros)
+local function room_in(key, slack)
+  local b = redis.call('HMGET', key, 'limit', 'spent', 'held', 'pending', 'pending_ms', 'from_ms', 'until_ms',
+    'owed', 'before', 'decay_ms')
+  if not b[1] then
+    return nil, -1
+  elseif now < tonumber(b[6]) or now >= tonumber(b[7]) then
+    return nil, -2
+  end
+  if b[1] == 'none' then
+    return MOST
+  end
+  -- Subtractions only: every difference stays within 2^53, where doubles are exact.
+  local room = tonumber(b[1]) - tonumber(b[2] or 0) - tonumber(b[3] or 0)
+  if slack ~= 0 then
+    -- Clicks whose conversions may still come: of today, and of the days `before`, of which some have less room than is `owed`.
+    local pending = tonumber(b[4] or 0) * math.exp(math.min(tonumber(b[5] or now) - now, 0) / tonumber(b[10] or ARGV[4]))
+    local beyond = math.sqrt(math.abs(slack) * (pending + tonumber(b[9] or 0)))
+    room = math.floor(room - pending - tonumber(b[8] or 0) + (slack < 0 and -beyond or beyond))
+  end
+  return room
+end
+
+local function sweep(holds)
+  local budgets = string.gsub(holds, 'holds$', 'budget:')
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', holds, '-inf', now, 'LIMIT', 0, ARGV[3])) do
+    redis.call('ZREM', holds, member)
+    local campaign, day, decision = string.match(member, '^(.-)|(%d+)|(.*)$')
+    if campaign then
+      local key, field = budgets .. campaign .. ':' .. day, 'h:' .. decision
+      local micros = redis.call('HGET', key, field)
+      if micros then
+        redis.call('HINCRBY', key, 'held', '-' .. micros)
+        redis.call('HDEL', key, field)
+      end
     end
   end
 end
 
-local fits, fresh, taken = {}, {}, {}
-local all_fit = true
-for i = 1, #KEYS - 1 do
-  local key, limit, micros, member = KEYS[1 + i], tonumber(ARGV[4 + 3 * i]), tonumber(ARGV[5 + 3 * i]), ARGV[6 + 3 * i]
-  if redis.call('ZSCORE', KEYS[1], member) then
-    fits[i] = 1
+local reply = {}
+for i = 1, #KEYS / 2 do
+  local key, holds = KEYS[2 * i - 1], KEYS[2 * i]
+  local micros, member, slack = tonumber(ARGV[1 + 4 * i]), ARGV[2 + 4 * i], tonumber(ARGV[4 + 4 * i])
+  local field = 'h:' .. string.match(member, '[^|]*$')
+  local more = micros - tonumber(redis.call('HGET', key, field) or 0)
+  local room, refusal = room_in(key, slack)
+  if room and more > room then
+    sweep(holds)
+    room = room_in(key, slack)
+  end
+  if not room then
+    reply[#reply + 1], reply[#reply + 2] = refusal, 0
+  elseif more > room then
+    reply[#reply + 1], reply[#reply + 2] = 0, math.max(room, 0)
   else
-    local budget = redis.call('HMGET', key, 'spent', 'held')
-    -- Subtractions only: every difference stays within 2^53, where doubles are exact.
-    local room = limit - tonumber(budget[1] or 0) - tonumber(budget[2] or 0) - (taken[key] or 0)
-    if micros <= room then
-      fits[i], fresh[i] = 1, true
-      taken[key] = (taken[key] or 0) + micros
-    else
-      fits[i], all_fit = 0, false
+    if more > 0 and room < MOST then
+      redis.call('HINCRBY', key, 'held', string.format('%.0f', more))
+      redis.call('HINCRBY', key, field, string.format('%.0f', more))
+      redis.call('PEXPIRE', key, ARGV[2])
+      redis.call('ZADD', holds, now + tonumber(ARGV[3 + 4 * i]), member)
+      room = room - more
     end
+    reply[#reply + 1], reply[#reply + 2] = 1, math.max(room, 0)
   end
 end
-
-if all_fit or ARGV[6] == 'any' then
-  for i in pairs(fresh) do
-    redis.call('HINCRBY', KEYS[1 + i], 'held', ARGV[5 + 3 * i])
-    redis.call('PEXPIRE', KEYS[1 + i], ARGV[3])
-    redis.call('ZADD', KEYS[1], ARGV[2], ARGV[6 + 3 * i])
-  end
-end
-return fits
+return reply

@@ -1,66 +1,215 @@
--- Accepts an impression, click or conversion once, moves its money, and appends it to the event stream: all or nothing.
+-- Accepts what happened to an impression, once each, moves its money and appends it to the event stream: all or nothing.
 --
--- A billed event turns the live hold into spend. Once the hold has expired it is charged only where the budget of its day
--- still has room, else it is free. An event that is not billed changes no money; a click of a CPA offer keeps the hold longer.
+-- A billed event turns the live hold into spend. Once the hold has expired it is charged only where the budget of its day still
+-- has room, else it is free. A click counts for an impression that was reported, a conversion for a click: one that comes before
+-- what it needs is pending, and charged when that is reported. A conversion that finds no room in the budget of its day is charged
+-- to that of a later day up to today, and where all are spent waits for another (post_due.lua): a budget is never overspent.
 --
--- KEYS[1] budget hash (`spent`, `held`)   KEYS[2] sorted set of live holds
--- KEYS[3] hash of the events seen for the impression, type -> micros charged   KEYS[4] stream of events
--- ARGV[1] type            ARGV[2] `1` if this type is billed   ARGV[3] now_ms
--- ARGV[4] hold member     ARGV[5] price_micros                 ARGV[6] daily budget in micros, or empty for none
--- ARGV[7] remember_ms, how long the impression's events are remembered from now
--- ARGV[8] budget_ttl_ms   ARGV[9] expiry in ms to extend the hold to, or empty
--- ARGV[10..] fields of the stream entry, name and value in turn, without `status` and `charged_micros`
+-- KEYS[1] budget hash of the decision's day   KEYS[2] sorted set of the live holds of its partition
+-- KEYS[3] hash of what was accepted of the impression   KEYS[4] stream of the partition's events
+-- KEYS[5] list of conversions of the campaign that wait for room
+-- ARGV[1] type: impression, click, conversion or return   ARGV[2] now_ms, or empty: the time of Redis   ARGV[3] day_length_ms
+-- ARGV[4] hold member `campaign|day|decision`   ARGV[5] type that is billed   ARGV[6] price_micros
+-- ARGV[7] pending_micros: what a click is expected to charge by its conversions, 0 unless those are billed
+-- ARGV[8] decay_ms, mean time from a click to its conversion where the budget does not say it
+-- ARGV[9] hold_ttl_ms, how long an impression keeps the hold for its click
+-- ARGV[10] `1` if a click needs an impression   ARGV[11] conversion_window_ms, from the click
+-- ARGV[12] remember_ms, how long the impression is remembered from now   ARGV[13] budget_ttl_ms
+-- ARGV[14] time_ms, when it happened   ARGV[15] event_id   ARGV[16] order_id, or empty
+-- ARGV[17] why it is invalid, or empty   ARGV[18..] further fields of the stream entry, name and value in turn
 --
--- Returns {status, charged_micros}; the statuses are those of domain.events.EventStatus.
+-- Returns {status, charged_micros}; the statuses are those of domain.events.EventStatus, or `closed`: the budget is not open, and
+-- nothing was done.
 
-if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 1 then
+local MOST_DAYS = 31
+local kind, member, billed, price = ARGV[1], ARGV[4], ARGV[5], tonumber(ARGV[6])
+local campaign, day, decision = string.match(member, '^([^|]+)|(%d+)|(.*)$')
+local hold = 'h:' .. decision
+local now = tonumber(ARGV[2])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+if not redis.call('HGET', KEYS[1], 'limit') then
+  return {'closed', 0}
+end
+
+local function budget_of(a_day)
+  return string.gsub(KEYS[1], ':%d+$', ':' .. a_day)
+end
+
+local function emit(as, status, charged, on, event_id, time_ms, reason, order)
+  local entry = {'type', as, 'status', status, 'charged_micros', charged, 'day', on, 'event_id', event_id, 'time_ms', time_ms,
+    'reason', reason, 'order_id', order}
+  for i = 18, #ARGV do
+    entry[#entry + 1] = ARGV[i]
+  end
+  redis.call('XADD', KEYS[4], '*', unpack(entry))
+end
+
+local function spend(key)
+  redis.call('HINCRBY', key, 'spent', ARGV[6])
+  redis.call('PEXPIRE', key, ARGV[13])
+end
+
+local function give_back()
+  local micros = redis.call('HGET', KEYS[1], hold)
+  redis.call('ZREM', KEYS[2], member)
+  if micros then
+    redis.call('HINCRBY', KEYS[1], 'held', '-' .. micros)
+    redis.call('HDEL', KEYS[1], hold)
+  end
+end
+
+-- What was held hard: an impression or a click, at its price.
+local function charge_held()
+  local live = tonumber(redis.call('ZSCORE', KEYS[2], member) or 0) > now
+  local reserved = live and tonumber(redis.call('HGET', KEYS[1], hold) or 0) or 0
+  give_back()
+  if price == 0 then
+    return 'settled', 0, day
+  end
+  local b = redis.call('HMGET', KEYS[1], 'limit', 'spent', 'held')
+  if b[1] == 'none' or reserved >= price or price <= tonumber(b[1]) - tonumber(b[2] or 0) - tonumber(b[3] or 0) then
+    spend(KEYS[1])
+    return (b[1] == 'none' or reserved >= price) and 'settled' or 'late_settled', price, day
+  end
+  return 'late_free', 0, day
+end
+
+-- What was held by its expectation: a conversion. Only what is spent can stand in its way.
+local function charge_expected(event_id, time_ms, order)
+  local days, today = {day}, math.floor(now / tonumber(ARGV[3]))
+  for later = math.max(tonumber(day) + 1, today - MOST_DAYS), today do
+    days[#days + 1] = string.format('%.0f', later)
+  end
+  for _, on in ipairs(days) do
+    local key = budget_of(on)
+    local b = redis.call('HMGET', key, 'limit', 'spent')
+    if b[1] and (b[1] == 'none' or price <= tonumber(b[1]) - tonumber(b[2] or 0)) then
+      if price > 0 then
+        spend(key)
+      end
+      return 'settled', price, on
+    end
+  end
+  local entry = {price, event_id, time_ms, order, KEYS[3]}
+  for i = 18, #ARGV do
+    entry[#entry + 1] = ARGV[i]
+  end
+  redis.call('RPUSH', KEYS[5], cjson.encode(entry))
+  redis.call('PEXPIRE', KEYS[5], ARGV[13])
+  return 'pending', 0, day
+end
+
+-- Decides an event, as far as what it needs is there, and remembers it. Returns status, charged, budget day.
+local function accept(what, field, event_id, time_ms, order)
+  local status, charged, on = 'logged', 0, day
+  local waits = false
+  if what == 'click' then
+    waits = ARGV[10] == '1' and redis.call('HEXISTS', KEYS[3], 'impression') == 0
+  elseif what == 'conversion' then
+    local clicked_ms = redis.call('HGET', KEYS[3], 'click_ms')
+    waits = not clicked_ms
+    if clicked_ms then
+      local delay_ms = math.max(tonumber(time_ms) - tonumber(clicked_ms), 0)
+      if delay_ms > tonumber(ARGV[11]) then
+        status = 'expired'
+      else -- the pacer learns from it how long clicks have to be waited for
+        redis.call('HINCRBY', KEYS[1], 'delay_ms', string.format('%.0f', delay_ms))
+        redis.call('HINCRBY', KEYS[1], 'delays', 1)
+      end
+    end
+  end
+  if waits then
+    redis.call('HSET', KEYS[3], field, 'pending', 'w:' .. field, time_ms .. '|' .. event_id)
+    return 'pending', 0, day
+  end
+  if status == 'logged' and what == billed then
+    if what == 'conversion' then
+      status, charged, on = charge_expected(event_id, time_ms, order)
+    else
+      status, charged, on = charge_held()
+    end
+  elseif what == 'impression' then
+    local expiry = tonumber(redis.call('ZSCORE', KEYS[2], member) or 0)
+    if expiry > now then
+      redis.call('ZADD', KEYS[2], 'XX', 'GT', now + tonumber(ARGV[9]), member)
+    end
+  elseif what == 'click' and tonumber(ARGV[7]) > 0 then
+    give_back()
+    local b = redis.call('HMGET', KEYS[1], 'pending', 'pending_ms', 'decay_ms')
+    local pending = tonumber(b[1] or 0) * math.exp(math.min(tonumber(b[2] or now) - now, 0) / tonumber(b[3] or ARGV[8]))
+    pending = string.format('%.3f', pending + tonumber(ARGV[7]))
+    redis.call('HSET', KEYS[1], 'pending', pending, 'pending_ms', string.format('%.0f', now))
+  end
+  redis.call('HSET', KEYS[3], field, string.format('%.0f', charged))
+  if what == 'click' then
+    redis.call('HSET', KEYS[3], 'click_ms', time_ms)
+  elseif charged > 0 and what == 'conversion' then
+    redis.call('HSET', KEYS[3], 'd:' .. field, on)
+  end
+  return status, charged, on
+end
+
+-- What waited for an event that has now been accepted.
+local function accept_waiting(what, field)
+  local waited = redis.call('HGET', KEYS[3], 'w:' .. field)
+  if waited then
+    local time_ms, event_id = string.match(waited, '^(%d+)|(.*)$')
+    local order = string.match(field, '^conversion:(.*)$') or ''
+    redis.call('HDEL', KEYS[3], 'w:' .. field)
+    local status, charged, on = accept(what, field, event_id, time_ms, order)
+    emit('charge', status, charged, on, event_id, time_ms, what, order)
+  end
+end
+
+local function remember()
+  if redis.call('PTTL', KEYS[3]) < tonumber(ARGV[12]) then
+    redis.call('PEXPIRE', KEYS[3], ARGV[12])
+  end
+end
+
+local field = kind
+if kind == 'conversion' or kind == 'return' then
+  field = ARGV[16] ~= '' and kind .. ':' .. ARGV[16] or kind
+end
+-- Invalid traffic is marked beside, so that what a shopper does after a robot counts.
+local seen = ARGV[17] == '' and field or 'x:' .. field
+if redis.call('HEXISTS', KEYS[3], seen) == 1 then
   return {'duplicate', 0}
 end
 
-local now, price = tonumber(ARGV[3]), tonumber(ARGV[5])
-local expiry = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[4]) or 0)
-
-local function give_back()
-  redis.call('ZREM', KEYS[2], ARGV[4])
-  redis.call('HINCRBY', KEYS[1], 'held', '-' .. ARGV[5])
+local status, charged, on = 'invalid', 0, day
+if ARGV[17] ~= '' then
+  redis.call('HSET', KEYS[3], seen, 0)
+elseif kind == 'return' then
+  local sold = string.gsub(field, '^return', 'conversion')
+  local price_paid, paid_on = unpack(redis.call('HMGET', KEYS[3], sold, 'd:' .. sold))
+  status = 'logged'
+  if paid_on then
+    status, charged, on = 'returned', -tonumber(price_paid), paid_on
+    redis.call('HINCRBY', budget_of(paid_on), 'spent', string.format('%.0f', charged))
+  end
+  redis.call('HSET', KEYS[3], seen, string.format('%.0f', charged))
+else
+  status, charged, on = accept(kind, field, ARGV[15], ARGV[14], ARGV[16])
 end
+remember()
+emit(kind, status, charged, on, ARGV[15], ARGV[14], ARGV[17], ARGV[16])
 
-if expiry > 0 and expiry <= now then
-  give_back() -- expired, but not swept yet
-end
-
-local status, charged = 'logged', 0
-if ARGV[2] == '1' then
-  if expiry > now then
-    give_back()
-    status, charged = 'settled', price
-  elseif ARGV[6] == '' then
-    status, charged = 'settled', price -- without a budget nothing was held
-  else
-    local budget = redis.call('HMGET', KEYS[1], 'spent', 'held')
-    local room = tonumber(ARGV[6]) - tonumber(budget[1] or 0) - tonumber(budget[2] or 0)
-    if price <= room then
-      status, charged = 'late_settled', price
-    else
-      status = 'late_free'
+if status ~= 'invalid' and status ~= 'pending' then
+  if kind == 'impression' then
+    accept_waiting('click', 'click')
+  end
+  if redis.call('HEXISTS', KEYS[3], 'click_ms') == 1 and (kind == 'impression' or kind == 'click') then
+    for _, other in ipairs(redis.call('HKEYS', KEYS[3])) do
+      local waiting = string.match(other, '^w:(conversion.*)$')
+      if waiting then
+        accept_waiting('conversion', waiting)
+      end
     end
   end
-  if charged > 0 then
-    redis.call('HINCRBY', KEYS[1], 'spent', ARGV[5])
-  end
-  redis.call('PEXPIRE', KEYS[1], ARGV[8])
-elseif ARGV[9] ~= '' and expiry > now then
-  redis.call('ZADD', KEYS[2], 'XX', 'GT', ARGV[9], ARGV[4])
 end
-
-redis.call('HSET', KEYS[3], ARGV[1], charged)
-if redis.call('PTTL', KEYS[3]) < tonumber(ARGV[7]) then
-  redis.call('PEXPIRE', KEYS[3], ARGV[7])
-end
-
-local entry = {'status', status, 'charged_micros', charged}
-for i = 10, #ARGV do
-  entry[#entry + 1] = ARGV[i]
-end
-redis.call('XADD', KEYS[4], '*', unpack(entry))
 return {status, charged}

@@ -4,7 +4,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,11 @@ from domain.errors import DependencyTimeout, Unavailable
 from domain.events import EventStatus, EventType
 from features.market import Market
 from models.calibration import Calibrator
+from retrieval.catalogue import UNLIMITED
 from retrieval.index import OfferIndex
 from retrieval.retriever import Retriever
 from serving.gateway.market_view import MarketView
-from serving.gateway.ports import ActiveRelease, CampaignState, HoldItem, Made, PageEvent, Settlement
+from serving.gateway.ports import ActiveRelease, CampaignState, CapItem, Grant, HoldItem, Made, PageEvent, Settlement
 from serving.gateway.wire import HttpError
 
 
@@ -36,44 +37,95 @@ class MemoryShoppers:
 
 @dataclass(slots=True)
 class MemoryCampaigns:
-    """Spent and held, and multipliers, by campaign id."""
+    """Room and multipliers, by campaign id; a campaign without a word has its whole budget."""
 
     market: Market
-    committed_micros: dict[str, int] = field(default_factory=dict)
+    room_micros: dict[str, int] = field(default_factory=dict)
     pacing_multiplier: dict[str, float] = field(default_factory=dict)
     away: bool = False
 
     def state(self, now_ms: int) -> CampaignState:
         """The same whatever the time."""
-        ids = [c.id for c in self.market.campaigns]
-        committed = np.array([self.committed_micros.get(i, 0) for i in ids], dtype=np.int64)
+        campaigns = self.market.campaigns
+        room = [self.room_micros.get(c.id, UNLIMITED if (b := c.daily_budget_micros) is None else b) for c in campaigns]
+        multiplier = np.array([self.pacing_multiplier.get(c.id, 1.0) for c in campaigns], dtype=np.float64)
         return CampaignState(
-            None if self.away else committed, np.array([self.pacing_multiplier.get(i, 1.0) for i in ids], dtype=np.float64)
+            None if self.away else np.array(room, dtype=np.int64), np.zeros(len(campaigns), dtype=np.int64), multiplier
         )
+
+    def learn(self, campaign_id: str, day: int, room_micros: int) -> None:
+        """The next state says it."""
+        self.room_micros[campaign_id] = room_micros
 
 
 @dataclass(slots=True)
 class MemoryBudgets:
-    """Holds that never expire."""
+    """Holds that never expire, in budgets of one day."""
 
+    market: Market
     committed_micros: dict[str, int] = field(default_factory=dict)
-    held: dict[str, int] = field(default_factory=dict)
-    """Impression id -> micros."""
+    held: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Campaign and decision -> micros."""
+    asked: int = 0
+    """How often `hold` was called: round trips."""
     away: bool = False
 
-    async def hold(self, items: Sequence[HoldItem], now_ms: int, mode: Literal["all", "any"], timeout_s: float) -> list[bool]:
-        """As hold.lua does."""
+    async def hold(self, items: Sequence[HoldItem], timeout_s: float, patience: float = 1.0) -> list[Grant]:
+        """As hold.lua does, but for what is expected of clicks."""
         if self.away:
             raise Unavailable("redis", "connection refused")
-        taken, fits = dict(self.committed_micros), []
+        self.asked += 1
+        grants = []
         for i in items:
-            fits.append(taken.get(i.campaign_id, 0) + i.micros <= i.daily_budget_micros)
-            if fits[-1]:
-                taken[i.campaign_id] = taken.get(i.campaign_id, 0) + i.micros
-        if all(fits) or mode == "any":
-            self.committed_micros = taken
-            self.held |= {i.impression_id: i.micros for i, fit in zip(items, fits, strict=True) if fit}
-        return fits
+            budget = self.market.campaign_by_id[i.campaign_id].daily_budget_micros
+            room = (2**53 if budget is None else budget) - self.committed_micros.get(i.campaign_id, 0)
+            more = i.micros - self.held.get((i.campaign_id, i.decision_id), 0)
+            fits = more <= room
+            if fits and more > 0:
+                self._move(i, more)
+            grants.append(Grant(fits, max(room - (more if fits and more > 0 else 0), 0)))
+        return grants
+
+    def keep(self, items: Sequence[HoldItem]) -> None:
+        """As keep.lua does."""
+        for i in items:
+            held = self.held.get((i.campaign_id, i.decision_id), 0)
+            if held > i.micros:
+                self._move(i, i.micros - held)
+
+    def _move(self, item: HoldItem, micros: int) -> None:
+        key = (item.campaign_id, item.decision_id)
+        self.held[key] = self.held.get(key, 0) + micros
+        self.committed_micros[item.campaign_id] = self.committed_micros.get(item.campaign_id, 0) + micros
+        if not self.held[key]:
+            del self.held[key]
+
+
+@dataclass(slots=True)
+class MemoryCaps:
+    """Reserved caps, beside what the shopper's counters say."""
+
+    shoppers: MemoryShoppers
+    shown: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    """Shopper -> campaigns and decisions not reported yet."""
+    away: bool = False
+
+    async def reserve(self, shopper_key: str, decision_id: str, items: Sequence[CapItem], timeout_s: float) -> list[bool]:
+        """As reserve_caps.lua does."""
+        if self.away:
+            raise Unavailable("redis", "connection refused")
+        counters, shown = self.shoppers.by_key.get(shopper_key, {}), self.shown.setdefault(shopper_key, set())
+        reply = []
+        for i in items:
+            elsewhere = sum(c == i.campaign_id and d != decision_id for c, d in shown)
+            reply.append(counters.get(f"cap:{i.campaign_id}:{i.day}", 0) + elsewhere < i.cap)
+            if reply[-1]:
+                shown.add((i.campaign_id, decision_id))
+        return reply
+
+    def give_back(self, shopper_key: str, decision_id: str, campaign_ids: Sequence[str]) -> None:
+        """At once."""
+        self.shown[shopper_key] -= {(c, decision_id) for c in campaign_ids}
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 
 from domain.errors import DependencyTimeout, Unavailable
@@ -50,10 +51,40 @@ class Breaker:
         self._open_until = time.monotonic() + OPEN_S if self._failures >= FAILURES_TO_OPEN else 0.0
 
 
-class RedisLink:
-    """One pool of connections and one breaker, shared by all adapters of a gateway."""
+class Verification:
+    """Lets connections through to servers only whose money is known to be right, at the moment they connect.
 
-    def __init__(self, url: str) -> None:
+    A restart or a fail-over ends all connections and makes a new run id, so that lost data is met here before it is used.
+    """
+
+    def __init__(self, verified: str) -> None:
+        self._verified = verified
+
+    async def on_connect(self, connection: Any) -> None:
+        """Raises redis.ConnectionError for a server that has not been reconciled."""
+        await connection.on_connect()
+        await connection.send_command("INFO", "server")
+        info = (await connection.read_response()).decode()
+        run_id = info.partition("run_id:")[2].partition("\r")[0]
+        await connection.send_command("SISMEMBER", self._verified, run_id)
+        if not await connection.read_response():
+            raise RedisConnectionError(
+                "the money of this server is not reconciled yet; the pacer does it, or offerrank reconcile --repair"
+            )
+
+
+class RedisLink:
+    """One pool of connections and one breaker, shared by all adapters of a gateway.
+
+    Args:
+      verified: key of the set of servers whose money has been reconciled. A server that is not in it, such as one that was
+        restarted without its data, is not talked to: it counts as away until the pacer has repaired it. None asks for nothing.
+    """
+
+    sharded = False
+    """Whether keys of different partitions are on different servers, so that one script may not touch both."""
+
+    def __init__(self, url: str, verified: str | None = None) -> None:
         # Blocking, because the plain pool connects under its lock: one hung connection would hold up all others.
         pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
             url,
@@ -61,6 +92,7 @@ class RedisLink:
             timeout=CONNECT_TIMEOUT_S,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),  # type: ignore[no-untyped-call,unused-ignore]
+            redis_connect_func=None if verified is None else Verification(verified).on_connect,
         )
         self.client: Redis = Redis(connection_pool=pool)
         self._breaker = Breaker()

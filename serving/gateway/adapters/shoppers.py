@@ -29,8 +29,11 @@ class RedisShoppers:
         calls = [
             ScriptCall(
                 "count",
-                [self._keys.shopper(e.sold.shopper_key)],
-                [e.type, cap_field(e) if e.type is EventType.IMPRESSION else "", e.sold.day, SHOPPER_TTL_S * 1000],
+                [self._keys.shopper(e.sold.shopper_key), self._keys.shown(e.sold.shopper_key)],
+                [
+                    *(e.type, cap_field(e) if e.type is EventType.IMPRESSION else "", e.sold.day, SHOPPER_TTL_S * 1000),
+                    f"{e.sold.campaign_id}|{e.sold.decision_id}",
+                ],
             )
             for e in events
             if e.type in HISTORY_COUNTERS

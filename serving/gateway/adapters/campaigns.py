@@ -1,0 +1,119 @@
+"""What a gateway knows of budgets and pacing without asking: the pacer's snapshot, and what its own holds found out since."""
+
+import asyncio
+import logging
+
+import numpy as np
+
+from domain.clock import budget_day, now_ms
+from domain.errors import ContractError, DependencyError
+from domain.keys import Keys
+from features.market import Market
+from monitoring import metrics
+from retrieval.catalogue import UNLIMITED, Catalogue
+from serving.budget_snapshot import Snapshot, digest
+from serving.gateway.adapters.money_clock import MoneyClock
+from serving.gateway.adapters.redis_link import RedisLink
+from serving.gateway.ports import CampaignState
+
+REFRESH_S = 0.5
+STALE_MS = 2500
+READ_TIMEOUT_S = 0.25
+
+log = logging.getLogger(__name__)
+
+
+class RedisCampaigns:
+    """Room and pacing of all campaigns, read every half second by `watch`: one string, however many campaigns there are.
+
+    Where no pacer publishes, nothing is known but what holds find out, and budgets are asked for one by one.
+    """
+
+    def __init__(self, link: RedisLink, keys: Keys, market: Market, clock: MoneyClock) -> None:
+        catalogue = Catalogue.of(market)
+        self._link, self._keys, self._clock = link, keys, clock
+        self._day_length_s = market.policy.day_length_s
+        self._index = {c: i for i, c in enumerate(catalogue.campaign_ids)}
+        self._digest = digest(catalogue.campaign_ids)
+        self._limited = catalogue.budget_micros != UNLIMITED
+        self._budget = catalogue.budget_micros
+        self._written_ms, self._read_ms = 0, -STALE_MS
+        self._multiplier = np.ones(len(self._index))
+        self._day = -1
+        self._room = self._seen = self._drain = catalogue.budget_micros
+        self._know_nothing_of(-1)
+        self.market_digest: bytes | None = None
+        """Of the market file that the pacer has; None until it published."""
+
+    def state(self, now_ms: int) -> CampaignState:
+        """As of the last reading. Of a day that has only just begun nothing is known, and so every budget is asked for."""
+        if now_ms - self._read_ms >= STALE_MS:
+            return CampaignState(None, self._drain, self._multiplier)
+        today = budget_day(now_ms, self._day_length_s)
+        if today != self._day:
+            self._know_nothing_of(today)
+        return CampaignState(self._room, self._drain, self._multiplier)
+
+    def learn(self, campaign_id: str, day: int, room_micros: int) -> None:
+        """What a hold found out; the next snapshot replaces it."""
+        if day == self._day:
+            self._room[self._index[campaign_id]] = room_micros
+
+    async def refresh(self) -> None:
+        """Reads the snapshot, and Redis' time.
+
+        Raises:
+          DependencyError: Redis is away; the last reading stays.
+        """
+        asked_ms = now_ms()
+        (seconds, micros), stored = await self._link.pipeline(lambda pipe: pipe.time().get(self._keys.snapshot), READ_TIMEOUT_S)
+        self._clock.set(seconds * 1000 + micros // 1000, asked_ms, now_ms())
+        if stored is not None:
+            try:
+                self._take(Snapshot.parse(stored))
+            except ContractError as e:
+                log.error("budgets are asked for one by one: %s", e)
+        self._read_ms = self._clock.now_ms()
+
+    def _take(self, read: Snapshot) -> None:
+        if read.written_ms == self._written_ms or read.day < self._day:
+            return
+        room, multiplier = np.where(self._limited, 0, UNLIMITED), np.ones(len(self._index))
+        if read.campaigns_digest == self._digest:
+            mine = theirs = np.arange(len(self._index))
+        else:  # the pacer has another market file: what both know counts, the rest is asked for
+            known = [(self._index[c], j) for j, c in enumerate(read.campaign_ids) if c in self._index]
+            mine, theirs = np.array(known, dtype=np.int64).reshape(-1, 2).T
+        room[mine] = np.where(self._limited[mine], read.room_micros[theirs], UNLIMITED)
+        multiplier[mine] = np.clip(read.multiplier[theirs], 0.0, 1.0)
+        if read.day == self._day:
+            self._drain = np.where(self._limited, np.maximum(self._seen - room, 0), 0)
+        else:
+            self._know_nothing_of(read.day)
+        unknown = np.ones(len(self._index), dtype=bool)
+        unknown[mine] = False
+        room[unknown] = self._budget[unknown]
+        self._room, self._seen, self._multiplier, self._written_ms = room, room.copy(), multiplier, read.written_ms
+        self.market_digest = read.market_digest
+
+    def _know_nothing_of(self, day: int) -> None:
+        """A drain as large as the budget says that no room is sure."""
+        self._room, self._seen = self._budget.copy(), self._budget.copy()
+        self._drain = np.where(self._limited, self._budget, 0)
+        self._day = day
+
+    async def watch(self) -> None:
+        """Refreshes for ever; says once when Redis goes away and once when it is back."""
+        away = False
+        while True:
+            try:
+                await self.refresh()
+                if away:
+                    log.warning("Redis is back: budgeted offers are sold again")
+                away = False
+            except DependencyError as e:
+                if not away:
+                    log.warning("budgets cannot be read, budgeted offers are not sold: %s", e)
+                away = True
+            metrics.REDIS_UP.set(not away)
+            await asyncio.sleep(REFRESH_S)

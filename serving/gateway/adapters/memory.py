@@ -37,25 +37,30 @@ class MemoryShoppers:
 
 @dataclass(slots=True)
 class MemoryCampaigns:
-    """Room and multipliers, by campaign id; a campaign without a word has its whole budget."""
+    """Spent and held, and multipliers, by campaign id."""
 
     market: Market
-    room_micros: dict[str, int] = field(default_factory=dict)
+    committed_micros: dict[str, int] = field(default_factory=dict)
     pacing_multiplier: dict[str, float] = field(default_factory=dict)
     away: bool = False
 
     def state(self, now_ms: int) -> CampaignState:
         """The same whatever the time."""
         campaigns = self.market.campaigns
-        room = [self.room_micros.get(c.id, UNLIMITED if (b := c.daily_budget_micros) is None else b) for c in campaigns]
+        budgets = [c.daily_budget_micros for c in campaigns]
+        left = [
+            UNLIMITED if b is None else max(b - self.committed_micros.get(c.id, 0), 0)
+            for c, b in zip(campaigns, budgets, strict=True)
+        ]
         multiplier = np.array([self.pacing_multiplier.get(c.id, 1.0) for c in campaigns], dtype=np.float64)
-        return CampaignState(
-            None if self.away else np.array(room, dtype=np.int64), np.zeros(len(campaigns), dtype=np.int64), multiplier
-        )
+        room = None if self.away else np.array(left, dtype=np.int64)
+        return CampaignState(room, np.zeros(len(campaigns), dtype=np.int64), multiplier)
 
     def learn(self, campaign_id: str, day: int, room_micros: int) -> None:
         """The next state says it."""
-        self.room_micros[campaign_id] = room_micros
+        budget = self.market.campaign_by_id[campaign_id].daily_budget_micros
+        if budget is not None:
+            self.committed_micros[campaign_id] = budget - room_micros
 
 
 @dataclass(slots=True)

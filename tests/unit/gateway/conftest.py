@@ -20,6 +20,7 @@ from serving.gateway.adapters.memory import (
     MemoryAnswers,
     MemoryBudgets,
     MemoryCampaigns,
+    MemoryCaps,
     MemoryLedger,
     MemoryModel,
     MemoryReleases,
@@ -95,7 +96,7 @@ def at_priors(view: MarketView) -> Callable[[str, Any], dict[str, Any]]:
 def build(market: Market, seed: int = 1) -> Gateway:
     """A gateway over a market, before the first release."""
     view = MarketView.of(market)
-    shoppers, campaigns, budgets = MemoryShoppers(), MemoryCampaigns(market), MemoryBudgets()
+    shoppers, campaigns, budgets = MemoryShoppers(), MemoryCampaigns(market), MemoryBudgets(market)
     model, ledger, tokens = MemoryModel(at_priors(view)), MemoryLedger(), Tokens(("a secret of tests",), market.name)
     ids = count(1)
 
@@ -106,7 +107,7 @@ def build(market: Market, seed: int = 1) -> Gateway:
     kept: list[PageEvent] = []
     service = Service(
         view=view,
-        ports=Ports(shoppers, campaigns, budgets, MemoryReleases.of(view), model),
+        ports=Ports(shoppers, campaigns, budgets, MemoryCaps(shoppers), MemoryReleases.of(view), model),
         ledger=ledger,
         answers=MemoryAnswers(),
         tokens=tokens,

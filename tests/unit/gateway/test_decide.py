@@ -25,7 +25,8 @@ def test_before_the_first_release_the_priors_rank_and_the_next_bidder_sets_the_p
     # gamma pays per sale what keeps it above alpha's 20e6: 20e6 / (1000 * 0.02 * 0.1) = 10_000_000;
     # alpha pays per click what keeps it above beta's 15e6: 15e6 / (1000 * 0.02) = 750_000.
     assert [o["pricing"]["price_micros"] for o in answer["placements"][0]["offers"]] == [10_000_000, 750_000]
-    assert gateway.budgets.held == {"id-1-0": 10_000_000, "id-1-1": 750_000}
+    # Held is the price of a click, and of a sale what an impression is expected to bring: 10_000_000 * 0.02 * 0.1.
+    assert gateway.budgets.held == {("gamma-sales", "id-1"): 20_000, ("alpha-spring", "id-1"): 750_000}
 
 
 def test_same_advertiser_is_never_shown_twice_and_every_loser_has_its_reason(gateway):
@@ -121,13 +122,13 @@ def test_pacing_lowers_the_bid_not_the_ceiling_of_the_campaign(gateway):
 
 
 def test_a_winner_without_room_makes_place_for_the_next_at_its_own_price(gateway):
-    gateway.budgets.committed_micros["gamma-sales"] = 55_000_000  # 5e6 left, its price would be 10e6
+    gateway.budgets.committed_micros["gamma-sales"] = 59_990_000  # 10_000 left, 20_000 would be held
     answer = gateway.decide(include_pricing=True, explain=True)
     assert offers(answer) == ["alpha-shoes", "beta-bank"]
     assert reasons(answer)["gamma-trip"] == "budget"
     # beta pays per impression what keeps it above delta's 10e6 per thousand.
     assert [o["pricing"]["price_micros"] for o in answer["placements"][0]["offers"]] == [750_000, 10_000]
-    assert gateway.budgets.held == {"id-1-0": 750_000, "id-1-1": 10_000}
+    assert gateway.budgets.held == {("alpha-spring", "id-1"): 750_000, ("beta-reach", "id-1"): 10_000}
 
 
 def test_a_random_page_only_loses_the_winner_without_room(build_gateway, market):
@@ -239,7 +240,7 @@ def test_the_log_has_what_was_used(gateway):
     assert decision.features == {"country": "US", "visits": 4, "amount": 10.0, "past_clicks": 0}
     assert decision.day == 20833  # 1_800_000_000 s / 86_400
     assert [(s.position, s.offer_id, s.hold_micros, s.features) for s in decision.slots] == [
-        (0, "gamma-trip", 10_000_000, {"category": "travel"}),
+        (0, "gamma-trip", 20_000, {"category": "travel"}),
         (1, "alpha-shoes", 750_000, {"category": "fashion"}),
     ]
     assert len({len(decision.candidates.offer_id), len(decision.candidates.reason), len(decision.candidates.ecpm_micros), 7}) == 1

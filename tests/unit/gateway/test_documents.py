@@ -7,8 +7,8 @@ from pathlib import Path
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic_core import PydanticUndefined
 
-from domain.events import EventStatus, EventType
-from domain.keys import Keys
+from domain.events import REPORTED, EventStatus
+from domain.keys import Keys, partition_of
 from monitoring import metrics
 from serving.gateway.settings import GatewaySettings
 
@@ -20,6 +20,8 @@ STANDS_FOR = {
     "sender": "SENDER",
     "decision_id": "DECISION",
     "shopper_key": "SHOPPER",
+    "order_id": "ORDER",
+    "partition": "PARTITION",
 }
 
 
@@ -32,7 +34,8 @@ def key_patterns() -> set[str]:
         elif inspect.isfunction(member) and not name.startswith("_"):
             parameters = list(inspect.signature(member).parameters)[1:]
             patterns.add(member(keys, *(STANDS_FOR[p] for p in parameters)))
-    return patterns - {keys.budget_prefix}
+    partition = f"{{MARKET:{partition_of('CAMPAIGN')}}}"
+    return {p.replace(partition, "{MARKET:PARTITION}") for p in patterns}
 
 
 def rows(document: str) -> list[list[str]]:
@@ -49,7 +52,7 @@ def test_every_redis_key_is_described_and_no_other():
 
 def test_every_field_of_the_event_stream_is_described():
     script = (DOCS.parent / "serving" / "lua" / "settle.lua").read_text()
-    assert "'status', status, 'charged_micros', charged" in script
+    assert "'status', status, 'charged_micros', charged, 'day', on" in script
     listed = {name for row in rows("redis.md") for name in re.findall(r"`(\w+)`", row[0])}
     assert {"event_id", "type", "status", "charged_micros", "impression_id", "decision_id", "offer_id"} <= listed
     assert {"campaign_id", "advertiser", "position", "day", "value_micros", "time_ms"} <= listed
@@ -75,4 +78,4 @@ def test_every_setting_is_described_with_its_default():
 
 def test_every_status_and_type_of_event_is_described():
     first = {row[0].strip("`") for row in rows("api.md")}
-    assert {s.value for s in EventStatus} | {t.value for t in EventType} | {"test"} <= first
+    assert {s.value for s in EventStatus} | {t.value for t in REPORTED} | {"test"} <= first

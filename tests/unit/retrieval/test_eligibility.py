@@ -22,9 +22,10 @@ def verdicts(
     now_ms: int = JULY,
 ) -> dict[str, Reason]:
     catalogue = Catalogue.of(market)
-    micros = None if committed is None else np.array([committed.get(c, 0) for c in CAMPAIGNS])
+    budget = catalogue.budget_micros
+    room = None if committed is None else budget - np.array([committed.get(c, 0) for c in CAMPAIGNS])
     shown = shown_today(catalogue, counters or {}, day=7)
-    found = campaign_verdicts(catalogue, {"country": "DE", "amount": 100.0} | (features or {}), shown, micros, now_ms)
+    found = campaign_verdicts(catalogue, {"country": "DE", "amount": 100.0} | (features or {}), shown, room, now_ms)
     return {c: Reason(v) for c, v in zip(CAMPAIGNS, found, strict=True) if v != ELIGIBLE}
 
 

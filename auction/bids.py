@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.campaign import BidKind
+from domain.campaign import IMPRESSIONS_PER_CPM, BidKind
 from domain.errors import ContractError
 from domain.money import pace_bid_micros
-
-IMPRESSIONS_PER_CPM = 1000
 
 
 @dataclass(frozen=True, slots=True)

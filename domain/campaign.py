@@ -1,15 +1,20 @@
 """Campaigns bid, offers are shown: both as written in market.toml."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticKnownError
 
 from domain.money import MAX_MICROS
+from domain.refusals import Misfit
 
 Value = str | int | float
 FeatureValue = Value | list[Value] | dict[str, float] | None
 """One value; several, alone or with their weights; or None: missing, where the market file calls that a state of its own."""
+IMPRESSIONS_PER_CPM = 1000
+"""What a cpm bid pays for."""
 Identifier = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 
 
@@ -31,6 +36,21 @@ class BidKind(StrEnum):
         return list(BidKind).index(self)
 
 
+def _no_number(at: object) -> object:
+    """Pydantic takes a number for seconds since 1970, in which a year is half an hour."""
+    if isinstance(at, int | float) or (isinstance(at, str) and at.strip().replace(".", "", 1).lstrip("+-").isdecimal()):
+        raise PydanticKnownError("datetime_type")
+    return at
+
+
+def _utc(at: datetime) -> datetime:
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+Instant = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(_utc)]
+"""A date with or without time, UTC unless it says otherwise."""
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -50,12 +70,21 @@ class Campaign(_Record):
     """Hard stop per budget day; none means unlimited, such as a house campaign."""
     frequency_cap: int | None = Field(default=None, gt=0)
     """Most impressions per shopper and budget day."""
-    targeting: dict[str, tuple[Value, ...]] = {}
+    targeting: dict[str, Annotated[tuple[Value, ...], Field(min_length=1)]] = {}
     """Shopper or context feature -> accepted values; all must match."""
-    starts: datetime | None = None
-    """First instant it is shown; none means at once."""
-    ends: datetime | None = None
+    starts: Instant | None = None
+    """First instant it is shown, UTC unless it says otherwise; none means at once."""
+    ends: Instant | None = None
     """First instant it is no longer shown; none means never."""
+
+    @model_validator(mode="after")
+    def _can_serve(self) -> Self:
+        if self.starts and self.ends and self.ends <= self.starts:
+            raise Misfit(f"expected an instant after `starts`, {self.starts.isoformat()}, got {self.ends.isoformat()}", "ends")
+        if self.bid_kind is BidKind.CPM and self.bid_micros < IMPRESSIONS_PER_CPM:
+            least = f"at least {IMPRESSIONS_PER_CPM} for cpm, which is 1 per impression"
+            raise Misfit(f"expected {least}, got {self.bid_micros}", "bid_micros")
+        return self
 
 
 class Offer(_Record):

@@ -13,7 +13,13 @@
 Losing an auction and having no offer to show are normal answers with a reason (domain/outcome.py), not errors.
 """
 
+from collections.abc import Mapping
+from datetime import date, time
 from pathlib import Path
+from typing import Final
+
+UNSAID: Final = object()
+"""What was got, where the sentence says it already."""
 
 
 class OfferRankError(Exception):
@@ -21,13 +27,10 @@ class OfferRankError(Exception):
 
 
 class _FieldError(OfferRankError):
-    """An input that names its field, what was expected and what was got."""
+    """An input that names its field, what was expected and what was got; without `got`, `expected` is the whole sentence."""
 
-    def __init__(self, field: str, expected: str, got: object) -> None:
-        shown = repr(got)
-        if len(shown) > 120:
-            shown = shown[:117] + "..."
-        super().__init__(f"{field}: expected {expected}, got {shown}")
+    def __init__(self, field: str, expected: str, got: object = UNSAID) -> None:
+        super().__init__(f"{field}: {expected}" if got is UNSAID else f"{field}: expected {expected}, got {shown(got)}")
         self.field = field
         self.expected = expected
         self.got = got
@@ -73,3 +76,21 @@ class Unavailable(DependencyError):
 
 class ContractError(OfferRankError):
     """Two parts of OfferRank disagree, or an artifact is not what it says it is."""
+
+
+def shown(value: object, longest: int = 120) -> str:
+    """A value as the user wrote it, cut short: strings in quotes, `true`, lists in brackets, `a table` for a table."""
+    text = _shown(value)
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_shown(v) for v in value)}]"
+    return "a table" if isinstance(value, Mapping) else repr(value)

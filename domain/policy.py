@@ -4,7 +4,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from domain.errors import shown
 from domain.money import MAX_MICROS
+from domain.refusals import Misfit
 
 
 class _Record(BaseModel):
@@ -65,11 +67,11 @@ class Policy(_Record):
     def _priors_are_probabilities(self) -> "Policy":
         for task, prior in self.priors.items():
             if not 0 < prior < 1:
-                raise ValueError(f"prior of {task!r} must lie in (0, 1), got {prior}")
+                raise Misfit(f"expected a number above 0 and below 1, got {prior}", f"priors.{task}")
         return self
 
     @model_validator(mode="after")
     def _traffic_is_weights(self) -> "Policy":
         if not all(w >= 0 for w in self.traffic_shape) or not 0 < sum(self.traffic_shape) < float("inf"):
-            raise ValueError(f"traffic_shape must be weights >= 0, not all 0, got {list(self.traffic_shape)}")
+            raise Misfit(f"expected weights of at least 0, not all 0, got {shown(self.traffic_shape)}", "traffic_shape")
         return self

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from domain.refusals import Misfit
 from features.spec import Record
 
 
@@ -117,5 +118,5 @@ class ModelSpec(Record):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.cross_experts > 1 and self.projection_dim is None:
-            raise ValueError("cross_experts mixes low-rank layers: give their rank, projection_dim")
+            raise Misfit("mixes low-rank layers: give their rank, `projection_dim`", "cross_experts")
         return self

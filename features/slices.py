@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from domain.campaign import FeatureValue
-from features.market import CAMPAIGN, Market
-from features.spec import OFFER_ID, FeatureSpec
+from features.market import Market
+from features.spec import CAMPAIGN, OFFER_ID, FeatureSpec
 
 
 def slice_values(market: Market, names: Iterable[str], columns: Mapping[str, Iterable[FeatureValue]]) -> dict[str, list[str]]:

@@ -1,13 +1,15 @@
 """One record per feature. Schema, preprocessing, request validation, assembly and log columns follow from it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from domain.campaign import FeatureValue, Value
+from domain.errors import shown
+from domain.refusals import Misfit
 
 MAX_STRING = 256
 MAX_WEIGHT = 1e9
@@ -23,6 +25,8 @@ No caller can send the numbers, and an empty string says the same thing as none.
 
 OFFER_ID = "offer_id"
 """Feature that holds the offer's id."""
+CAMPAIGN = "campaign"
+"""Slice of calibration that is no feature: the campaign of the row's offer."""
 OFFER_ID_DROPOUT = 0.05
 
 Source = Literal["shopper", "context", "history", "offer"]
@@ -116,11 +120,16 @@ class FeatureSpec(Record):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.name in RESERVED:
-            raise ValueError(f"{self.name!r} is reserved; reserved names are {sorted(RESERVED)}")
-        if (self.default is None) != (self.missing == "own" or self.multiple):
-            raise ValueError(f'`default` is required, unless `missing` is "own" or `multiple` is true, got {self.default!r}')
+            raise Misfit(f"{self.name!r} is reserved: training rows have a column of that name", "name")
+        if self.default is None and self.missing != "own" and not self.multiple:
+            raise Misfit('is missing, and needed unless `missing` is "own" or `multiple` is true', "default")
+        if self.default is not None and (self.missing == "own" or self.multiple):
+            raise Misfit('cannot be given where `missing` is "own" or `multiple` is true', "default")
         if self.default is not None:
-            object.__setattr__(self, "default", self.coerce_one(self.default))
+            try:
+                object.__setattr__(self, "default", self.coerce_one(self.default))
+            except ValueError as e:
+                raise Misfit(str(e), "default") from None
         string = self.dtype == "string"
         if self.multiple and (self.source == "history" or self.dtype == "float" or self.quantiles or self.normalize):
             raise ValueError("a multiple feature is a string or int one with vocabulary or hash_buckets, and no history")
@@ -137,11 +146,13 @@ class FeatureSpec(Record):
         if self.id_dropout and self.vocabulary is None and self.hash_buckets is None:
             raise ValueError("id_dropout needs a vocabulary or hash_buckets")
         if self.vocabulary == 0 or self.vocabulary == () or (isinstance(self.vocabulary, int) and self.vocabulary < 0):
-            raise ValueError("vocabulary must be a positive size or a non-empty list")
+            raise Misfit("expected how many values to learn, or a list of at least one", "vocabulary")
+        if isinstance(self.vocabulary, tuple) and (twice := first_repeated(self.vocabulary)) is not None:
+            raise Misfit(f"lists {twice!r} twice", "vocabulary")
         if isinstance(self.vocabulary, tuple) and self.default is None and "" in self.vocabulary:
-            raise ValueError('vocabulary must not list "": it stands for no value')
+            raise Misfit('must not list "": it stands for no value', "vocabulary")
         if (self.source == "history") != (self.counter is not None):
-            raise ValueError(f"`counter` (one of {HISTORY_COUNTERS}) belongs to source history, and is required there")
+            raise Misfit("belongs to source history, and is needed there: impression, click or conversion", "counter")
         return self
 
     @property
@@ -177,7 +188,7 @@ class FeatureSpec(Record):
         if not self.multiple:
             return self.coerce_one(value)
         if not isinstance(value, Mapping if self.weighted else list | tuple):
-            raise ValueError(f"must be a {'table of weights by value' if self.weighted else 'list'}, got {value!r}")
+            raise ValueError(f"must be a {'table of weights by value' if self.weighted else 'list'}, got {shown(value)}")
         if len(value) > self.max_values:
             raise ValueError(f"must have at most {self.max_values} values, got {len(value)}")
         values = [self.coerce_one(v) for v in value]
@@ -189,12 +200,12 @@ class FeatureSpec(Record):
         """As `coerce`, for one of the values of a `multiple` feature."""
         if self.dtype == "string":
             if not isinstance(value, str):
-                raise ValueError(f"must be a string, got {value!r}")
+                raise ValueError(f"must be a string, got {shown(value)}")
             if len(value) > MAX_STRING:
                 raise ValueError(f"must have at most {MAX_STRING} characters, got {len(value)}")
             return value
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"must be a number, got {value!r}")
+            raise ValueError(f"must be a number, got {shown(value)}")
         if self.dtype == "int":
             if isinstance(value, float) and not value.is_integer():
                 raise ValueError(f"must be a whole number, got {value!r}")
@@ -206,9 +217,19 @@ class FeatureSpec(Record):
         return float(value)
 
 
+def first_repeated(values: Iterable[Value]) -> Value | None:
+    """The first value that comes a second time."""
+    seen: set[Value] = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None
+
+
 def _weight(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_WEIGHT:
-        raise ValueError(f"must have weights from 0 to {MAX_WEIGHT:g}, got {value!r}")
+        raise ValueError(f"must have weights from 0 to {MAX_WEIGHT:g}, got {shown(value)}")
     return float(value)
 
 

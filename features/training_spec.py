@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from domain.refusals import Misfit
 from features.spec import Record
 
 
@@ -27,9 +28,9 @@ class SplitSpec(Record):
         if self.valid_fraction + self.eval_fraction >= 0.95:
             raise ValueError("valid_fraction and eval_fraction must leave at least 5 % of the rows for training")
         if (self.kind == "random") != (self.by is None):
-            raise ValueError("`by` names the column for kind hash or time, and is absent for random")
+            raise Misfit("names the column for kind hash or time, and is absent for random", "by")
         if self.kind != "time" and self.valid == "random":
-            raise ValueError('`valid = "random"` belongs to kind time')
+            raise Misfit("'random' belongs to kind time", "valid")
         return self
 
 

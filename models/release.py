@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from domain.errors import ContractError
+from domain.refusals import first_refusal
 from features.market import Market
 from features.model_spec import TaskSpec
 from features.spec import CrossSpec, DType, FeatureSpec, Missing, Record, Source
@@ -278,9 +279,9 @@ def _read(path: Path, model: type[Artifact]) -> Artifact:
     except OSError as e:
         raise ContractError(f"{path}: cannot be read: {e.strerror}") from None
     except ValidationError as e:
-        first = e.errors()[0]
-        key = ".".join(str(step) for step in first["loc"]) or "content"
-        raise ContractError(f"{path}: {key}: {first['msg']}") from None
+        wrong = first_refusal(e)
+        key = ".".join(str(step) for step in wrong.location) or "content"
+        raise ContractError(f"{path}: {key}: {wrong.sentence}") from None
 
 
 def _verify(path: Path, record: FileRecord) -> None:

@@ -263,8 +263,10 @@ def simulate(
 @market_app.command("check")
 def check(path: Annotated[Path, typer.Argument(help="The market.toml to check.", show_default=False)]) -> None:
     """Say whether a market file can be used, and what is in it."""
+    from domain.clock import now_ms
     from domain.money import format_micros
     from features.market import load_market
+    from features.market_warnings import market_warnings
 
     market = load_market(path)
     budget = sum(c.daily_budget_micros or 0 for c in market.campaigns)
@@ -273,6 +275,8 @@ def check(path: Annotated[Path, typer.Argument(help="The market.toml to check.",
     typer.echo(f"  daily budgets of {format_micros(budget, market.currency)} in all")
     typer.echo(f"  {len(market.request_features)} request and {len(market.offer_features)} offer features")
     typer.echo(f"  tasks {', '.join(t.name for t in market.tasks)}; policy {market.policy.id}")
+    for warning in market_warnings(market, now_ms()):
+        typer.echo(f"  warning: {warning}", err=True)
 
 
 @pipeline_app.command("compile")
@@ -327,11 +331,14 @@ def _settings(kind: "type[Settings]", **given: Any) -> "Settings":
     """
     from pydantic import ValidationError
 
+    from domain.errors import shown
+    from domain.refusals import first_refusal
+
     try:
         return kind(**given)
     except ValidationError as e:
-        first = e.errors()[0]
-        name = "OFFERRANK_" + "_".join(str(step) for step in first["loc"]).upper()
-        shown = first["type"] != "missing" and not name.endswith(("SECRET", "KEY"))
-        got = f", got {first['input']!r}" if shown else ""
-        raise OfferRankError(f"{name}: {first['msg']}{got}") from None
+        wrong = first_refusal(e)
+        name = "OFFERRANK_" + "_".join(str(step) for step in wrong.location).upper()
+        secret = name.endswith(("SECRET", "KEY"))
+        got = f", got {shown(wrong.got)}" if wrong.has_got and not secret else ""
+        raise OfferRankError(f"{name}: {wrong.sentence}{got}") from None

@@ -86,7 +86,7 @@ def _read_event(raw: object, tokens: Tokens, market: Market, now_ms: int) -> lis
     try:
         body = EVENT_BODY.validate_python(raw)
     except ValidationError as e:
-        raise invalid(e, skip=1) from None
+        raise invalid(e, raw) from None
     try:
         shown = body.tokens if isinstance(body, DismissEvent) else (body.token,)
         return [_checked(body, token, tokens, market, now_ms) for token in shown]

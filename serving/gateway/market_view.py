@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from auction.bids import effective_bids
 from domain.campaign import FeatureValue, Offer
 from features.assemble import OfferColumns
-from features.market import CAMPAIGN, Market
+from features.market import Market
 from features.slices import slice_values
-from features.spec import OFFER_ID, FeatureSpec
+from features.spec import CAMPAIGN, OFFER_ID, FeatureSpec
 from retrieval.catalogue import UNLIMITED, Catalogue
 
 Floats = NDArray[np.float64]

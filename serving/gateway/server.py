@@ -13,6 +13,7 @@ import uvloop
 from pydantic import ValidationError
 
 from domain.errors import InvalidMarket
+from domain.refusals import first_refusal
 from features.market import load_market
 from serving.gateway.app import create_app
 from serving.gateway.market_view import MarketView
@@ -71,8 +72,8 @@ def main() -> None:
     try:
         run(GatewaySettings())
     except ValidationError as e:
-        for error in e.errors(include_input=False, include_url=False):
-            print(f"OFFERRANK_{'.'.join(str(s) for s in error['loc']).upper()}: {error['msg']}", file=sys.stderr)
+        wrong = first_refusal(e)
+        print(f"OFFERRANK_{'_'.join(map(str, wrong.location)).upper()}: {wrong.sentence}", file=sys.stderr)
         raise SystemExit(2) from None
     except InvalidMarket as e:
         print(e, file=sys.stderr)

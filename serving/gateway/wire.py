@@ -1,13 +1,16 @@
 """HTTP in and out: bodies read within limits, errors in one shape, answers written without checking them again."""
 
+import json
 from typing import Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from domain.errors import InvalidRequest
+from domain.refusals import first_refusal
 
 MAX_BODY = 256 * 1024
 
@@ -87,21 +90,16 @@ def validate(model: type[Model], body: bytes) -> Model:
     try:
         return model.model_validate_json(body)
     except ValidationError as e:
-        raise invalid(e) from None
+        first = e.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":
+            raise HttpError(400, "body", f"expected JSON: {first['ctx']['error']}") from None
+        raise invalid(e, from_json(body)) from None
 
 
-def invalid(error: ValidationError, skip: int = 0) -> HttpError:
-    """The first thing wrong, as an answer; `skip` leaves out steps of its path that are not in the body."""
-    first = error.errors(include_url=False)[0]
-    location = first["loc"][skip:]
-    if first["type"] == "json_invalid":
-        return HttpError(400, "body", f"expected JSON: {first['msg'].removeprefix('Invalid JSON: ')}")
-    if first["type"].startswith("union_tag"):
-        return HttpError(422, "type", first["msg"], first["input"])
-    if first["type"] == "extra_forbidden":
-        return HttpError(422, field_path(location), "there is no such field", first["input"])
-    got = None if first["type"] == "missing" else first["input"]
-    return HttpError(422, field_path(location), first["msg"].removeprefix("Value error, "), got)
+def invalid(error: ValidationError, given: object) -> HttpError:
+    """The first thing wrong with what was given, as an answer."""
+    wrong = first_refusal(error, given, table="an object")
+    return HttpError(422, field_path(wrong.location), wrong.sentence, wrong.got if wrong.has_got else None)
 
 
 def field_path(location: tuple[int | str, ...]) -> str:
@@ -116,5 +114,5 @@ def _shown(value: object) -> object:
     """Short and safe to print: a caller's value is echoed, but never at length."""
     if isinstance(value, bool | int) and abs(value) < 2**53:
         return value
-    shown = value if isinstance(value, str) else repr(value)
-    return shown if len(shown) <= 120 else shown[:117] + "..."
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= 120 else text[:117] + "..."

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp
 
 from domain.errors import OfferRankError
+from domain.refusals import first_refusal
 from serving.model_server.server import run
 from serving.model_server.settings import ModelServerSettings
 
@@ -13,8 +14,9 @@ if __name__ == "__main__":
     try:
         run(CliApp.run(ModelServerSettings))
     except ValidationError as error:
-        wrong = "; ".join(f"--{'-'.join(map(str, e['loc'])).replace('_', '-')}: {e['msg']}" for e in error.errors())
-        print(f"model-server: {wrong}", file=sys.stderr)
+        wrong = first_refusal(error)
+        option = "-".join(map(str, wrong.location)).replace("_", "-")
+        print(f"model-server: --{option}: {wrong.sentence}", file=sys.stderr)
         sys.exit(2)
     except OfferRankError as error:
         sys.exit(f"model-server: {error}")

@@ -37,6 +37,11 @@ def negative_bid(tmp_path: Path) -> str:
     return write(tmp_path / "market.toml", text.replace("bid_micros = 620_000", "bid_micros = -1"))
 
 
+def a_year(tmp_path: Path) -> str:
+    text = Path(MARKET).read_text(encoding="utf-8")
+    return write(tmp_path / "market.toml", text.replace("bid_micros = 620_000", "bid_micros = 620_000\nstarts = 2026"))
+
+
 def wrong_columns(tmp_path: Path) -> str:
     return write(tmp_path / "log.csv", "x,y\n1,2\n")
 
@@ -44,15 +49,17 @@ def wrong_columns(tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["market", "check", "nowhere.toml"], "nowhere.toml: expected a market.toml file, got 'no such file'"),
-        (["market", "check", without_offers], "offers: expected Field required, got 'nothing'"),
-        (["market", "check", negative_bid], 'campaigns[0 "streamly-trial"].bid_micros'),
+        (["market", "check", "nowhere.toml"], "nowhere.toml: no such file"),
+        (["market", "check", without_offers], "offers: is missing"),
+        (["market", "check", negative_bid], 'campaigns[0 "streamly-trial"].bid_micros: expected a number above 0, got -1'),
+        (["market", "check", a_year], "starts: expected a date with time, such as 2026-12-01T08:00:00Z, got 2026"),
+        (["archiver", "--market", a_year], "starts: expected a date with time, such as 2026-12-01T08:00:00Z, got 2026"),
         (["serve", "--market", MARKET, "--release", "nowhere"], "no such folder; `offerrank train --out DIR` makes one"),
         (["serve", "--market", MARKET, "--release", str(REPOSITORY / "docs")], "expected a release, or a folder of releases"),
-        (["serve", "--market", "nowhere.toml"], "nowhere.toml: expected a market.toml file"),
-        (["gateway", "--market", MARKET], "OFFERRANK_SECRET: Field required"),
-        (["pacer", "--market", "nowhere.toml"], "nowhere.toml: expected a market.toml file"),
-        (["archiver", "--market", "nowhere.toml"], "nowhere.toml: expected a market.toml file"),
+        (["serve", "--market", "nowhere.toml"], "nowhere.toml: no such file"),
+        (["gateway", "--market", MARKET], "OFFERRANK_SECRET: is missing"),
+        (["pacer", "--market", "nowhere.toml"], "nowhere.toml: no such file"),
+        (["archiver", "--market", "nowhere.toml"], "nowhere.toml: no such file"),
         (
             ["simulate", "--market", MARKET, "--gateway-url", "http://127.0.0.1:9"],
             "gateway: does not answer at http://127.0.0.1:9",
@@ -99,11 +106,19 @@ def test_wrong_usage_says_what_was_wrong(arguments: list[str], said: str) -> Non
     assert "Traceback" not in done.output
 
 
+def test_what_will_not_sell_is_a_warning_and_no_mistake(tmp_path: Path) -> None:
+    text = Path(MARKET).read_text(encoding="utf-8")
+    past = write(tmp_path / "market.toml", text.replace("bid_micros = 620_000", "bid_micros = 620_000\nends = 2026-01-01"))
+    done = offerrank("market", "check", past)
+    assert done.returncode == 0
+    assert done.stderr == '  warning: campaigns[0 "streamly-trial"].ends: is past, it is shown no more\n'
+
+
 def test_settings_from_the_environment_are_named_by_their_variable() -> None:
     done = offerrank("pacer", OFFERRANK_MARKET=MARKET, OFFERRANK_PACER_INTERVAL_S="soon")
     assert done.returncode == 2
     assert done.stderr.startswith("offerrank: OFFERRANK_PACER_INTERVAL_S: ")
-    assert "'soon'" in done.stderr
+    assert "expected a number, got 'soon'" in done.stderr
 
 
 def test_a_secret_that_is_refused_is_not_printed() -> None:

@@ -136,4 +136,4 @@ def test_a_damaged_release_is_refused_at_the_start(tmp_path: Path) -> None:
     done = subprocess.run([*command, "--release", str(tmp_path / "releases")], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    assert "release.json: rows: Field required" in done.stderr
+    assert "release.json: rows: is missing" in done.stderr

@@ -131,7 +131,7 @@ def test_it_never_loads_tensorflow_and_stays_small(start):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"OFFERRANK_MARKET": "/nowhere/market.toml"}, "/nowhere/market.toml: expected a market.toml file"),
+        ({"OFFERRANK_MARKET": "/nowhere/market.toml"}, "/nowhere/market.toml: no such file"),
         ({"OFFERRANK_SECRET": "short"}, "OFFERRANK_SECRET: "),
         ({"OFFERRANK_PORT": "99999"}, "OFFERRANK_PORT: "),
     ],

@@ -1,12 +1,14 @@
 """The HTTP API: what is refused, and how; what is answered, against its documented schema."""
 
 import json
+import re
 
 import orjson
 import pytest
 from pydantic import ValidationError
 
 from domain.errors import Unavailable
+from domain.refusals import PATTERNS
 from serving.gateway.schema import DecisionAnswer, ErrorAnswer, EventsAnswer
 from serving.gateway.wire import MAX_BODY
 
@@ -96,6 +98,58 @@ def test_huge_bodies_and_other_content_are_refused(gateway, path):
 
     refused(gateway.call("POST", path, content=chunks(), headers=JSON), 413, "body")
     refused(gateway.call("POST", path, content=b"<xml/>", headers={"content-type": "text/xml"}), 415, "content-type")
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ({}, {"field": "placements", "message": "is missing"}),
+        ({"placements": []}, {"field": "placements", "message": "expected at least 1 entry", "got": "[]"}),
+        ({"placements": "main"}, {"field": "placements", "message": "expected a list", "got": "main"}),
+        ({"placements": [7]}, {"field": "placements[0]", "message": "expected an object", "got": 7}),
+        (
+            {"placements": [{"name": "attic"}]},
+            {"field": "placements[0].name", "message": "expected 'main' or 'side'", "got": "attic"},
+        ),
+        (
+            {"placements": [{"name": "main", "count": 1.5}]},
+            {"field": "placements[0].count", "message": "expected a whole number", "got": "1.5"},
+        ),
+        (
+            {"placements": [{"name": "main", "count": 21}]},
+            {"field": "placements[0].count", "message": "expected at most 20", "got": 21},
+        ),
+        (GOOD | {"test": "yes"}, {"field": "test", "message": "expected true or false", "got": "yes"}),
+        (GOOD | {"colour": {"a": 1}}, {"field": "colour", "message": "there is no such key"}),
+        (GOOD | {"context": {"amount": "much"}}, {"field": "context.amount", "message": "must be a number, got 'much'"}),
+        (
+            GOOD | {"id": "a b"},
+            {"field": "id", "message": "expected 1 to 64 letters, digits, . _ and -", "got": "a b"},
+        ),
+    ],
+    ids=lambda value: value.get("field", ""),
+)
+def test_what_is_wrong_is_said_in_plain_words(gateway, body, error):
+    response = gateway.call("POST", "/v1/decisions", json=body)
+    assert response.status_code == 422
+    assert response.json()["error"] == error
+
+
+def test_what_is_wrong_with_an_event_is_said_in_plain_words(gateway):
+    events = [{"type": "view", "token": "x"}, {"token": "x"}, {"type": "click"}, {"type": "click", "token": ["x"]}, 7]
+    answer = gateway.call("POST", "/v1/events", json={"events": events}).json()
+    assert [e["error"] for e in answer["errors"]] == [
+        {"field": "type", "message": "expected one of 'impression', 'click', 'conversion', 'dismiss'", "got": "view"},
+        {"field": "type", "message": "is missing"},
+        {"field": "token", "message": "is missing"},
+        {"field": "token", "message": "expected a string", "got": '["x"]'},
+        {"field": "body", "message": "expected an object", "got": 7},
+    ]
+
+
+def test_no_regular_expression_is_shown_to_a_caller(gateway):
+    patterns = set(re.findall(r'"pattern": "((?:[^"\\]|\\.)*)"', json.dumps(gateway.call("GET", "/openapi.json").json())))
+    assert {json.loads(f'"{p}"') for p in patterns} <= PATTERNS.keys()
 
 
 def test_no_such_url_and_no_such_method(gateway):

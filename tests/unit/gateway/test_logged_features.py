@@ -168,7 +168,7 @@ def test_no_caller_can_send_what_stands_for_a_missing_number(market: Market, bod
         ({"context": {"basket": ["a"] * 4}}, "context.basket", "at most 3 values, got 4"),
         ({"context": {"basket": [""]}}, "context.basket", "stands for no value"),
         ({"context": {"basket": [1]}}, "context.basket", "must be a string, got 1"),
-        ({"context": {"basket_weights": [1]}}, "context.basket_weights", "no such field"),
+        ({"context": {"basket_weights": [1]}}, "context.basket_weights", "there is no such key"),
         ({"shopper": {"attributes": {"visited": [1.5]}}}, "shopper.attributes.visited", "whole number"),
         ({"shopper": {"attributes": {"taste": ["tea"]}}}, "shopper.attributes.taste", "table of weights by value"),
         ({"shopper": {"attributes": {"taste": {"tea": -1}}}}, "shopper.attributes.taste", "weights from 0 to 1e+09"),

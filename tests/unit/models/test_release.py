@@ -83,7 +83,7 @@ def test_a_changed_file_is_named(folder: Path, name: str) -> None:
 def test_a_release_that_was_made_wrong_is_refused_too(folder: Path) -> None:
     (folder / release.CALIBRATOR).write_text(json.dumps({"tasks": {"ctr": {"curve": {"kind": "platt", "slope": -1}}}}))
     reseal(folder)
-    with pytest.raises(ContractError, match=r"calibrator.json: tasks.ctr.curve.platt.slope: Input should be greater than 0"):
+    with pytest.raises(ContractError, match=r"calibrator.json: tasks.ctr.curve.platt.slope: expected a number above 0"):
         load_release(folder)
     (folder / release.CALIBRATOR).write_text(json.dumps({"tasks": {}}))
     reseal(folder)
@@ -100,7 +100,7 @@ def test_offers_that_cannot_be_read_are_named(folder: Path) -> None:
 
 def test_a_manifest_that_is_no_manifest(folder: Path) -> None:
     (folder / release.MANIFEST).write_text("{")
-    with pytest.raises(ContractError, match=r"release.json: content: Invalid JSON"):
+    with pytest.raises(ContractError, match=r"release.json: content: is not JSON: EOF"):
         load_release(folder)
     (folder / release.MANIFEST).unlink()
     with pytest.raises(ContractError, match=r"release.json: no such file"):
@@ -124,7 +124,7 @@ def test_the_folder_is_named_by_the_version(folder: Path, tmp_path: Path) -> Non
 
 DIFFERENT = {
     "another market": ({"name": "other"}, "was trained for market 'small', not 'other'"),
-    "a feature less": ({"features": RAW["features"][:1]}, "takes feature 'brand', which the market no longer has"),
+    "a feature less": ({"features": RAW["features"][1:]}, "takes feature 'city', which the market no longer has"),
     "a feature more": (
         {"features": [*RAW["features"], {"name": "age", "source": "shopper", "dtype": "int", "default": 0}]},
         "does not know feature 'age'",

@@ -66,7 +66,7 @@ def test_weights_come_as_text_or_as_structs(raw: pa.Array) -> None:
         (TEXT, pa.array([[]], pa.list_(pa.float64())), "row 1: expected strings, got 'double'"),
         (TEXT, pa.array([["a"], ["a", "b", "c", "d"]]), "row 2: expected at most 3 values, got"),
         (TEXT, pa.array(["a", "b||c"]), "row 2: expected no empty value, got ''"),
-        (TEXT, pa.array([["a", None]]), "row 1: expected no empty value, got None"),
+        (TEXT, pa.array([["a", None]]), "row 1: expected no empty value, got nothing"),
         (TEXT, pa.array([[], ["x" * 257]]), "row 2: expected at most 256 characters"),
         (INT, pa.array(["1|2", "3|x"]), "row 2: expected a number, got 'x'"),
         (INT, pa.array([[1.5]]), "row 1: expected a whole number, got 1.5"),

@@ -89,7 +89,7 @@ def test_labels_are_zero_or_one_in_any_type(raw: pa.Array) -> None:
     [
         (pa.array([0, 1, 2]), "row 3: expected 0 or 1, got 2"),
         (pa.array(["1", "yes"]), "row 2: expected 0 or 1, got 'yes'"),
-        (pa.array([1, None]), "row 2: expected 0 or 1, got None"),
+        (pa.array([1, None]), "row 2: expected 0 or 1, got nothing"),
         (pa.array(["1", ""]), "row 2: expected 0 or 1, got ''"),
     ],
 )

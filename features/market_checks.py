@@ -1,0 +1,151 @@
+"""What the parts of a market file must be for each other; each check raises with the key that is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from domain.campaign import FeatureValue
+from domain.errors import shown
+from domain.refusals import Misfit
+from features.spec import CAMPAIGN, OFFER_ID, FeatureSpec
+
+if TYPE_CHECKING:
+    from features.market import Market
+
+
+def check_references(market: Market) -> None:
+    """Names are defined once, and whatever is referred to exists and is of the right kind.
+
+    Raises:
+      Misfit: the first thing wrong.
+    """
+    _check_names(market)
+    _check_tasks(market)
+    by_name = {f.name: f for f in market.features}
+    _check_model(market, by_name)
+    _check_training(market, by_name)
+    _check_crosses(market, by_name)
+    _check_campaigns(market, by_name)
+    _check_offers(market, by_name)
+
+
+def place(table: str, index: int, name: str) -> str:
+    """`campaigns[0 "spring"]`, as all messages name an entry."""
+    return f'{table}[{index} "{name}"]'
+
+
+def _check_names(market: Market) -> None:
+    tensors = [t.name for f in market.features for t in f.tensors]
+    for table, names in (
+        ("placements", [p.name for p in market.placements]),
+        ("features", [f.name for f in market.features]),
+        ("tasks", [t.name for t in market.tasks]),
+        ("campaigns", [c.id for c in market.campaigns]),
+        ("offers", [o.id for o in market.offers]),
+        ("crosses", ["*".join(sorted(c.features)) for c in market.crosses]),
+        ("labels or features", [t.label for t in market.tasks] + tensors),
+    ):
+        seen: set[str] = set()
+        for name in names:
+            if name in seen:
+                raise Misfit(f"{name!r} is defined twice", table)
+            seen.add(name)
+    for kind, names in (("labels", [t.label for t in market.tasks]), ("features", tensors)):
+        for name in names:
+            if name in market.label_columns:
+                raise Misfit(f"{name!r} is reserved: training rows have a column of that name beside their labels", kind)
+    if not market.offer_features:
+        raise Misfit("expected one with source offer at least: nothing tells the offers apart", "features")
+
+
+def _check_tasks(market: Market) -> None:
+    labels = {t.label for t in market.tasks}
+    for i, task in enumerate(market.tasks):
+        if task.given is not None and task.given not in labels - {task.label}:
+            raise Misfit(f"expected the label of another task, got {task.given!r}", f"{place('tasks', i, task.name)}.given")
+        if task.given is None and task.space == "entire":
+            raise Misfit("'entire' belongs to a task with `given`", f"{place('tasks', i, task.name)}.space")
+        if task.role == "primary" and task.name not in market.policy.priors:
+            raise Misfit(f"expected a prior for task {task.name!r}", "policy.priors")
+    if market.tasks[0].given is not None or market.tasks[0].role != "primary":
+        raise Misfit("the first must be a primary one without `given`", "tasks")
+
+
+def _check_model(market: Market, by_name: dict[str, FeatureSpec]) -> None:
+    for name in market.model.gate_features:
+        if name not in by_name:
+            raise Misfit(f"{name!r} is not a feature", "model.gate_features")
+    for name in market.model.bias.features if market.model.bias else ():
+        spec = by_name.get(name)
+        if spec is None or spec.source == "offer" or not isinstance(spec.vocabulary, tuple) or spec.multiple:
+            wanted = "a request feature with single values and a given vocabulary"
+            raise Misfit(f"{name!r} is not {wanted}", "model.bias.features")
+
+
+def _check_training(market: Market, by_name: dict[str, FeatureSpec]) -> None:
+    training, click = market.training, market.tasks[0].label
+    weighted = training.delayed_labels == "importance"
+    if weighted and (market.conversion_task is None or market.conversion_task.space == "entire"):
+        needed = f"a served task given {click!r} whose space is 'conditional'"
+        raise Misfit(f"'importance' needs {needed}", "training.delayed_labels")
+    for name in training.gates:
+        if name not in {t.name for t in market.served_tasks}:
+            raise Misfit(f"{name!r} is not a task that is served", "training.gates")
+    for name in training.max_missing:
+        if name not in by_name:
+            raise Misfit(f"{name!r} is not a feature", "training.max_missing")
+    for name in training.slices:
+        if name not in by_name or by_name[name].multiple:
+            raise Misfit(f"{name!r} is not a feature with single values", "training.slices")
+    for name in training.calibration.slices:
+        of = by_name.get(OFFER_ID if name == CAMPAIGN else name)
+        if name == CAMPAIGN and (of is None or of.source != "offer"):
+            raise Misfit(f"{CAMPAIGN!r} needs an offer feature {OFFER_ID!r}", "training.calibration.slices")
+        if of is None or of.dtype == "float" or of.multiple:
+            raise Misfit(f"{name!r} is not a string or int feature with single values", "training.calibration.slices")
+    split_by = by_name.get(str(training.split.by))
+    if split_by is not None and split_by.multiple:
+        raise Misfit(f"{split_by.name!r} has several values per row", "training.split.by")
+
+
+def _check_crosses(market: Market, by_name: dict[str, FeatureSpec]) -> None:
+    for i, cross in enumerate(market.crosses):
+        for name in cross.features:
+            spec = by_name.get(name)
+            if spec is None or spec.dtype == "float" or spec.multiple:
+                raise Misfit(f"{name!r} is not a string or int feature with single values", f"crosses[{i}].features")
+        if len(set(cross.features)) < len(cross.features):
+            raise Misfit(f"expected different features, got {shown(cross.features)}", f"crosses[{i}].features")
+
+
+def _check_campaigns(market: Market, by_name: dict[str, FeatureSpec]) -> None:
+    for i, c in enumerate(market.campaigns):
+        at = place("campaigns", i, c.id)
+        if c.bid_kind == "cpa" and market.conversion_task is None:
+            raise Misfit("cpa needs a task that predicts conversions given a click", f"{at}.bid_kind")
+        for name, accepted in c.targeting.items():
+            spec = by_name.get(name)
+            if spec is None or spec.source not in ("shopper", "context") or spec.multiple:
+                raise Misfit(f"{name!r} is not a shopper or context feature with single values", f"{at}.targeting")
+            for value in accepted:
+                _coerce(spec, value, f"{at}.targeting.{name}")
+
+
+def _check_offers(market: Market, by_name: dict[str, FeatureSpec]) -> None:
+    campaigns = {c.id for c in market.campaigns}
+    for i, o in enumerate(market.offers):
+        at = place("offers", i, o.id)
+        if o.campaign not in campaigns:
+            raise Misfit(f"expected one of the campaigns, got {o.campaign!r}", f"{at}.campaign")
+        for name, given in o.features.items():
+            spec = by_name.get(name)
+            if spec is None or spec.source != "offer":
+                raise Misfit(f"{name!r} is not a feature with source offer", f"{at}.features")
+            _coerce(spec, given, f"{at}.features.{name}")
+
+
+def _coerce(spec: FeatureSpec, value: FeatureValue, key: str) -> FeatureValue:
+    try:
+        return spec.coerce(value)
+    except ValueError as e:
+        raise Misfit(str(e), key) from None

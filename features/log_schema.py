@@ -82,7 +82,7 @@ def decision_schema(market: Market) -> pa.Schema:
 
 
 def event_schema() -> pa.Schema:
-    """One accepted event, after the id of its stream entry."""
+    """One accepted event, after the id of its stream entry. What gateways of before did not say is null."""
     required = _struct(
         stream_id=pa.string(),
         event_id=pa.string(),
@@ -96,7 +96,16 @@ def event_schema() -> pa.Schema:
         advertiser=pa.string(),
         time_ms=pa.int64(),
     )
-    optional = [pa.field("position", pa.int32()), pa.field("day", pa.int64()), pa.field("value_micros", pa.int64())]
+    optional = [
+        pa.field("position", pa.int32()),
+        pa.field("day", pa.int64()),
+        pa.field("value_micros", pa.int64()),
+        pa.field("price_micros", pa.int64()),
+        pa.field("reason", pa.string()),
+        pa.field("order_id", pa.string()),
+        pa.field("shopper_key", pa.string()),
+        pa.field("asked_by", pa.string()),
+    ]
     return pa.schema([*required, *optional, BEYOND])
 
 

@@ -34,7 +34,7 @@ while left < tonumber(ARGV[2]) do
       redis.call('HSET', impression, 'conversion' .. suffix, micros, 'd:conversion' .. suffix, ARGV[1])
     end
     local entry = {'type', 'charge', 'status', 'settled', 'charged_micros', micros, 'day', ARGV[1], 'event_id', event_id,
-      'time_ms', time_ms, 'reason', 'conversion', 'order_id', order}
+      'time_ms', time_ms, 'reason', 'conversion', 'order_id', order, 'price_micros', micros}
     for i = 6, #due do
       entry[#entry + 1] = due[i]
     end

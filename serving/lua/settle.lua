@@ -40,8 +40,9 @@ local function budget_of(a_day)
 end
 
 local function emit(as, status, charged, on, event_id, time_ms, reason, order)
+  local at_stake = (as == 'charge' and reason or as) == billed and price or 0
   local entry = {'type', as, 'status', status, 'charged_micros', charged, 'day', on, 'event_id', event_id, 'time_ms', time_ms,
-    'reason', reason, 'order_id', order}
+    'reason', reason, 'order_id', order, 'price_micros', string.format('%.0f', at_stake)}
   for i = 18, #ARGV do
     entry[#entry + 1] = ARGV[i]
   end

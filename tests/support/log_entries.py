@@ -158,5 +158,10 @@ def event_fields(
         "day": at_ms // 86_400_000,
         "value_micros": "",
         "time_ms": at_ms,
+        "price_micros": 0,
+        "reason": "",
+        "order_id": "",
+        "shopper_key": f"shopper-of-{decision_id}",
+        "asked_by": "",
     }
     return {name.encode(): str(value).encode() for name, value in {**made, **changes}.items()}

@@ -124,7 +124,7 @@ def _dismissal(event: PageEvent) -> list[str | int | bytes]:
     """What settle.lua adds to an entry by itself."""
     return [
         *("type", event.type, "day", event.sold.day, "event_id", event.event_id, "time_ms", event.time_ms),
-        *("reason", event.invalid, "order_id", ""),
+        *("reason", event.invalid, "order_id", "", "price_micros", 0),
     ]
 
 
@@ -135,4 +135,5 @@ def _entry(event: PageEvent) -> list[str | int | bytes]:
         *("impression_id", sold.impression_id, "decision_id", sold.decision_id, "offer_id", sold.offer_id),
         *("campaign_id", sold.campaign_id, "advertiser", sold.advertiser, "position", sold.position),
         *("value_micros", "" if event.value_micros is None else event.value_micros),
+        *("shopper_key", sold.shopper_key, "asked_by", sold.asked_by),
     ]

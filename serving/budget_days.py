@@ -29,12 +29,11 @@ def open_days(client: "redis.Redis", market: Market, days: Iterable[int], campai
     keys, day_ms = Keys(market.name), market.policy.day_length_s * 1000
     for day in days:
         span = {"from_ms": day * day_ms, "until_ms": (day + 1) * day_ms}
-        expires_ms = span["until_ms"] + budget_ttl_ms(market)
         pipe = client.pipeline(transaction=False)
         for campaign in market.campaigns if campaigns is None else campaigns:
             name, limit = keys.budget(campaign.id, day), campaign.daily_budget_micros
             pipe.hset(name, mapping={"limit": NO_LIMIT if limit is None else limit, **span})
-            pipe.pexpireat(name, expires_ms)
+            pipe.pexpire(name, 2 * day_ms + budget_ttl_ms(market))
         pipe.execute()
 
 

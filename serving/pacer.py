@@ -121,7 +121,8 @@ class Pacer:
         self._name = uuid.uuid4().hex
         self._lock_ms = int(lock_s * 1000)
         self._pacing: Pacing | None = None
-        self._opened: set[int] = set()
+        self._opened: tuple[str, int] | None = None
+        """Run id of Redis and budget day when budgets were opened last: a restart goes unnoticed by a client that reconnects."""
         self._looked_ms = 0
         self._lead, self._resign, self._sweep = (
             client.register_script((LUA / f"{name}.lua").read_text("utf-8")) for name in ("lead", "resign", "sweep_holds")
@@ -163,7 +164,7 @@ class Pacer:
     def forget(self) -> None:
         """After a fault: what was spent meanwhile says nothing about the bids, so the next turn starts from what Redis has."""
         self._pacing = None
-        self._opened = set()
+        self._opened = None
         self._looked_ms = 0
 
     def resign(self) -> None:
@@ -189,11 +190,12 @@ class Pacer:
 
     def _open(self, day: int) -> None:
         """Today's budgets and tomorrow's, so that midnight needs no pacer; and this server, whose money is then right."""
-        if {day, day + 1} <= self._opened:
+        server = str(self._redis.info("server")["run_id"])
+        if self._opened == (server, day):
             return
         open_days(self._redis, self._market, (day, day + 1))
         verify(self._redis, self._market)
-        self._opened = {day, day + 1}
+        self._opened = server, day
 
     def _take_over(self, day: int, passed: float, reading: BudgetReading) -> Pacing:
         """Starts where the last leader left off; campaigns it did not know start at 1, and those that are gone are removed."""

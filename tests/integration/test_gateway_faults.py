@@ -15,6 +15,7 @@ import httpx
 import numpy as np
 import pytest
 import redis
+from open_market import paced
 
 from domain.clock import budget_day, now_ms
 from domain.keys import Keys
@@ -68,11 +69,12 @@ async def running(redis_url: str, **settings: Any) -> AsyncIterator[Client]:
     view = MarketView.of(MARKET)
     config = GatewaySettings(market=GOLDEN, secret="a secret of tests", redis_url=redis_url, **settings)
     app = create_app(view, lambda: open_service(config, view))
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as http,
-    ):
-        yield Client(http)
+    with paced(redis_url, GOLDEN):
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as http,
+        ):
+            yield Client(http)
 
 
 async def eventually(condition: Callable[[], Awaitable[bool] | bool]) -> None:
@@ -100,6 +102,7 @@ def test_redis_away_stops_the_sale_of_budgeted_offers_until_it_is_back(own_redis
             before = await client.decide_until(lambda answer: not answer["degraded"])
             assert offers(before) == ["gamma-trip", "alpha-shoes"]
             shoes = before["placements"][0]["offers"][1]["token"]
+            await client.report("impression", shoes)
 
             own_redis.stop()
             away = await client.decide()
@@ -131,7 +134,8 @@ def test_redis_away_stops_the_sale_of_budgeted_offers_until_it_is_back(own_redis
 def test_redis_killed_keeps_what_was_settled(own_redis: EmbeddedRedis):
     async def scenario() -> None:
         async with running(own_redis.url) as client:
-            shoes = (await client.decide())["placements"][0]["offers"][1]["token"]
+            shoes = (await client.decide_until(lambda a: not a["degraded"]))["placements"][0]["offers"][1]["token"]
+            await client.report("impression", shoes)
             assert (await client.report("click", shoes)).json()["results"][0]["charged_micros"] == 750_000
             own_redis.kill()
             assert (await client.decide())["degraded"] == ["shopper", "budgets"]
@@ -146,7 +150,8 @@ def test_redis_killed_keeps_what_was_settled(own_redis: EmbeddedRedis):
 def test_redis_frozen_holds_nobody_up(own_redis: EmbeddedRedis):
     async def scenario() -> None:
         async with running(own_redis.url) as client:
-            token = (await client.decide())["placements"][0]["offers"][1]["token"]
+            token = (await client.decide_until(lambda a: not a["degraded"]))["placements"][0]["offers"][1]["token"]
+            await client.report("impression", token)
             assert own_redis.process is not None
             os.kill(own_redis.process.pid, signal.SIGSTOP)
             try:
@@ -249,11 +254,12 @@ async def ranked_by(port: int, redis_url: str) -> AsyncIterator[Client]:
             yield replace(service, ports=replace(service.ports, releases=releases))
 
     app = create_app(view, opened)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as http,
-    ):
-        yield Client(http)
+    with paced(redis_url, GOLDEN):
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as http,
+        ):
+            yield Client(http)
 
 
 def test_a_ranker_that_is_slow_or_away_is_done_without(redis_url):
@@ -262,7 +268,7 @@ def test_a_ranker_that_is_slow_or_away_is_done_without(redis_url):
 
     async def scenario() -> None:
         async with ranked_by(port, redis_url) as client:
-            assert (await client.decide())["degraded"] == ["ranker"]
+            await client.decide_until(lambda answer: answer["degraded"] == ["ranker"])
             async with server.running():
                 up = await client.decide_until(lambda answer: not answer["degraded"])
                 assert up["release"] == "7"

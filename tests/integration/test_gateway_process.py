@@ -16,9 +16,11 @@ from typing import Any
 import httpx
 import pytest
 import redis
+from open_market import open_market
 
-from domain.keys import Keys
+from domain.keys import Keys, partition_of
 from features.log_entry import decision_json
+from features.market import load_market
 from serving.embedded_redis import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -71,8 +73,8 @@ class Process:
         assert response.status_code == 200, response.text
         return dict(response.json())
 
-    def click(self, token: str) -> dict[str, Any]:
-        response = httpx.post(f"{self.url}/v1/events", json={"events": [{"type": "click", "token": token}]})
+    def report(self, event: str, token: str) -> dict[str, Any]:
+        response = httpx.post(f"{self.url}/v1/events", json={"events": [{"type": event, "token": token}]})
         assert response.status_code == 200, response.text
         return dict(response.json()["results"][0])
 
@@ -82,6 +84,7 @@ def start(redis_url: str, tmp_path: Path) -> Iterator[Any]:
     started: list[Process] = []
 
     def begin(market: Path) -> Process:
+        open_market(redis_url, load_market(market))
         process = Process(market, redis_url, tmp_path / "gateway.log")
         started.append(process)
         process.start()
@@ -107,12 +110,13 @@ def test_a_signal_ends_it_with_0_and_everything_written(start, redis_url, ending
 def test_kill_9_loses_no_settled_click_and_a_second_start_charges_nothing_twice(start, redis_url):
     gateway = start(GOLDEN)
     offer = gateway.decide()["placements"][0]["offers"][1]
-    assert gateway.click(offer["token"]) == {"index": 0, "status": "settled", "charged_micros": 750_000}
+    assert gateway.report("impression", offer["token"])["status"] == "logged"
+    assert gateway.report("click", offer["token"]) == {"index": 0, "status": "settled", "charged_micros": 750_000}
     gateway.end(signal.SIGKILL)
     gateway.start()
-    assert gateway.click(offer["token"]) == {"index": 0, "status": "duplicate", "charged_micros": 0}
+    assert gateway.report("click", offer["token"]) == {"index": 0, "status": "duplicate", "charged_micros": 0}
     with redis.Redis.from_url(redis_url) as raw:
-        (entry,) = [e for _, e in raw.xrange(Keys("golden").events)]
+        _, entry = [e for _, e in raw.xrange(Keys("golden").events(partition_of("alpha-spring")))]
     assert (entry[b"offer_id"], entry[b"charged_micros"]) == (b"alpha-shoes", b"750000")
 
 

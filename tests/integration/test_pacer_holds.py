@@ -6,24 +6,35 @@ from pathlib import Path
 import pytest
 import redis
 
-from domain.keys import Keys, hold_member
+from domain.keys import Keys, hold_member, partition_of
 
 KEYS = Keys("test")
+PARTITION = partition_of("a")
 SCRIPT = Path(__file__).resolve().parents[2] / "serving" / "lua" / "sweep_holds.lua"
 NOW = 1_000_000
 
 
-def hold(client: "redis.Redis", campaign: str, day: int, micros: int, impression: str, expires_ms: int) -> None:
-    client.hincrby(KEYS.budget(campaign, day), "held", micros)
-    client.zadd(KEYS.holds, {hold_member(campaign, day, micros, impression): expires_ms})
+def name(campaign: str, day: int) -> str:
+    """A budget in the partition of campaign a, whatever its campaign."""
+    return f"{KEYS.budget_prefix(PARTITION)}{campaign}:{day}"
+
+
+def hold(client: "redis.Redis", campaign: str, day: int, micros: int, decision: str, expires_ms: int) -> None:
+    client.hincrby(name(campaign, day), "held", micros)
+    client.hset(name(campaign, day), f"h:{decision}", micros)
+    client.zadd(KEYS.holds(PARTITION), {hold_member(campaign, day, decision): expires_ms})
 
 
 def sweep(client: "redis.Redis", limit: int = 100, now_ms: int = NOW) -> int:
-    return int(client.register_script(SCRIPT.read_text())(keys=[KEYS.holds], args=[now_ms, limit, KEYS.budget_prefix]))
+    return int(
+        client.register_script(SCRIPT.read_text())(
+            keys=[KEYS.holds(PARTITION)], args=[now_ms, limit, KEYS.budget_prefix(PARTITION)]
+        )
+    )
 
 
 def held(client: "redis.Redis", campaign: str, day: int) -> int | None:
-    value = client.hget(KEYS.budget(campaign, day), "held")
+    value = client.hget(name(campaign, day), "held")
     return None if value is None else int(value)
 
 
@@ -43,7 +54,7 @@ def test_expired_holds_go_back_to_their_own_budget_and_live_ones_stay(client: "r
     assert held(client, "a", 7) == 40
     assert held(client, "a", 8) == 0
     assert held(client, "dotted.name-1_x", 7) == 0
-    assert client.zrange(KEYS.holds, 0, -1) == [hold_member("a", 7, 40, "i3")]
+    assert client.zrange(KEYS.holds(PARTITION), 0, -1) == [hold_member("a", 7, "i3")]
     assert sweep(client) == 0
 
 
@@ -52,20 +63,20 @@ def test_a_sweep_is_bounded_and_takes_the_oldest_first(client: "redis.Redis") ->
         hold(client, "a", 7, 1, f"i{i}", NOW - 10 + i)
     assert sweep(client, limit=3) == 3
     assert held(client, "a", 7) == 7
-    assert [m.rsplit("|", 1)[1] for m in client.zrange(KEYS.holds, 0, 0)] == ["i3"]
+    assert [m.rsplit("|", 1)[1] for m in client.zrange(KEYS.holds(PARTITION), 0, 0)] == ["i3"]
 
 
 def test_a_budget_that_is_gone_is_not_brought_back_below_zero(client: "redis.Redis") -> None:
     hold(client, "a", 7, 300, "i1", NOW - 1)
-    client.delete(KEYS.budget("a", 7))
+    client.delete(name("a", 7))
     assert sweep(client) == 1
     assert held(client, "a", 7) is None
 
 
 def test_what_is_no_hold_is_dropped(client: "redis.Redis") -> None:
-    client.zadd(KEYS.holds, {"garbage": 1})
+    client.zadd(KEYS.holds(PARTITION), {"garbage": 1})
     assert sweep(client) == 1
-    assert client.zcard(KEYS.holds) == 0
+    assert client.zcard(KEYS.holds(PARTITION)) == 0
 
 
 def test_sweepers_at_the_same_time_give_each_hold_back_exactly_once(client: "redis.Redis", redis_url: str) -> None:
@@ -73,8 +84,9 @@ def test_sweepers_at_the_same_time_give_each_hold_back_exactly_once(client: "red
     pipe = client.pipeline()
     for i in range(holds):
         campaign = f"c{i % 7}"
-        pipe.hincrby(KEYS.budget(campaign, 7), "held", 10)
-        pipe.zadd(KEYS.holds, {hold_member(campaign, 7, 10, f"i{i}"): NOW - 1})
+        pipe.hincrby(name(campaign, 7), "held", 10)
+        pipe.hset(name(campaign, 7), f"h:i{i}", 10)
+        pipe.zadd(KEYS.holds(PARTITION), {hold_member(campaign, 7, f"i{i}"): NOW - 1})
     pipe.execute()
     swept: list[int] = []
 
@@ -90,4 +102,4 @@ def test_sweepers_at_the_same_time_give_each_hold_back_exactly_once(client: "red
         thread.join()
     assert sum(swept) == holds
     assert [held(client, f"c{c}", 7) for c in range(7)] == [0] * 7
-    assert client.zcard(KEYS.holds) == 0
+    assert client.zcard(KEYS.holds(PARTITION)) == 0

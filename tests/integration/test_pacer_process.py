@@ -1,5 +1,6 @@
 """The pacer against a real Redis: as an object where time matters, as a process where signals and outages do."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -12,12 +13,17 @@ import pytest
 import redis
 
 from domain.clock import budget_day, now_ms
-from domain.keys import Keys, hold_member
+from domain.keys import Keys, hold_member, partition_of
 from features.market import Market, load_market
+from retrieval.catalogue import UNLIMITED
 from serving.embedded_redis import EmbeddedRedis
+from serving.gateway.adapters.campaigns import RedisCampaigns
+from serving.gateway.adapters.money_clock import MoneyClock
+from serving.gateway.adapters.redis_link import RedisLink
 from serving.pacer import Pacer
 
 KEYS = Keys("paced")
+HOLDS = KEYS.holds(partition_of("budgeted"))
 DAY_S = 1000
 MARKET = f"""
 name = "paced"
@@ -141,11 +147,51 @@ def test_a_turn_sweeps_more_holds_than_one_script_may(client: "redis.Redis", mar
     pipe = client.pipeline()
     for i in range(1300):
         pipe.hincrby(KEYS.budget("budgeted", 3), "held", 7)
-        pipe.zadd(KEYS.holds, {hold_member("budgeted", 3, 7, f"i{i}"): at(3, 0.5) - 1})
+        pipe.hset(KEYS.budget("budgeted", 3), f"h:d{i}", 7)
+        pipe.zadd(HOLDS, {hold_member("budgeted", 3, f"d{i}"): at(3, 0.5) - 1})
     pipe.execute()
     Pacer(client, market, lock_s=5).turn(at(3, 0.5))
     assert client.hget(KEYS.budget("budgeted", 3), "held") == "0"
-    assert client.zcard(KEYS.holds) == 0
+    assert client.zcard(HOLDS) == 0
+
+
+def test_it_opens_today_and_tomorrow_and_midnight_needs_nobody(client: "redis.Redis", market: Market) -> None:
+    pacer = Pacer(client, market, lock_s=5)
+    pacer.turn(at(3, 0.5))
+    opened = {"limit": "1000000", "from_ms": str(at(4, 0)), "until_ms": str(at(5, 0))}
+    assert opened.items() <= client.hgetall(KEYS.budget("budgeted", 4)).items()
+    assert client.hget(KEYS.budget("unlimited", 3), "limit") == "none"
+    assert client.smembers(KEYS.verified) == {client.info("server")["run_id"]}
+    pacer.turn(at(4, 0.0))
+    assert client.hget(KEYS.budget("budgeted", 5), "limit") == "1000000"
+
+
+def test_the_snapshot_says_what_is_left_to_gateways_of_any_market_file(redis_url: str, market: Market) -> None:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        pacer = Pacer(client, market, lock_s=5)
+        pacer.turn(at(3, 0.5))
+        client.hset(KEYS.budget("budgeted", 3), mapping={"spent": 250_000, "held": 50_000})
+        pacer.turn(at(3, 0.5))
+
+    async def read(known: Market) -> list[tuple[int | None, float]]:
+        link, clock = RedisLink(redis_url), MoneyClock()
+        campaigns = RedisCampaigns(link, KEYS, known, clock)
+        assert campaigns.state(at(3, 0.6)).room_micros is None
+        await campaigns.refresh()
+        state = campaigns.state(clock.now_ms())
+        assert state.room_micros is not None
+        # Of today, which is not the day of the snapshot, nothing is known.
+        assert state.room_micros.tolist()[0] == known.campaigns[0].daily_budget_micros
+        campaigns._day, campaigns._written_ms = 3, 0
+        await campaigns.refresh()
+        await link.close()
+        return list(zip(campaigns._room.tolist(), campaigns._multiplier.tolist(), strict=True))
+
+    ours = asyncio.run(read(market))
+    assert ours == [(700_000, pytest.approx(0.4966, abs=1e-3)), (UNLIMITED, 1.0)]
+    more = market.campaigns[0].model_copy(update={"id": "another", "daily_budget_micros": 5})
+    theirs = market.model_copy(update={"campaigns": (more, market.campaigns[0]), "offers": market.offers[:1]})
+    assert asyncio.run(read(theirs)) == [(5, 1.0), ours[0]]
 
 
 Launch = Callable[[str], "subprocess.Popen[bytes]"]
@@ -182,12 +228,13 @@ def eventually(holds: Callable[[], object], timeout_s: float = 30.0) -> None:
         time.sleep(0.02)
 
 
-def expire_one(client: "redis.Redis", impression: str) -> Callable[[], bool]:
+def expire_one(client: "redis.Redis", decision: str) -> Callable[[], bool]:
     """Leaves an expired hold behind; the result says whether a pacer has given it back."""
     day = budget_day(now_ms(), DAY_S)
     client.hincrby(KEYS.budget("budgeted", day), "held", 5)
-    client.zadd(KEYS.holds, {hold_member("budgeted", day, 5, impression): now_ms() - 1})
-    return lambda: client.zcard(KEYS.holds) == 0 and int(client.hget(KEYS.budget("budgeted", day), "held")) == 0
+    client.hset(KEYS.budget("budgeted", day), f"h:{decision}", 5)
+    client.zadd(HOLDS, {hold_member("budgeted", day, decision): now_ms() - 1})
+    return lambda: client.zcard(HOLDS) == 0 and int(client.hget(KEYS.budget("budgeted", day), "held")) == 0
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])

@@ -2,7 +2,7 @@
 
     healthcheck.py http URL    the URL answers 2xx
     healthcheck.py pacer       some pacer leads the market
-    healthcheck.py archiver    the archiver has flushed within three of its intervals
+    healthcheck.py archiver    the archiver has written all it had within three of its intervals, and can still
 
 Reads OFFERRANK_MARKET and OFFERRANK_REDIS_URL as the processes do.
 """
@@ -37,7 +37,9 @@ def main(arguments: list[str]) -> str | None:
             return None if client.exists(keys.pacer_lock) else "no pacer leads"
         case ["archiver"]:
             client, keys = _redis()
-            beat_ms, interval_s = client.hmget(keys.archiver, "beat_ms", "interval_s")
+            beat_ms, interval_s, fault = client.hmget(keys.archiver, "beat_ms", "interval_s", "fault")
+            if fault:
+                return f"the archiver cannot write: {fault.decode(errors='replace')}"
             if beat_ms is None or interval_s is None:
                 return "the archiver has not flushed yet"
             age_s = time.time() - int(beat_ms) / 1000
@@ -47,14 +49,14 @@ def main(arguments: list[str]) -> str | None:
 
 
 def _redis() -> "tuple[redis.Redis, Keys]":
-    """Imports here: asking a URL needs none of it."""
+    """Imports here: asking a URL needs none of it. Nor does any check need the market beyond its name."""
     import redis
 
     from domain.keys import Keys
-    from features.market import load_market
+    from features.market_name import market_name
 
     client = redis.Redis.from_url(os.environ["OFFERRANK_REDIS_URL"], socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
-    return client, Keys(load_market(Path(os.environ["OFFERRANK_MARKET"])).name)
+    return client, Keys(market_name(Path(os.environ["OFFERRANK_MARKET"])))
 
 
 if __name__ == "__main__":

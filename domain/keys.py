@@ -74,7 +74,7 @@ class Keys:
 
     @property
     def archiver(self) -> str:
-        """Hash the archiver writes when it has flushed: `beat_ms`, `interval_s`, `rejected`, the last archived id of each log."""
+        """Hash that the archiver writes when it has flushed, or failed to: docs/redis.md has its fields."""
         return f"or:{{{self.market}}}:archiver"
 
     @property

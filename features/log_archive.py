@@ -1,26 +1,37 @@
-"""Names and reading of the archive: the file names alone say which stream entries have been archived.
+"""Names and reading of the archive: its newest part alone says which stream entries have been archived.
 
-    <log_dir>/<log>/hour=YYYY-MM-DDTHH/part-<first id>-<last id>.parquet
+    <log_dir>/<log>/hour=YYYY-MM-DDTHH/part-<number>-<first ms>-<last ms>.parquet
 
-A part holds the entries from its first to its last stream id, without gaps; the parts of a log do not overlap. So the
-log is archived up to the greatest last id, and that is the only state an archiver needs to resume.
+A log has one stream, as decisions, or one for each partition of the money, as events. Its parts are numbered in the order of
+their commits, and a part holds entries of any of its streams, logged between the two times of its name. The metadata of a part
+say up to which id each stream is archived, with that part and all before it; so the metadata of the newest are the only state
+that an archiver needs to resume.
+
+Parts of before have the names `part-<first id>-<last id>.parquet` and hold all entries of their log's one stream in between.
 """
 
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from domain.errors import ContractError
+from domain.keys import PARTITIONS
 from features.log_schema import conform
 
 DECISIONS, EVENTS = "decisions", "events"
-_PART = re.compile(r"part-(\d+)-(\d+)-(\d+)-(\d+)\.parquet")
+STREAMS = {DECISIONS: 1, EVENTS: PARTITIONS}
+"""Log -> how many streams it is collected from."""
+_NUMBERED = re.compile(r"part-(\d+)-(\d+)-(\d+)\.parquet")
+_OF_BEFORE = re.compile(r"part-(\d+)-(\d+)-(\d+)-(\d+)\.parquet")
+_METADATA = b"offerrank.archived"
 
 
 class StreamId(NamedTuple):
@@ -43,42 +54,85 @@ ORIGIN = StreamId(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One Parquet file and the range of stream ids it holds, both ends included."""
+class Archived:
+    """How far a log is archived."""
 
-    first: StreamId
-    last: StreamId
+    number: int = 0
+    """Of the newest part."""
+    last: Mapping[int, StreamId] = field(default_factory=dict)
+    """Stream -> its last archived entry; `ORIGIN` for one that is absent."""
+    complete_ms: int = 0
+    """All entries of all streams that were logged before this time are archived."""
+
+    def to(self, stream: int) -> StreamId:
+        """The last archived entry of a stream."""
+        return self.last.get(stream, ORIGIN)
+
+    def metadata(self) -> dict[bytes, bytes]:
+        """As the Parquet metadata of the part `number`."""
+        last = {str(stream): str(entry) for stream, entry in sorted(self.last.items())}
+        return {_METADATA: orjson.dumps({"last": last, "complete_ms": self.complete_ms})}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One Parquet file, and the log times in ms between which its entries lie, both ends included."""
+
+    number: int
+    """0 for one of before."""
+    first_ms: int
+    last_ms: int
     path: Path
 
 
-def part_path(log_dir: Path, log: str, first: StreamId, last: StreamId) -> Path:
+def part_path(log_dir: Path, log: str, number: int, first_ms: int, last_ms: int) -> Path:
     """Where a part belongs: in the hour of its first entry's log time."""
-    return log_dir / log / f"hour={hour_of(first)}" / f"part-{first}-{last}.parquet"
+    return log_dir / log / f"hour={hour_of(first_ms)}" / f"part-{number:010d}-{first_ms}-{last_ms}.parquet"
 
 
-def hour_of(entry: StreamId) -> str:
-    """The UTC hour of an entry's log time, `YYYY-MM-DDTHH`."""
-    return datetime.fromtimestamp(entry.ms // 1000, UTC).strftime("%Y-%m-%dT%H")
+def hour_of(log_ms: int) -> str:
+    """The UTC hour of a log time, `YYYY-MM-DDTHH`."""
+    return datetime.fromtimestamp(log_ms // 1000, UTC).strftime("%Y-%m-%dT%H")
 
 
 def parts(log_dir: Path, log: str) -> list[Part]:
-    """All finished parts of a log, in the stream's order; empty where nothing was archived."""
+    """All finished parts of a log, in the order of their commits; empty where nothing was archived."""
     found = []
     for path in (log_dir / log).glob("hour=*/part-*.parquet"):
-        name = _PART.fullmatch(path.name)
-        if name:
-            a, b, c, d = map(int, name.groups())
-            found.append(Part(StreamId(a, b), StreamId(c, d), path))
-    return sorted(found, key=lambda part: part.first)
+        if name := _NUMBERED.fullmatch(path.name):
+            number, first_ms, last_ms = map(int, name.groups())
+            found.append(Part(number, first_ms, last_ms, path))
+        elif name := _OF_BEFORE.fullmatch(path.name):
+            first_ms, _, last_ms, _ = map(int, name.groups())
+            found.append(Part(0, first_ms, last_ms, path))
+    return sorted(found, key=lambda part: (part.number, part.first_ms, part.path.name))
 
 
-def archived_to(log_dir: Path, log: str) -> StreamId:
-    """The last archived entry; `ORIGIN` where there is none."""
-    return max((part.last for part in parts(log_dir, log)), default=ORIGIN)
+def archived(log_dir: Path, log: str) -> Archived:
+    """How far a log is archived, according to its newest part.
+
+    Raises:
+      ContractError: that part cannot be read.
+    """
+    found = parts(log_dir, log)
+    if not found:
+        return Archived()
+    if found[-1].number == 0:
+        # The one stream of events of before is no stream of today, and decisions go on where they were.
+        ids = (_OF_BEFORE.fullmatch(part.path.name) for part in found)
+        last = max(StreamId(int(name[3]), int(name[4])) for name in ids if name)
+        return Archived(0, {0: last} if STREAMS[log] == 1 else {}, last.ms)
+    newest = found[-1]
+    try:
+        said = orjson.loads(pq.read_metadata(newest.path).metadata[_METADATA])
+        last_of = {int(stream): StreamId.parse(entry) for stream, entry in said["last"].items()}
+        return Archived(newest.number, last_of, said["complete_ms"])
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as e:
+        raise ContractError(f"{newest.path}: expected a part that says how far its log is archived: {e}") from None
 
 
 def read_log(log_dir: Path, log: str, schema: pa.Schema, since_ms: int = 0, until_ms: float = math.inf) -> pa.Table:
-    """The columns of `schema` from every part that holds entries logged from `since_ms` to `until_ms`, in the stream's order.
+    """The columns of `schema` from every part that holds entries logged from `since_ms` to `until_ms`, each stream's in order.
 
     Raises:
       InvalidTrainingData: a column's type differs from the schema's.
@@ -89,7 +143,7 @@ def read_log(log_dir: Path, log: str, schema: pa.Schema, since_ms: int = 0, unti
 def _tables(log_dir: Path, log: str, schema: pa.Schema, since_ms: int, until_ms: float) -> Iterator[pa.Table]:
     yield conform(schema.empty_table(), schema, log)
     for part in parts(log_dir, log):
-        if part.last.ms >= since_ms and part.first.ms <= until_ms:
+        if part.last_ms >= since_ms and part.first_ms <= until_ms:
             # Opened as a file: read_table of a path takes `hour=` for a column.
             with pq.ParquetFile(part.path) as file:
                 present = set(file.schema_arrow.names)

@@ -82,7 +82,7 @@ def decision_schema(market: Market) -> pa.Schema:
 
 
 def event_schema() -> pa.Schema:
-    """One accepted event, after the id of its stream entry. What gateways of before did not say is null."""
+    """One accepted event, after its id in the stream of its partition. What gateways of before did not say is null."""
     required = _struct(
         stream_id=pa.string(),
         event_id=pa.string(),
@@ -97,6 +97,7 @@ def event_schema() -> pa.Schema:
         time_ms=pa.int64(),
     )
     optional = [
+        pa.field("partition", pa.int32()),
         pa.field("position", pa.int32()),
         pa.field("day", pa.int64()),
         pa.field("value_micros", pa.int64()),

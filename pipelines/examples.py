@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 
 from domain.errors import InvalidTrainingData
 from domain.events import EventType
-from features.log_archive import DECISIONS, EVENTS, archived_to, read_log
+from features.log_archive import DECISIONS, EVENTS, archived, read_log
 from features.log_schema import ARROW_TYPES, contiguous, decision_schema, event_schema
 from features.market import Market
 from features.model_spec import TaskSpec
@@ -109,8 +109,8 @@ def learnable_rows(market: Market, log_dir: Path, now_ms: int, previous: Origin 
     """
     if market.training.delayed_labels == "ignore":
         return join_log(market, log_dir, now_ms, (previous.trained_through_ms or 0) + 1 if previous else 0)
-    archived = (archived_to(log_dir, log).ms for log in (DECISIONS, EVENTS))
-    as_of_ms = min([now_ms, *(end for end in archived if end)])
+    ends = (archived(log_dir, log).complete_ms for log in (DECISIONS, EVENTS))
+    as_of_ms = min([now_ms, *(end for end in ends if end)])
     before_ms = previous.labels.as_of_ms if previous and previous.labels else None
     matures_ms = {label: 1000 * s for label, s in matures_s(market).items()}
     spans = [(0, as_of_ms)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import redis
 
 from domain.clock import budget_day, day_fraction, now_ms, traffic_passed
-from domain.keys import Keys
+from domain.keys import PARTITIONS, Keys
 from features.market import Market
 
 log = logging.getLogger("offerrank.dashboard")
@@ -132,22 +132,26 @@ class StateReader:
         return Health("Pacer", True, f"leads, lock good for {left_ms / 1000:.1f} s")
 
     def _archiver(self, at_ms: int) -> Health:
-        beat = self._client.hgetall(self._keys.archiver)
-        if not beat:
+        said = {name.decode(): value.decode() for name, value in self._client.hgetall(self._keys.archiver).items()}
+        if not said:
             return Health("Archiver", None, "has not written yet")
-        age_s, interval_s, rejected = (at_ms - int(beat[b"beat_ms"])) / 1000, float(beat[b"interval_s"]), int(beat[b"rejected"])
-        lag_s = max(self._lag_ms(at_ms, key, beat[name]) for key, name in self._logs()) / 1000
+        lag_s = self._lag_s(at_ms, said)
+        age_s, interval_s = (at_ms - int(said.get("beat_ms", 0))) / 1000, float(said["interval_s"])
+        detail = f"{lag_s:.0f} s behind, wrote {max(age_s, 0):.0f} s ago" if "beat_ms" in said else "has not written yet"
+        if fault := said.get("fault"):
+            return Health("Archiver", False, f"{detail}: {fault}")
+        rejected = int(said["rejected"])
         late = age_s > 3 * interval_s + 5
-        detail = f"{lag_s:.0f} s behind, wrote {max(age_s, 0):.0f} s ago" + (f", {rejected} entries rejected" if rejected else "")
-        return Health("Archiver", not late and not rejected, detail)
+        return Health("Archiver", not late and not rejected, detail + (f", {rejected} entries rejected" if rejected else ""))
 
-    def _logs(self) -> tuple[tuple[str, bytes], tuple[str, bytes]]:
-        return (self._keys.decisions, b"decisions"), (self._keys.events(0), b"events")
-
-    def _lag_ms(self, at_ms: int, key: str, archived: bytes) -> int:
-        """Age of the oldest entry that is not archived."""
-        waiting = self._client.xrange(key, min=b"(" + archived, count=1)
-        return max(at_ms - int(waiting[0][0].split(b"-")[0]), 0) if waiting else 0
+    def _lag_s(self, at_ms: int, archived: dict[str, str]) -> float:
+        """Age of the oldest entry that is in no file yet."""
+        streams = {"decisions": self._keys.decisions} | {f"events:{p}": self._keys.events(p) for p in range(PARTITIONS)}
+        with self._client.pipeline(transaction=False) as waiting:
+            for name, key in streams.items():
+                waiting.xrange(key, min=f"({archived.get(name, '0-0')}", count=1)
+            oldest = [int(entries[0][0].split(b"-")[0]) for entries in waiting.execute() if entries]
+        return max([at_ms - ms for ms in oldest] + [0]) / 1000
 
     def _gateway(self, url: str) -> Health:
         try:

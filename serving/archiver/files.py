@@ -12,31 +12,44 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from domain.errors import ContractError
-from features.log_archive import StreamId, archived_to, part_path
+from features.log_archive import Archived, StreamId, archived, part_path
 from serving.archiver.rows import Rejected
 
 
-def write_part(log_dir: Path, log: str, table: pa.Table, rejected: list[Rejected], first: StreamId, last: StreamId) -> Path:
-    """Commits the entries first..last, all logged within one hour.
+def write_part(
+    log_dir: Path,
+    log: str,
+    table: pa.Table,
+    rejected: list[Rejected],
+    first: StreamId,
+    last: StreamId,
+    to: Archived | None = None,
+) -> Path:
+    """Commits entries logged within one hour.
 
     The rename is the commit: before it a restarted archiver reads the same entries again, after it none of them. The
-    rejected ones are on disk before that, in a file of the same range, which `discard_uncommitted` removes if the
+    rejected ones are on disk before that, in a file of the same name, which `discard_uncommitted` removes if the
     rename never came.
 
+    Args:
+      first, last: the least and the greatest of their ids.
+      to: how far the log is archived with them; by default it has one stream, which is archived up to `last`.
     Raises:
       OSError: disk full, no permission; nothing was committed.
     """
+    to = to or Archived(archived(log_dir, log).number + 1, {0: last}, last.ms)
+    path = part_path(log_dir, log, to.number, first.ms, last.ms)
     if rejected:
         lines = b"".join(orjson.dumps(_as_json(r), option=orjson.OPT_APPEND_NEWLINE) for r in rejected)
-        _write_durably(rejected_path(log_dir, log, first, last), lambda path: path.write_bytes(lines))
-    path = part_path(log_dir, log, first, last)
+        _write_durably(rejected_path(log_dir, log, path.stem), lambda temporary: temporary.write_bytes(lines))
+    table = table.replace_schema_metadata((table.schema.metadata or {}) | to.metadata())
     _write_durably(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
     return path
 
 
-def rejected_path(log_dir: Path, log: str, first: StreamId, last: StreamId) -> Path:
-    """JSON lines of a range's rejected entries: `id`, `reason`, `fields`."""
-    return log_dir / "rejected" / log / f"part-{first}-{last}.jsonl"
+def rejected_path(log_dir: Path, log: str, part: str) -> Path:
+    """JSON lines of a part's rejected entries: `id`, `stream`, `reason`, `fields`."""
+    return log_dir / "rejected" / log / f"{part}.jsonl"
 
 
 def rejected_count(log_dir: Path, log: str) -> int:
@@ -48,9 +61,9 @@ def discard_uncommitted(log_dir: Path, log: str) -> None:
     """Removes what an archiver that died left behind: temporary files, and rejected entries that will be read again."""
     for path in log_dir.glob(f"**/{log}/**/*.tmp"):
         path.unlink()
-    done = archived_to(log_dir, log)
-    for path in (log_dir / "rejected" / log).glob("part-*.jsonl"):
-        if StreamId.parse("-".join(path.stem.split("-")[3:])) > done:
+    done = archived(log_dir, log).number
+    for path in (log_dir / "rejected" / log).glob("part-*-*-*.jsonl"):
+        if path.stem.count("-") == 3 and int(path.stem.split("-")[1]) > done:
             path.unlink()
 
 
@@ -86,7 +99,7 @@ def _owner(lock: str) -> str:
 def _as_json(r: Rejected) -> dict[str, object]:
     # Whatever the bytes are, latin-1 gives them back exactly.
     fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in r.entry.fields.items()}
-    return {"id": str(r.entry.id), "reason": r.reason, "fields": fields}
+    return {"id": str(r.entry.id), "stream": r.entry.stream, "reason": r.reason, "fields": fields}
 
 
 def _write_durably(path: Path, write: Callable[[Path], object]) -> None:

@@ -1,20 +1,21 @@
-"""The archiver process: a loop around two streams that outlives Redis and stops when told to."""
+"""The archiver process: a loop around two logs that outlives Redis and stops when told to."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import redis
 
 from domain.clock import now_ms
-from domain.keys import Keys
-from features.log_archive import EVENTS
+from domain.keys import PARTITIONS, Keys
+from features.log_archive import DECISIONS, EVENTS
 from features.market import load_market
 from serving.archiver.files import sole_archiver
 from serving.archiver.rows import log_formats
 from serving.archiver.settings import ArchiverSettings
-from serving.archiver.stream import StreamArchiver
+from serving.archiver.stream import LogArchiver
 from serving.signals import told_to_stop
 
 log = logging.getLogger("offerrank.archiver")
@@ -39,60 +40,67 @@ def archive(settings: ArchiverSettings, stop: threading.Event) -> None:
     keys = Keys(market.name)
     client = redis.Redis.from_url(settings.redis_url, socket_timeout=10, socket_connect_timeout=2)
     with sole_archiver(settings.log_dir, market.name), client:
-        streams = [
-            StreamArchiver(
-                client, keys.events(0) if f.name == EVENTS else keys.decisions, f, settings.log_dir, settings.archive_batch_rows
-            )
-            for f in log_formats(market)
+        streams = {EVENTS: [keys.events(p) for p in range(PARTITIONS)], DECISIONS: [keys.decisions]}
+        logs = [
+            LogArchiver(client, streams[f.name], f, settings.log_dir, settings.archive_batch_rows) for f in log_formats(market)
         ]
-        log.info("archiving %s to %s, so far %s", market.name, settings.log_dir, _progress(streams))
-        loop = _Loop(client, keys, streams, settings)
+        log.info("archiving %s to %s, so far %s", market.name, settings.log_dir, _progress(logs))
+        loop = _Loop(client, keys, logs, settings)
         while not stop.wait(min(READ_EVERY_S, settings.archive_interval_s)):
             loop.turn()
         loop.turn(last=True)
-        log.info("stopped, archived %s", _progress(streams))
+        log.info("stopped, archived %s", _progress(logs))
 
 
 class _Loop:
     """What a turn of the loop remembers from the one before."""
 
-    def __init__(self, client: "redis.Redis", keys: Keys, streams: list[StreamArchiver], settings: ArchiverSettings) -> None:
-        self._client, self._keys, self._streams, self._settings = client, keys, streams, settings
+    def __init__(self, client: "redis.Redis", keys: Keys, logs: list[LogArchiver], settings: ArchiverSettings) -> None:
+        self._client, self._keys, self._logs, self._settings = client, keys, logs, settings
         self._connected: bool | None = None
         self._flush_at = time.monotonic() + settings.archive_interval_s
 
     def turn(self, last: bool = False) -> None:
         """Reads; writes when it is time to. A fault of Redis or of the disk is logged, and met again next turn."""
         self._with_redis(self._read)
-        if last or time.monotonic() >= self._flush_at or any(s.full for s in self._streams):
+        if last or time.monotonic() >= self._flush_at or any(one.full for one in self._logs):
             self._flush_at = time.monotonic() + self._settings.archive_interval_s
-            self._flush()
-            self._with_redis(self._tidy)
+            faults = self._flush()
+            self._with_redis(partial(self._tidy, faults))
 
     def _read(self) -> None:
         if not self._connected:
-            for stream in self._streams:
-                stream.check()
-        for stream in self._streams:
-            stream.read()
+            for one in self._logs:
+                one.check()
+        for one in self._logs:
+            one.read()
 
-    def _flush(self) -> None:
-        for stream in self._streams:
-            before = stream.rejected
+    def _flush(self) -> list[str]:
+        """Writes what has been read; what went wrong."""
+        faults = []
+        for one in self._logs:
+            before = one.rejected
             try:
-                for path in stream.flush():
+                for path in one.flush():
                     log.info("wrote %s", path)
             except OSError as e:
-                log.error("%s: %d entries wait, nothing is lost: %s", stream.log.name, stream.waiting, e)
-            if stream.rejected > before:
-                log.error("%s: rejected %d malformed entries, see rejected/", stream.log.name, stream.rejected - before)
+                log.error("%s: %d entries wait, nothing is lost: %s", one.log.name, one.waiting, e)
+                faults.append(f"{one.log.name}: {e}")
+            if one.rejected > before:
+                log.error("%s: rejected %d malformed entries, see rejected/", one.log.name, one.rejected - before)
+        return faults
 
-    def _tidy(self) -> None:
-        for stream in self._streams:
-            stream.trim(int(self._settings.archive_retention_s * 1000))
-        beat: dict[str, str | int | float] = {"beat_ms": now_ms(), "interval_s": self._settings.archive_interval_s}
-        beat["rejected"] = sum(s.rejected for s in self._streams)
-        self._client.hset(self._keys.archiver, mapping=beat | {s.log.name: str(s.archived) for s in self._streams})
+    def _tidy(self, faults: list[str]) -> None:
+        """Trims, and says how far the archive is; only a flush that wrote everything counts as a beat."""
+        for one in self._logs:
+            one.trim(int(self._settings.archive_retention_s * 1000))
+        said: dict[str, str | int | float] = {"interval_s": self._settings.archive_interval_s, "fault": "; ".join(faults)[:500]}
+        if not faults:
+            said["beat_ms"] = now_ms()
+        said["rejected"] = sum(one.rejected for one in self._logs)
+        for one in self._logs:
+            said |= one.position
+        self._client.hset(self._keys.archiver, mapping=said)
 
     def _with_redis(self, step: Callable[[], None]) -> None:
         try:
@@ -107,5 +115,6 @@ class _Loop:
             self._connected = True
 
 
-def _progress(streams: list[StreamArchiver]) -> str:
-    return ", ".join(f"{s.log.name} to {s.archived}" for s in streams)
+def _progress(logs: list[LogArchiver]) -> str:
+    """Log times up to which everything is archived."""
+    return ", ".join(f"{one.log.name} to {one.archived.complete_ms}" for one in logs)

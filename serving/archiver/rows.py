@@ -26,6 +26,8 @@ class Entry:
 
     id: StreamId
     fields: Fields
+    stream: int = 0
+    """Which of its log's streams it is from: of events, the partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class LogFormat:
                     good.append(_table([row], self.schema))
                 except _BAD_VALUE as e:
                     rejected.append(Rejected(entry, _reason(e)))
-            return pa.concat_tables(good), sorted(rejected, key=lambda r: r.entry.id)
+            return pa.concat_tables(good), sorted(rejected, key=lambda r: (r.entry.stream, r.entry.id))
 
 
 def log_formats(market: Market) -> tuple[LogFormat, LogFormat]:
@@ -115,11 +117,11 @@ def event_row(entry: Entry) -> Row:
     row["type"], row["status"] = EventType(str(row["type"])).value, EventStatus(str(row["status"])).value
     if row["charged_micros"] and row["day"] is None:
         raise ValueError("day: expected the budget day of a charge, got nothing")
-    return row | {"stream_id": str(entry.id), "beyond": _as_json(beyond)}
+    return row | {"stream_id": str(entry.id), "partition": entry.stream, "beyond": _as_json(beyond)}
 
 
 _REQUIRED = object()
-_OURS = ("stream_id", "beyond")
+_OURS = ("stream_id", "partition", "beyond")
 
 
 def _defaults(record: type) -> dict[str, object]:
@@ -134,7 +136,7 @@ def _defaults(record: type) -> dict[str, object]:
 _SLOT, _CANDIDATES = _defaults(Slot), _defaults(CandidateLog)
 _DECISION = _defaults(Decision) | {"asked_by": ""}  # which gateways of before do not say
 _EVENT = {f.name: None if f.nullable else _REQUIRED for f in event_schema() if f.name not in _OURS}
-_EVENT_INTEGERS = [f.name for f in event_schema() if pa.types.is_integer(f.type)]
+_EVENT_INTEGERS = [f.name for f in event_schema() if f.name in _EVENT and pa.types.is_integer(f.type)]
 _EVENT_OPTIONAL = {f.name for f in event_schema() if f.nullable}
 _BAD_VALUE = (pa.ArrowException, ValueError, TypeError, OverflowError)
 

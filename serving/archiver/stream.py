@@ -1,5 +1,6 @@
-"""One stream on its way into files: read, buffered as Arrow, written by the hour, trimmed behind."""
+"""A log on its way into files: its streams read, buffered as Arrow, written by the hour, trimmed behind."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -8,33 +9,41 @@ import pyarrow as pa
 import redis
 
 from domain.errors import ContractError
-from features.log_archive import StreamId, archived_to, hour_of
+from features.log_archive import Archived, StreamId, archived, hour_of
 from serving.archiver.files import discard_uncommitted, rejected_count, write_part
 from serving.archiver.rows import Entry, LogFormat, Rejected
 
-READ_AT_ONCE = 500  # entries; a decision with 100 candidates is about 10 kB
+READ_AT_ONCE = 512  # entries over all streams
 
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """Consecutive entries of one hour."""
+    """Consecutive entries of one stream and one hour."""
 
+    stream: int
     first: StreamId
     last: StreamId
     table: pa.Table
     rejected: list[Rejected]
 
 
-class StreamArchiver:
-    """Moves one stream into the archive. Its only lasting state is the names of the files it has written."""
+class LogArchiver:
+    """Moves the streams of one log into the archive. Its only lasting state is what its newest part says.
 
-    def __init__(self, client: "redis.Redis", key: str, log: LogFormat, log_dir: Path, batch_rows: int) -> None:
+    On a Redis Cluster the streams lie in different slots: no command here touches two of them.
+
+    Args:
+      keys: of the streams; `features.log_archive.Archived` numbers them in this order.
+    """
+
+    def __init__(self, client: "redis.Redis", keys: Sequence[str], log: LogFormat, log_dir: Path, batch_rows: int) -> None:
         discard_uncommitted(log_dir, log.name)
         self.log = log
-        self.archived = archived_to(log_dir, log.name)
+        self.archived = archived(log_dir, log.name)
         self.rejected = rejected_count(log_dir, log.name)
-        self._client, self._key, self._log_dir, self._batch_rows = client, key, log_dir, batch_rows
-        self._read_to = self.archived
+        self._client, self._keys, self._log_dir, self._batch_rows = client, keys, log_dir, batch_rows
+        self._read_to = [self.archived.to(stream) for stream in range(len(keys))]
+        self._read_ms = [self.archived.complete_ms] * len(keys)
         self._chunks: list[_Chunk] = []
 
     @property
@@ -47,57 +56,94 @@ class StreamArchiver:
         """Enough has been read to be written now."""
         return self.waiting >= self._batch_rows
 
+    @property
+    def position(self) -> dict[str, str]:
+        """The last archived entry of each stream, by the log's name, or `<log>:<number>` where there are several."""
+        several = len(self._keys) > 1
+        return {f"{self.log.name}:{s}" if several else self.log.name: str(self.archived.to(s)) for s in range(len(self._keys))}
+
     def check(self) -> None:
         """Refuses a Redis that would hand out ids the archive already has, so that new entries would pass for old ones.
 
         Raises:
-          ContractError: its clock and its stream both lie before the last archived entry.
+          ContractError: its clock and a stream both lie before the last archived entry.
         """
-        seconds, micros = self._client.time()
-        try:
-            newest = StreamId.parse(self._client.xinfo_stream(self._key)["last-generated-id"])
-        except redis.ResponseError:  # no such stream yet
-            newest = StreamId(0, 0)
-        if newest < self.archived and seconds * 1000 + micros // 1000 < self.archived.ms:
-            raise ContractError(
-                f"{self.log.name}: the archive ends at {self.archived}, but the stream ends at {newest} and the clock of Redis "
-                f"says {seconds * 1000 + micros // 1000}: correct the clock, or archive to another folder"
-            )
+        now_ms = _time_ms(self._client)
+        with self._client.pipeline(transaction=False) as ends:
+            for key in self._keys:
+                ends.xinfo_stream(key)
+            replies = ends.execute(raise_on_error=False)
+        for stream, info in enumerate(replies):
+            newest = StreamId(0, 0)  # no such stream yet
+            if not isinstance(info, Exception):
+                newest = StreamId.parse(info["last-generated-id"])
+            elif not isinstance(info, redis.ResponseError):
+                raise info
+            last = self.archived.to(stream)
+            if newest < last and now_ms < last.ms:
+                raise ContractError(
+                    f"{self.log.name}: the archive ends at {last}, but the stream {self._keys[stream]} ends at {newest} and the "
+                    f"clock of Redis says {now_ms}: correct the clock, or archive to another folder"
+                )
 
     def read(self) -> None:
         """Buffers what is new, up to a full batch."""
-        while not self.full:
-            raw = self._client.xrange(self._key, min=f"({self._read_to}", count=READ_AT_ONCE)
-            entries = [Entry(StreamId.parse(i), fields) for i, fields in raw]
-            for _, same_hour in groupby(entries, key=lambda e: hour_of(e.id)):
-                hour = list(same_hour)
-                table, rejected = self.log.table(hour)
-                self._chunks.append(_Chunk(hour[0].id, hour[-1].id, table, rejected))
-                self._read_to = hour[-1].id
-            if len(raw) < READ_AT_ONCE:
-                return
+        unread = list(range(len(self._keys)))
+        while unread and not self.full:
+            count = max(READ_AT_ONCE // len(unread), 1)
+            now_ms = _time_ms(self._client)
+            with self._client.pipeline(transaction=False) as ranges:
+                for stream in unread:
+                    ranges.xrange(self._keys[stream], min=f"({self._read_to[stream]}", count=count)
+                replies = ranges.execute()
+            for stream, raw in zip(list(unread), replies, strict=True):
+                self._buffer(stream, [Entry(StreamId.parse(i), fields, stream) for i, fields in raw])
+                if len(raw) < count:
+                    self._read_ms[stream] = now_ms
+                    unread.remove(stream)
+
+    def _buffer(self, stream: int, entries: list[Entry]) -> None:
+        for _, same_hour in groupby(entries, key=lambda e: hour_of(e.id.ms)):
+            hour = list(same_hour)
+            table, rejected = self.log.table(hour)
+            self._chunks.append(_Chunk(stream, hour[0].id, hour[-1].id, table, rejected))
+            self._read_to[stream], self._read_ms[stream] = hour[-1].id, hour[-1].id.ms
 
     def flush(self) -> list[Path]:
-        """Writes what is buffered, one part per hour.
+        """Writes what is buffered, one part per hour: the entries of a stream come in the stream's order.
 
         Raises:
           OSError: a part could not be written; it stays buffered and the next flush tries again.
         """
         written = []
-        for _, same_hour in groupby(list(self._chunks), key=lambda c: hour_of(c.first)):
-            hour = list(same_hour)
-            first, last = hour[0].first, hour[-1].last
-            rejected = [r for chunk in hour for r in chunk.rejected]
-            table = pa.concat_tables([chunk.table for chunk in hour])
-            written.append(write_part(self._log_dir, self.log.name, table, rejected, first, last))
-            self.archived = last
+        for hour in sorted({hour_of(c.first.ms) for c in self._chunks}):
+            now = [c for c in self._chunks if hour_of(c.first.ms) == hour]
+            later = [c for c in self._chunks if hour_of(c.first.ms) != hour]
+            to = self._archived_with(now, later)
+            table = pa.concat_tables([c.table for c in now])
+            rejected = [r for c in now for r in c.rejected]
+            first, last = min(c.first for c in now), max(c.last for c in now)
+            written.append(write_part(self._log_dir, self.log.name, table, rejected, first, last, to))
+            self.archived, self._chunks = to, later
             self.rejected += len(rejected)
-            del self._chunks[: len(hour)]
         return written
 
-    def trim(self, retention_ms: int) -> int:
-        """Removes from the stream what is archived and older than `retention_ms` by the clock of Redis; how many."""
-        seconds, micros = self._client.time()
-        keep_ms = seconds * 1000 + micros // 1000 - retention_ms
-        keep_from = min(StreamId(max(keep_ms, 0), 0), StreamId(self.archived.ms, self.archived.seq + 1))
-        return int(self._client.xtrim(self._key, minid=str(keep_from), approximate=False))
+    def _archived_with(self, now: list[_Chunk], later: list[_Chunk]) -> Archived:
+        last = {**self.archived.last, **{c.stream: c.last for c in now}}
+        # A stream is complete up to when it was last read to its end, or to the first of its entries that waits.
+        complete = dict(enumerate(self._read_ms)) | {c.stream: c.first.ms for c in reversed(later)}
+        return Archived(self.archived.number + 1, last, max(min(complete.values()), self.archived.complete_ms))
+
+    def trim(self, retention_ms: int) -> None:
+        """Removes from the streams what is archived and older than `retention_ms` by the clock of Redis."""
+        keep_from = StreamId(max(_time_ms(self._client) - retention_ms, 0), 0)
+        with self._client.pipeline(transaction=False) as trims:
+            for stream, key in enumerate(self._keys):
+                last = self.archived.to(stream)
+                trims.xtrim(key, minid=str(min(keep_from, StreamId(last.ms, last.seq + 1))), approximate=False)
+            trims.execute()
+
+
+def _time_ms(client: "redis.Redis") -> int:
+    seconds, micros = client.time()
+    return int(seconds) * 1000 + int(micros) // 1000

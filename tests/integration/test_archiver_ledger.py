@@ -6,13 +6,12 @@ import pytest
 import redis
 from log_entries import MARKET_TOML, event_fields
 
-from domain.keys import Keys
-from features.log_archive import StreamId
+from domain.keys import PARTITIONS, Keys, partition_of
 from features.market import Market, load_market
 from serving.archiver import reconcile
-from serving.archiver.files import write_part
 from serving.archiver.ledger import Account
-from serving.archiver.rows import Entry, log_formats
+from serving.archiver.rows import log_formats
+from serving.archiver.stream import LogArchiver
 
 KEYS = Keys("corner")
 
@@ -27,15 +26,15 @@ def market(tmp_path: Path) -> Market:
 def charge(client: "redis.Redis", campaign: str, day: int, micros: int, impression: str) -> None:
     client.hincrby(KEYS.budget(campaign, day), "spent", micros)
     offer = {"tea": "green", "wine": "red"}[campaign]
-    client.xadd(KEYS.events, event_fields("click", impression, "d", 5, offer, charged_micros=micros, day=day))
+    stream = KEYS.events(partition_of(campaign))
+    client.xadd(stream, event_fields("click", impression, "d", 5, offer, charged_micros=micros, day=day))
 
 
 def archive_events(client: "redis.Redis", market: Market, log_dir: Path) -> None:
     events, _ = log_formats(market)
-    entries = [Entry(StreamId.parse(i), fields) for i, fields in client.xrange(KEYS.events)]
-    table, rejected = events.table(entries)
-    assert not rejected
-    write_part(log_dir, "events", table, [], entries[0].id, entries[-1].id)
+    archiver = LogArchiver(client, [KEYS.events(p) for p in range(PARTITIONS)], events, log_dir, 1000)
+    archiver.read()
+    assert len(archiver.flush()) == 1
 
 
 def test_archive_and_tail_together_match_what_was_spent(redis_url: str, market: Market, tmp_path: Path) -> None:
@@ -43,10 +42,11 @@ def test_archive_and_tail_together_match_what_was_spent(redis_url: str, market: 
     with redis.Redis.from_url(redis_url) as client:
         charge(client, "tea", 3, 250_000, "a")
         charge(client, "wine", 3, 4_000_000, "b")
-        client.xadd(KEYS.events, event_fields("impression", "a", "d", 5, day=3))
+        client.xadd(KEYS.events(partition_of("tea")), event_fields("impression", "a", "d", 5, day=3))
         archive_events(client, market, log_dir)
         charge(client, "tea", 3, 1, "c")
-        charge(client, "tea", 4, 10, "d")
+        charge(client, "tea", 4, 30, "d")
+        charge(client, "tea", 4, -20, "d")  # an order was returned
         client.hset(KEYS.budget("own", 4), "held", 7)
         result = reconcile(client, market, log_dir)
         assert result.accounts == (

@@ -216,12 +216,12 @@ def test_urls_of_healthchecks_exist_on_the_port_of_their_process() -> None:
         assert re.search(rf'@app\.get\("{match[2]}"', Path(module.__file__ or "").read_text("utf-8"))
 
 
-def healthcheck(name: str, redis_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def healthcheck(name: str, redis_url: str, *arguments: str, market: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Runs the health check of a service as the engine would, here, or with other arguments."""
     test = SERVICES[name]["healthcheck"]["test"]
     command = [sys.executable, str(ROOT / test[2].removeprefix(IMAGE_ROOT)), *(arguments or test[3:])]
-    market = str(ROOT / mounts(name)["/etc/offerrank/market.toml"][0])
-    env = os.environ | {"OFFERRANK_MARKET": market, "OFFERRANK_REDIS_URL": redis_url}
+    market = market or ROOT / mounts(name)["/etc/offerrank/market.toml"][0]
+    env = os.environ | {"OFFERRANK_MARKET": str(market), "OFFERRANK_REDIS_URL": redis_url}
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -250,6 +250,20 @@ def test_the_archiver_is_healthy_while_it_flushes(redis_url: str) -> None:
         assert healthcheck("archiver", redis_url).returncode == 0
         client.hset(keys.archiver, "beat_ms", now_ms() - 300_000)
         assert "flushed 30" in healthcheck("archiver", redis_url).stderr
+        client.hset(keys.archiver, mapping={"beat_ms": now_ms(), "fault": "events: No space left on device"})
+        assert "cannot write: events: No space left on device" in healthcheck("archiver", redis_url).stderr
+
+
+@pytest.mark.parametrize("name", ["pacer", "archiver"])
+def test_a_health_check_reads_nothing_of_the_market_but_its_name(name: str, redis_url: str, tmp_path: Path) -> None:
+    import redis
+
+    market = tmp_path / "market.toml"
+    market.write_text('name = "shop"\n[[offers]]\nthis would be an error, if anyone parsed it')
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(Keys("shop").pacer_lock, "someone")
+        client.hset(Keys("shop").archiver, mapping={"beat_ms": now_ms(), "interval_s": 60})
+    assert healthcheck(name, redis_url, market=market).returncode == 0
 
 
 def test_a_url_that_does_not_answer_is_unhealthy() -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import redis
 
-from domain.keys import Keys
-from features.log_archive import EVENTS, StreamId, archived_to, read_log
+from domain.keys import PARTITIONS, Keys
+from features.log_archive import EVENTS, StreamId, archived, read_log
 from features.log_schema import event_schema
 from features.market import Market
 from offerrank.processes import Supervisor
@@ -129,8 +129,9 @@ def _wait(supervisor: Supervisor, done: Callable[[], bool], otherwise: str) -> N
 
 
 def _archived(client: "redis.Redis", stack: Stack) -> bool:
-    last = client.xinfo_stream(Keys(stack.market.name).events)["last-generated-id"]
-    return archived_to(stack.plan.log_dir, EVENTS) == StreamId.parse(last)
+    keys, done = Keys(stack.market.name), archived(stack.plan.log_dir, EVENTS)
+    used = [p for p in range(PARTITIONS) if client.exists(keys.events(p))]
+    return all(done.to(p) == StreamId.parse(client.xinfo_stream(keys.events(p))["last-generated-id"]) for p in used)
 
 
 def _live(supervisor: Supervisor, seconds: float) -> None:

@@ -40,10 +40,10 @@ def log_some(client: "redis.Redis") -> None:
             worth[1] = None
         made.candidates.reason[1] = Reason.TARGETING
         client.xadd(KEYS.decisions, decision_fields(made), id=f"{at}-0")
-        client.xadd(KEYS.events, event_fields("impression", f"i{i}", name, at), id=f"{at + 1}-0")
+        client.xadd(KEYS.events(0), event_fields("impression", f"i{i}", name, at), id=f"{at + 1}-0")
         if i % 5 == 4:
             click = event_fields("click", f"i{i}", name, at, status="settled", charged_micros=250_000)
-            client.xadd(KEYS.events, click, id=f"{at + 2}-0")
+            client.xadd(KEYS.events(0), click, id=f"{at + 2}-0")
     day = budget_day(now_ms(), 86_400)
     for d in (day, day + 1):
         client.hset(KEYS.budget("tea", d), mapping={"spent": 1_000_000, "held": 500_000})

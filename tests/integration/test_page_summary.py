@@ -35,10 +35,10 @@ def log_two_releases(client: "redis.Redis", n: int = 10) -> int:
             name = f"{release}-{i}"
             made = decision(name, at, slot(f"i-{name}"), release=release, total_us=(i + 1) * 1000)
             client.xadd(KEYS.decisions, decision_fields(made), id=f"{at + i}-0")
-            client.xadd(KEYS.events, event_fields("impression", f"i-{name}", name, at), id=f"{at + 100 + 2 * i}-0")
+            client.xadd(KEYS.events(i), event_fields("impression", f"i-{name}", name, at), id=f"{at + 100 + 2 * i}-0")
             if i < (1 if release == "cold-start" else 3):
                 click = event_fields("click", f"i-{name}", name, at, status="settled", charged_micros=250_001)
-                client.xadd(KEYS.events, click, id=f"{at + 101 + 2 * i}-0")
+                client.xadd(KEYS.events(i), click, id=f"{at + 101 + 2 * i}-0")
     return first + 10_000
 
 
@@ -112,7 +112,7 @@ def test_health_says_what_is_wrong(client: "redis.Redis", redis_url: str, tmp_pa
     client.set(KEYS.pacer_lock, "someone", px=60_000)
     waiting = now_ms() - 90_000
     client.xadd(KEYS.decisions, decision_fields(decision("d", waiting)), id=f"{waiting}-0")
-    beat = {"beat_ms": now_ms() - 100_000, "interval_s": 5, "rejected": 2, "decisions": f"{waiting - 1}-0", "events": "0-0"}
+    beat = {"beat_ms": now_ms() - 100_000, "interval_s": 5, "rejected": 2, "decisions": f"{waiting - 1}-0"}
     client.hset(KEYS.archiver, mapping=beat)
     try:
         with PageProcess(redis_url, tmp_path, gateway_url=f"http://127.0.0.1:{server.server_port}") as page:

@@ -13,7 +13,7 @@ import orjson
 import pytest
 import redis
 
-from domain.keys import Keys
+from domain.keys import PARTITIONS, Keys
 from features.market import Market
 from offerrank.processes import Supervisor
 from offerrank.stack import Plan, Stack
@@ -67,7 +67,8 @@ def test_shoppers_see_offers_click_buy_and_are_charged_for(running: Running) -> 
         assert tally.after.requests == 0
         assert tally.releases == ["cold-start"]
         assert tally.clicks > 0
-        events = [fields for _, fields in client.xrange(Keys(running.market.name).events)]
+        keys = Keys(running.market.name)
+        events = [fields for p in range(PARTITIONS) for _, fields in client.xrange(keys.events(p))]
         logged = {
             kind: [e for e in events if e[b"type"] == kind.encode()] for kind in ("impression", "click", "conversion", "dismiss")
         }

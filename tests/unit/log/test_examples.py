@@ -263,7 +263,7 @@ def test_an_hour_of_training_reads_two_hours_of_decisions(market: Market, growin
         log_dir = growing.until(NOW_MS - hours * 3_600_000 + 1)
     previous = Origin(rows={}, labels=FinalLabels.of(waits, NOW_MS - 2 * 3_600_000))
     log_dir = growing.until(NOW_MS)
-    (unread,) = [p.path for p in parts(log_dir, "decisions") if p.first.ms == NOW_MS - 50 * 3_600_000]
+    (unread,) = [p.path for p in parts(log_dir, "decisions") if p.first_ms == NOW_MS - 50 * 3_600_000]
     unread.write_bytes(b"not Parquet")
     rows, _ = learnable_rows(waits, log_dir, NOW_MS, previous)
     assert usable(rows) == {"oldest": (0, 1), "newest": (1, 0)}

@@ -104,7 +104,7 @@ local function charge_expected(event_id, time_ms, order)
   return 'pending', 0, day
 end
 
--- Decides an event, as far as what it needs is there, and remembers it. Returns status, charged, budget day.
+-- Decides an event, as far as what it needs is there, and remembers it. Returns status, charged, budget day, what it waits for.
 local function accept(what, field, event_id, time_ms, order)
   local status, charged, on = 'logged', 0, day
   local waits = false
@@ -125,7 +125,7 @@ local function accept(what, field, event_id, time_ms, order)
   end
   if waits then
     redis.call('HSET', KEYS[3], field, 'pending', 'w:' .. field, time_ms .. '|' .. event_id)
-    return 'pending', 0, day
+    return 'pending', 0, day, what == 'click' and 'impression' or 'click'
   end
   if status == 'logged' and what == billed then
     if what == 'conversion' then
@@ -151,7 +151,7 @@ local function accept(what, field, event_id, time_ms, order)
   elseif charged > 0 and what == 'conversion' then
     redis.call('HSET', KEYS[3], 'd:' .. field, on)
   end
-  return status, charged, on
+  return status, charged, on, status == 'pending' and 'budget' or ''
 end
 
 -- What waited for an event that has now been accepted.
@@ -182,7 +182,7 @@ if redis.call('HEXISTS', KEYS[3], seen) == 1 then
   return {'duplicate', 0}
 end
 
-local status, charged, on = 'invalid', 0, day
+local status, charged, on, reason = 'invalid', 0, day, ARGV[17]
 if ARGV[17] ~= '' then
   redis.call('HSET', KEYS[3], seen, 0)
 elseif kind == 'return' then
@@ -195,10 +195,10 @@ elseif kind == 'return' then
   end
   redis.call('HSET', KEYS[3], seen, string.format('%.0f', charged))
 else
-  status, charged, on = accept(kind, field, ARGV[15], ARGV[14], ARGV[16])
+  status, charged, on, reason = accept(kind, field, ARGV[15], ARGV[14], ARGV[16])
 end
 remember()
-emit(kind, status, charged, on, ARGV[15], ARGV[14], ARGV[17], ARGV[16])
+emit(kind, status, charged, on, ARGV[15], ARGV[14], reason, ARGV[16])
 
 if status ~= 'invalid' and status ~= 'pending' then
   if kind == 'impression' then

@@ -49,11 +49,31 @@ def test_a_conversion_is_at_stake_where_conversions_are_paid_and_its_return_is_n
     ]
 
 
+def test_what_is_pending_says_what_it_waits_for(money: MoneyPath) -> None:
+    most = (MARKET.campaign_by_id["gamma-sales"].daily_budget_micros or 0) * 3 // 4
+    first, second = money.sold("d4", "gamma-sales", most), money.sold("d5", "gamma-sales", most)
+    money.report(EventType.CONVERSION, first)
+    money.report(EventType.CLICK, first)
+    money.report(EventType.IMPRESSION, first)  # charges the conversion, too: three quarters of the budget
+    for kind in (EventType.IMPRESSION, EventType.CLICK, EventType.CONVERSION):
+        money.report(kind, second)
+    assert [(e["type"], e["status"], e["reason"]) for e in money.entries("gamma-sales")] == [
+        ("conversion", "pending", "click"),
+        ("click", "pending", "impression"),
+        ("impression", "logged", ""),
+        ("charge", "logged", "click"),
+        ("charge", "settled", "conversion"),
+        ("impression", "logged", ""),
+        ("click", "logged", ""),
+        ("conversion", "pending", "budget"),
+    ]
+
+
 def test_every_entry_has_every_column_of_the_archive(money: MoneyPath) -> None:
     one = money.sold("d3", "gamma-sales", 3_000_000, shopper="somebody", asked_by="shop-7")
     for kind in EventType.IMPRESSION, EventType.DISMISS:
         money.report(kind, one)
     for entry in money.entries("gamma-sales"):
-        assert entry.keys() == {f.name for f in event_schema()} - {"stream_id", "beyond"}
+        assert entry.keys() == {f.name for f in event_schema()} - {"stream_id", "partition", "beyond"}
         assert (entry["shopper_key"], entry["asked_by"], entry["time_ms"]) == ("somebody", "shop-7", str(START_MS))
     assert MARKET.campaign_by_id["gamma-sales"].bid_kind == "cpa"

@@ -453,7 +453,7 @@ def test_a_click_without_its_impression_waits_for_it(money):
     money.see(one)
     assert money.budget("alpha-spring") == (750_000, 0)
     assert [(e["type"], e["status"], e["charged_micros"], e["reason"]) for e in money.entries()] == [
-        ("click", "pending", "0", ""),
+        ("click", "pending", "0", "impression"),
         ("impression", "logged", "0", ""),
         ("charge", "settled", "750000", "click"),
     ]

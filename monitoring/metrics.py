@@ -16,6 +16,8 @@ CANDIDATES = Counter("offerrank_candidates", "Candidates by their fate.", ["reas
 EXPLORED = Counter("offerrank_explored", "Decisions whose page was drawn at random.")
 RESPONSES = Counter("offerrank_http_responses", "Answers by route and status.", ["route", "status"])
 
+SHED = Counter("offerrank_shed", "Requests and connections turned away before any work on them, by reason.", ["reason"])
+
 EVENTS = Counter("offerrank_events", "Events that reached the ledger, by type and what became of them.", ["type", "status"])
 EVENTS_REFUSED = Counter("offerrank_events_refused", "Events that were not accepted, by field.", ["field"])
 CHARGED_MICROS = Counter("offerrank_charged_micros", "Money charged by accepted events, in micros.")

@@ -39,6 +39,7 @@ ROUTES: dict[str, dict[str, Any]] = {
             200: _says("The page; a placement without offers says why.", _json("DecisionAnswer")),
             401: _says("`explain` without the operator key.", ERROR),
             409: _says("The id was used for another request.", ERROR),
+            503: _says("Too much to do; repeat the request after `Retry-After` seconds.", ERROR),
             **BAD_BODY,
         },
     },
@@ -58,7 +59,7 @@ ROUTES: dict[str, dict[str, Any]] = {
                     }
                 },
             ),
-            503: _says("Redis is away; repeat the request after `Retry-After` seconds.", ERROR),
+            503: _says("Redis is away, or there is too much to do; repeat the request after `Retry-After` seconds.", ERROR),
         },
     },
     "impression": {

@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import gc
 import logging
+import resource
 import signal
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 import uvicorn
 import uvloop
@@ -15,18 +17,31 @@ from pydantic import ValidationError
 from domain.errors import InvalidMarket
 from domain.refusals import first_refusal
 from features.market import load_market
+from serving.gateway.admission import Gate, Limits
 from serving.gateway.app import create_app
 from serving.gateway.market_view import MarketView
+from serving.gateway.protocol import Leaving, LimitedProtocol
 from serving.gateway.service import open_service
 from serving.gateway.settings import GatewaySettings
 
 GRACE_S = 5
+SPARE_FILES = 256
+"""Kept for Redis, the model server, releases and logs."""
 
 log = logging.getLogger(__name__)
 
 
 class _Server(uvicorn.Server):
     """Ends on a signal without passing it on, so that the process exits with 0 after its last answer."""
+
+    def __init__(self, config: uvicorn.Config, gate: Gate) -> None:
+        super().__init__(config)
+        self._gate = gate
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        self._gate.tick()
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -47,11 +62,12 @@ def run(settings: GatewaySettings) -> None:
     """
     view = MarketView.of(load_market(settings.market))
     app = create_app(view, lambda: open_service(settings, view))
+    gate = Gate(_limits(settings))
     config = uvicorn.Config(
-        app,
+        Leaving(app, gate),
         host=settings.host,
         port=settings.port,
-        http="httptools",
+        http=partial(LimitedProtocol, gate),  # type: ignore[arg-type]
         ws="none",
         log_config=None,
         access_log=False,
@@ -63,7 +79,25 @@ def run(settings: GatewaySettings) -> None:
     gc.freeze()
     log.info("gateway of market %s on http://%s:%d", view.market.name, settings.host, settings.port)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Server(config).serve())
+        runner.run(_Server(config, gate).serve())
+
+
+def _limits(settings: GatewaySettings) -> Limits:
+    """As set, with no more connections than this process may have files."""
+    files, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.max_connections + SPARE_FILES
+    if most_files != resource.RLIM_INFINITY:
+        wanted = min(wanted, most_files)
+    if files != resource.RLIM_INFINITY and files < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most_files))
+    return Limits(
+        connections=max(wanted - SPARE_FILES, 1),
+        head_bytes=settings.max_header_bytes,
+        body_bytes=settings.max_waiting_body_bytes,
+        request_s=settings.request_timeout_s,
+        decisions=settings.max_decisions,
+        events=settings.max_events,
+    )
 
 
 def main() -> None:

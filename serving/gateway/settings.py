@@ -29,6 +29,18 @@ class GatewaySettings(BaseSettings):
     """Port to listen on."""
     public_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
     """What impression and click URLs begin with; http://host:port if absent."""
+    max_connections: int = Field(default=8192, ge=16)
+    """Connections at one time; when it is reached, idle and half-sent ones make way, then new ones get 503."""
+    max_header_bytes: int = Field(default=16_384, ge=1024)
+    """Request line and headers; beyond it, 431."""
+    max_waiting_body_bytes: int = Field(default=64 << 20, ge=1 << 20)
+    """Bodies in memory, all requests together; beyond it, 503."""
+    request_timeout_s: float = Field(default=10.0, gt=0, le=600)
+    """From the first byte of a request to its last; beyond it, 408."""
+    max_decisions: int = Field(default=64, ge=1)
+    """Decisions under way at one time; beyond it, 503 with `Retry-After`. Times the CPU of one it is the longest wait."""
+    max_events: int = Field(default=512, ge=1)
+    """The same for events, impressions and clicks."""
     decision_stream_mb: int = Field(default=256, ge=1)
     """Memory of Redis, in MB of 2^20 bytes, that decisions may take while no archiver takes them; beyond it, the oldest go."""
 

@@ -8,84 +8,31 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import redis
+from gateway_process import GatewayProcess
 from open_market import open_market
 
 from domain.keys import Keys, partition_of
 from features.log_entry import decision_json
 from features.market import load_market
-from serving.embedded_redis import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MARKET = REPOSITORY / "examples" / "confirmation" / "market.toml"
 GOLDEN = REPOSITORY / "tests" / "golden" / "market.toml"
-PATIENCE_S = 60.0
-
-
-class Process:
-    """`python -m serving.gateway` on a free port."""
-
-    def __init__(self, market: Path, redis_url: str, log: Path) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = log
-        self.environment = os.environ | {
-            "OFFERRANK_MARKET": str(market),
-            "OFFERRANK_REDIS_URL": redis_url,
-            "OFFERRANK_SECRET": "a secret of tests",
-            "OFFERRANK_OPERATOR_KEY": "operator-key",
-            "OFFERRANK_PORT": str(self.port),
-        }
-        self.child: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.child = subprocess.Popen(
-                [sys.executable, "-m", "serving.gateway"], cwd=REPOSITORY, env=self.environment, stdout=log, stderr=log
-            )
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                if httpx.get(f"{self.url}/readyz").status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            assert self.child.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.05)
-
-    def end(self, with_signal: signal.Signals) -> int:
-        assert self.child is not None
-        self.child.send_signal(with_signal)
-        code = self.child.wait(PATIENCE_S)
-        self.child = None
-        return code
-
-    def decide(self) -> dict[str, Any]:
-        response = httpx.post(f"{self.url}/v1/decisions", json={"placements": [{"name": "main"}], "include_pricing": True})
-        assert response.status_code == 200, response.text
-        return dict(response.json())
-
-    def report(self, event: str, token: str) -> dict[str, Any]:
-        response = httpx.post(f"{self.url}/v1/events", json={"events": [{"type": event, "token": token}]})
-        assert response.status_code == 200, response.text
-        return dict(response.json()["results"][0])
 
 
 @pytest.fixture
 def start(redis_url: str, tmp_path: Path) -> Iterator[Any]:
-    started: list[Process] = []
+    started: list[GatewayProcess] = []
 
-    def begin(market: Path) -> Process:
+    def begin(market: Path) -> GatewayProcess:
         open_market(redis_url, load_market(market))
-        process = Process(market, redis_url, tmp_path / "gateway.log")
+        process = GatewayProcess(market, redis_url, tmp_path / "gateway.log")
         started.append(process)
         process.start()
         return process

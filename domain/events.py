@@ -99,3 +99,5 @@ class Decision:
     degraded: list[str]
     stage_us: dict[str, int]
     total_us: int
+    invalid: str = ""
+    """Why it was not a shopper who asked, as `domain.traffic.InvalidTraffic` has it; else empty."""

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from domain.errors import shown
 from domain.money import MAX_MICROS
 from domain.refusals import Misfit
+from domain.traffic import TrafficPolicy
 
 
 class _Record(BaseModel):
@@ -58,6 +59,8 @@ class Policy(_Record):
     """How long after its window a conversion may be reported as returned, which gives its charge back."""
     day_length_s: int = Field(default=86_400, ge=10, le=86_400)
     """Length of a budget day; shorter only in simulations."""
+    traffic: TrafficPolicy = TrafficPolicy()
+    """What is plausible of shoppers."""
     traffic_shape: tuple[float, ...] = (1.0,)
     """Traffic expected in equal parts of the budget day, such as 24 hours, in any unit: budgets are spread over it."""
     deadlines_ms: Deadlines = Deadlines()

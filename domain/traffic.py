@@ -40,13 +40,13 @@ class TrafficPolicy(_Record):
     page_click_gap_ms: int = Field(default=500, ge=0, le=60_000)
     """The same between clicks on two offers of one page."""
     clicks_per_shopper: Rate = Rate(at_once=10, per_hour=60)
-    """Clicks with one shopper key."""
+    """Clicks with one shopper key; 10 at once and 60 an hour unless given."""
     clicks_per_address: Rate = Rate(at_once=60, per_hour=600)
-    """Clicks from one IPv4 address or IPv6 /64; many shoppers may share one."""
+    """Clicks from one IPv4 address or IPv6 /64, which many shoppers may share; 60 at once and 600 an hour unless given."""
     impressions_per_shopper: Rate = Rate(at_once=200, per_hour=2000)
-    """Impressions with one shopper key."""
+    """Impressions with one shopper key; 200 at once and 2,000 an hour unless given."""
     impressions_per_address: Rate = Rate(at_once=2000, per_hour=20_000)
-    """Impressions from one address."""
+    """Impressions from one address; 2,000 at once and 20,000 an hour unless given."""
     offer_click_share: float = Field(default=0.5, gt=0)
     """Most clicks per reported impression of one offer, over the last minutes; above 1 for any number."""
     offer_min_clicks: int = Field(default=50, ge=1)

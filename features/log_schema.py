@@ -78,7 +78,7 @@ def decision_schema(market: Market) -> pa.Schema:
             total_us=pa.int64(),
         )
     )
-    return pa.schema([*required, BEYOND])
+    return pa.schema([*required, pa.field("invalid", pa.string()), BEYOND])
 
 
 def event_schema() -> pa.Schema:
@@ -106,6 +106,7 @@ def event_schema() -> pa.Schema:
         pa.field("order_id", pa.string()),
         pa.field("shopper_key", pa.string()),
         pa.field("asked_by", pa.string()),
+        pa.field("client", pa.string()),
     ]
     return pa.schema([*required, *optional, BEYOND])
 

@@ -20,6 +20,7 @@ SHED = Counter("offerrank_shed", "Requests and connections turned away before an
 
 EVENTS = Counter("offerrank_events", "Events that reached the ledger, by type and what became of them.", ["type", "status"])
 EVENTS_REFUSED = Counter("offerrank_events_refused", "Events that were not accepted, by field.", ["field"])
+INVALID = Counter("offerrank_invalid_traffic", "Events and decisions that were marked as no shopper's.", ["what", "reason"])
 CHARGED_MICROS = Counter("offerrank_charged_micros", "Money charged by accepted events, in micros.")
 
 OUTBOX_WAITING = Gauge("offerrank_outbox_waiting", "Records not yet written to Redis, by what they are.", ["what"])

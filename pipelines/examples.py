@@ -1,6 +1,7 @@
 """Training rows from the archived logs: what was shown, as serving saw it, and what came of it.
 
-A shown offer is a slot of a decision that has an impression event, or a click, which implies one. It becomes one row:
+A shown offer is a slot of a decision that has an impression event, or a click, which implies one. Invalid traffic is left out
+(pipelines/valid_traffic.py). It becomes one row:
 the features as used, its position and propensity, and a 0/1 label per task,
 
     click       1 if the first click came at most `training.click_window_s` after the impression
@@ -36,6 +37,7 @@ from features.log_schema import ARROW_TYPES, contiguous, decision_schema, event_
 from features.market import Market
 from features.model_spec import TaskSpec
 from models.release import FinalLabels, Origin
+from pipelines.valid_traffic import implies_impression, valid_decisions, valid_events
 
 CLOCKS_DIFFER_MS = 3_600_000  # at most, between a gateway's time in an entry and Redis' time in the entry's id
 SHOWN_WITHIN_MS = 3_600_000  # of the decision; gateways accept no later impression
@@ -180,14 +182,16 @@ def _join(market: Market, log_dir: Path, now_ms: int, spans: Sequence[Span]) -> 
     """`join_log` of the decisions in some spans of time, with the times of the first click and conversion, or null."""
     slots = _slots(market, log_dir, spans)
     since_ms = min(begin for begin, _ in spans)
-    events = read_log(log_dir, EVENTS, _only(event_schema(), "type", "impression_id", "time_ms"), since_ms - CLOCKS_DIFFER_MS)
-    events = events.filter(pc.less_equal(events["time_ms"], now_ms))
+    wanted = _only(event_schema(), "type", "status", "impression_id", "time_ms")
+    events = read_log(log_dir, EVENTS, wanted, since_ms - CLOCKS_DIFFER_MS)
+    events, doubtful = valid_events(events.filter(pc.less_equal(events["time_ms"], now_ms)))
+    impression_id = contiguous(slots["impression_id"])
     impression, click, conversion = (
-        _first_time(events, kind, contiguous(slots["impression_id"]))
-        for kind in (EventType.IMPRESSION, EventType.CLICK, EventType.CONVERSION)
+        _first_time(events, kind, impression_id) for kind in (EventType.IMPRESSION, EventType.CLICK, EventType.CONVERSION)
     )
 
-    rendered = pc.or_(pc.is_valid(impression), pc.is_valid(click))
+    seen = pc.is_valid(_first_time(implies_impression(events), EventType.CLICK, impression_id))
+    rendered = pc.and_not(pc.or_(pc.is_valid(impression), seen), pc.is_in(impression_id, value_set=doubtful))
     shown_ms = pc.coalesce(impression, contiguous(slots["time_ms"]))
     clicked = _within(click, shown_ms, market.training.click_window_s)
     converted = pc.and_(clicked, _within(conversion, click, market.training.conversion_window_s))
@@ -276,12 +280,12 @@ def _labels(market: Market) -> dict[str, str]:
 
 def _slots(market: Market, log_dir: Path, spans: Sequence[Span]) -> pa.Table:
     """One row per sold slot with its features; a slot that was logged twice is taken once."""
-    wanted = _only(decision_schema(market), "decision_id", "time_ms", "features", "slots")
+    wanted = _only(decision_schema(market), "decision_id", "time_ms", "features", "slots", "invalid")
     read = []
     for begin, end in spans:
         # What was logged after the last span is little, and may be a decision that was logged late.
         until_ms = math.inf if end == spans[-1][1] else end + CLOCKS_DIFFER_MS
-        part = read_log(log_dir, DECISIONS, wanted, begin - CLOCKS_DIFFER_MS, until_ms)
+        part = valid_decisions(read_log(log_dir, DECISIONS, wanted, begin - CLOCKS_DIFFER_MS, until_ms))
         read.append(part.filter(pc.and_(pc.greater_equal(part["time_ms"], begin), pc.less_equal(part["time_ms"], end))))
     log = pa.concat_tables(read)
     if not len(log):

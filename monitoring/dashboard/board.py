@@ -85,6 +85,8 @@ class Board:
         self.releases: OrderedDict[str, ReleaseTally] = OrderedDict()
         self.degraded_by: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
+        self.invalid: Counter[str] = Counter()
+        """Events and decisions that were marked, by reason; they count nowhere else."""
         self.recent: deque[bytes] = deque(maxlen=SHOWN)
         self.since_ms: int | None = None
         self.unreadable = 0
@@ -102,9 +104,16 @@ class Board:
             shown, degraded = len(made["slots"]), [str(name) for name in made["degraded"]]
             stages = {str(stage): _counted(us) for stage, us in made["stage_us"].items()}
             one = Tally(1, int(shown > 0), shown, int(bool(degraded)), int(bool(made["explored"])))
-            decision_id = str(made["decision_id"])
+            decision_id, invalid = str(made["decision_id"]), str(made.get("invalid", ""))
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             self.unreadable += 1
+            return
+        self.recent.appendleft(raw)
+        self._release_of[decision_id] = release
+        if len(self._release_of) > MAX_DECISIONS:
+            self._release_of.popitem(last=False)
+        if invalid:
+            self.invalid[invalid] += 1
             return
         bucket = self._bucket(log_ms)
         for tally in (bucket.tally, self.total, self._release(release, log_ms).tally):
@@ -113,10 +122,6 @@ class Board:
         bucket.spent_us += total_us
         self._sample(bucket, total_us)
         self.degraded_by.update(degraded)
-        self.recent.appendleft(raw)
-        self._release_of[decision_id] = release
-        if len(self._release_of) > MAX_DECISIONS:
-            self._release_of.popitem(last=False)
 
     def add_event(self, log_ms: int, fields: dict[bytes, bytes]) -> None:
         """Counts one entry of the event stream."""
@@ -126,9 +131,12 @@ class Board:
         except (KeyError, ValueError):
             self.unreadable += 1
             return
+        self.statuses[status] += 1
+        if status is EventStatus.INVALID:
+            self.invalid[fields.get(b"reason", b"").decode(errors="replace")] += 1
+            return
         for tally in (self._bucket(log_ms).tally, self.total):
             tally.add_event(kind, charged)
-        self.statuses[status] += 1
         self._early.append((log_ms, decision_id, kind, charged))
 
     def attribute(self, newest_ms: int) -> None:

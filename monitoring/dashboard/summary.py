@@ -40,6 +40,7 @@ def summarise(market: Market, board: Board, state: State | None, now_ms: int) ->
         "releases": _releases(board, state),
         "degraded_by": dict(board.degraded_by),
         "statuses": {str(status): n for status, n in board.statuses.items()},
+        "invalid": dict(board.invalid.most_common()),
         "unreadable": board.unreadable,
         "unattributed": board.unattributed,
         "day_fraction": state.day_fraction if state else None,

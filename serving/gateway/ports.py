@@ -172,7 +172,9 @@ class PageEvent:
     attested: bool = False
     """A server key speaks for it: a click needs no impression before it."""
     invalid: str = ""
-    """Why it is not a shopper's doing; empty for valid traffic."""
+    """Why it is not a shopper's doing, as `domain.traffic.InvalidTraffic` has it; empty for valid traffic."""
+    client: str = ""
+    """Stands for the address it came from, for a day; empty if that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,5 +163,6 @@ def event_fields(
         "order_id": "",
         "shopper_key": f"shopper-of-{decision_id}",
         "asked_by": "",
+        "client": "",
     }
     return {name.encode(): str(value).encode() for name, value in {**made, **changes}.items()}

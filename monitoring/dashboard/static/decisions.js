@@ -50,7 +50,8 @@ function decisionRow(made) {
 
 function tags(made) {
   const explored = made.explored ? [el("span", { class: "tag" }, "explored")] : [];
-  return [...explored, ...made.degraded.map((what) => el("span", { class: "tag bad" }, `degraded: ${what}`))];
+  const invalid = made.invalid ? [el("span", { class: "tag bad" }, `invalid: ${made.invalid.replaceAll("_", " ")}`)] : [];
+  return [...invalid, ...explored, ...made.degraded.map((what) => el("span", { class: "tag bad" }, `degraded: ${what}`))];
 }
 
 function inside(made) {

@@ -127,12 +127,14 @@ function showCampaigns({ campaigns, currency, n_campaigns: known, day_fraction: 
   table("campaigns", ["campaign", `bid ${currency}#`, "today", "spent#", "held#", "plan#", "of plan#", "budget#", "pacing ×#"], rows, "budgets have not been read yet");
 }
 
-function showNotes({ unreadable, unattributed, degraded_by: degraded, statuses, bucket_s: bucket }) {
+function showNotes({ unreadable, unattributed, degraded_by: degraded, statuses, invalid, bucket_s: bucket }) {
+  const counted = (counts) => Object.entries(counts).map(([name, n]) => `${name.replaceAll("_", " ")} ${number(n)}`).join(", ");
   const reasons = Object.entries(degraded).map(([what, n]) => `${what} ${number(n)}`).join(", ");
-  const events = Object.entries(statuses).map(([status, n]) => `${status.replaceAll("_", " ")} ${number(n)}`).join(", ");
+  const [events, marked] = [counted(statuses), counted(invalid)];
   fill("notes", [
     `Every figure is computed from the decision and event log, in steps of ${duration(bucket)}; spend is read from the budgets.`,
     events && ` Events: ${events}.`,
+    marked && ` Invalid traffic, counted nowhere else: ${marked}.`,
     reasons && ` Degraded: ${reasons}.`,
     unreadable ? ` ${number(unreadable)} log entries could not be read.` : "",
     unattributed ? ` ${number(unattributed)} events belong to decisions older than this page has seen, and count for no release.` : "",

@@ -64,6 +64,8 @@ class RedisLedger:
         for event, settlement in zip(events, settled, strict=True):
             metrics.EVENTS.labels(event.type, settlement.status).inc()
             metrics.CHARGED_MICROS.inc(max(settlement.charged_micros, 0))
+            if settlement.status is EventStatus.INVALID:
+                metrics.INVALID.labels(event.type, event.invalid).inc()
         new = [e for e, s in zip(events, settled, strict=True) if s.status not in UNCOUNTED]
         try:
             await self._shoppers.count(new, timeout_s)
@@ -135,5 +137,5 @@ def _entry(event: PageEvent) -> list[str | int | bytes]:
         *("impression_id", sold.impression_id, "decision_id", sold.decision_id, "offer_id", sold.offer_id),
         *("campaign_id", sold.campaign_id, "advertiser", sold.advertiser, "position", sold.position),
         *("value_micros", "" if event.value_micros is None else event.value_micros),
-        *("shopper_key", sold.shopper_key, "asked_by", sold.asked_by),
+        *("shopper_key", sold.shopper_key, "asked_by", sold.asked_by, "client", event.client),
     ]

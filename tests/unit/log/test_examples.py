@@ -308,3 +308,56 @@ def test_rows_are_written_whole(market: Market, archive: Archive, tmp_path: Path
     report = write_training_rows(market, log_dir, LATER_MS, out)
     assert (report.rows, pq.read_table(out).num_rows) == (1, 1)
     assert [p.name for p in out.parent.iterdir()] == ["rows.parquet"]
+
+
+def test_a_robots_page_is_no_row(market: Market, archive: Archive) -> None:
+    robots = decision("d1", 5_000, slot("i1"), invalid="robot")
+    log_dir = archive(
+        [robots, decision("d2", 6_000, slot("i2"))],
+        [event_fields("impression", i, d, 7_000) for i, d in (("i1", "d1"), ("i2", "d2"))],
+    )
+    assert labels(join_log(market, log_dir, LATER_MS)[0]) == {"i2": (0, 0)}
+
+
+def test_invalid_events_show_nothing(market: Market, archive: Archive) -> None:
+    marked = {"status": "invalid", "reason": "prefetch"}
+    log_dir = archive(
+        [decision("d1", 5_000, *(slot(i, position=p) for p, i in enumerate(("fetched", "scanned", "clicked", "swept", "seen"))))],
+        [
+            event_fields("impression", "fetched", "d1", 5_001, **marked),
+            # A scanner follows the link before the shopper does: the shopper's click counts, from its own time on.
+            *(event_fields("impression", i, "d1", 5_002) for i in ("scanned", "clicked", "swept", "seen")),
+            event_fields("click", "scanned", "d1", 5_003, **marked),
+            event_fields("click", "scanned", "d1", 9_003),
+            event_fields("click", "clicked", "d1", 9_004),
+            # Only a robot clicked: what it did says nothing of shoppers, and neither does that no one else came.
+            event_fields("click", "swept", "d1", 5_005, **marked),
+        ],
+    )
+    rows, report = join_log(market, log_dir, LATER_MS)
+    assert labels(rows) == {"scanned": (1, 0), "clicked": (1, 0), "seen": (0, 0)}
+    assert (report.rows, report.clicks, report.not_rendered) == (3, 2, 2)
+
+
+def test_a_click_that_waits_for_its_impression_shows_nothing_until_that_is_reported(market: Market, archive: Archive) -> None:
+    log_dir = archive(
+        [decision("d1", 5_000, slot("never"), slot("later", position=1))],
+        [
+            *(event_fields("click", i, "d1", 6_000, status="pending") for i in ("never", "later")),
+            event_fields("impression", "later", "d1", 7_000),
+            event_fields("charge", "later", "d1", 6_000, status="settled", charged_micros=9),
+        ],
+    )
+    assert labels(join_log(market, log_dir, LATER_MS)[0]) == {"later": (1, 0)}
+
+
+def test_what_was_taken_back_later_is_not_learned_from(market: Market, archive: Archive) -> None:
+    log_dir = archive(
+        [decision("d1", 5_000, slot("i1"), slot("i2", position=1))],
+        [
+            *(event_fields("impression", i, "d1", 5_001) for i in ("i1", "i2")),
+            *(event_fields("click", i, "d1", 6_000, status="settled", charged_micros=9) for i in ("i1", "i2")),
+            event_fields("adjustment", "i1", "d1", 7_000, status="returned", charged_micros=-9, reason="suspect"),
+        ],
+    )
+    assert labels(join_log(market, log_dir, LATER_MS)[0]) == {"i2": (1, 0)}

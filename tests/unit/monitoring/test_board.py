@@ -114,6 +114,20 @@ def test_the_bucket_that_is_still_filling_is_left_out(market: Market, board: Boa
     assert (figures["series"]["decisions_per_s"], figures["recent"]["decisions"], figures["total"]["decisions"]) == ([0.2], 1, 2)
 
 
+def test_invalid_traffic_is_shown_by_reason_and_counts_nowhere_else(market: Market, board: Board) -> None:
+    decide(board, T, "d1", slot("i-d1"))
+    decide(board, T, "d2", slot("i-d2"), invalid="robot", degraded=["ranking"])
+    happen(board, T + 1, "impression", "d1")
+    for kind, reason in (("click", "too_fast"), ("click", "robot"), ("impression", "robot")):
+        board.add_event(T + 2, event_fields(kind, "i-d1", "d1", T, status="invalid", reason=reason))
+    board.attribute(T + 2)
+    figures = summarise(market, board, None, T + 5_000)
+    assert figures["invalid"] == {"robot": 3, "too_fast": 1}
+    for counted in (figures["total"], figures["recent"], figures["releases"][0]):
+        assert (counted["decisions"], counted["impressions"], counted["clicks"], counted["degraded"]) == (1, 1, 0, 0)
+    assert [orjson.loads(raw)["decision_id"] for raw in board.recent] == ["d2", "d1"]
+
+
 def test_a_quiet_hour_costs_no_more_than_the_window(market: Market, board: Board) -> None:
     decide(board, T, "a")
     series = summarise(market, board, None, T + 10 * 3_600_000)["series"]

@@ -50,6 +50,9 @@ bench: install ## decisions per second, latency, stages, memory; ARGS="--json FI
 studies: install ## position, selection, delay and drift on simulated truth; ARGS="--only position --seeds 3"
 	@$(BIN)/python -m benchmarks.studies $(ARGS)
 
+adversary: install ## attacks, floods, losses and faults against the money; ARGS="--only conversions --short --json FILE"
+	@$(BIN)/python -m benchmarks.adversary $(ARGS)
+
 bench-models: install ## our models against boosted trees on public data; ARGS="--data coupon_vehicle --seeds 1 --json FILE"
 	@$(BIN)/python -m benchmarks.models $(ARGS)
 
@@ -64,4 +67,4 @@ lock: install ## resolve the lock files anew
 clean: ## remove both environments and everything the demo wrote
 	rm -rf .venv .venv-airflow .offerrank
 
-.PHONY: help install airflow demo check test bench bench-models bench-speed studies lock clean
+.PHONY: help install airflow demo check test bench bench-models bench-speed studies adversary lock clean

@@ -46,6 +46,12 @@ class EmbeddedRedis:
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process: subprocess.Popen[bytes] | None = None
 
+    def __enter__(self) -> "EmbeddedRedis":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def start(self, timeout_s: float = 10.0) -> "EmbeddedRedis":
         """Starts the server and waits until it has loaded its data.
 

@@ -23,6 +23,7 @@ from domain.errors import OfferRankError
 from domain.keys import PARTITIONS, Keys
 from features.market import Market, load_market, market_digest
 from retrieval.catalogue import UNLIMITED, Catalogue
+from serving.beats import Disagreement, disagreements
 from serving.budget_days import conversion_delay_ms, open_days, slack_micros, verify
 from serving.budget_readings import BudgetReading
 from serving.budget_snapshot import Snapshot, digest
@@ -124,6 +125,7 @@ class Pacer:
         self._opened: tuple[str, int] | None = None
         """Run id of Redis and budget day when budgets were opened last: a restart goes unnoticed by a client that reconnects."""
         self._looked_ms = 0
+        self._said: set[Disagreement] = set()
         self._lead, self._resign, self._sweep = (
             client.register_script((LUA / f"{name}.lua").read_text("utf-8")) for name in ("lead", "resign", "sweep_holds")
         )
@@ -149,6 +151,7 @@ class Pacer:
         self._open(day)
         if at_ms - self._looked_ms >= LOOK_MS or self._looked_ms > at_ms:
             self._conversions.refresh(day, at_ms)
+            self._look_at_gateways(at_ms)
             self._looked_ms = at_ms
         reading = BudgetReading.read(self._redis, self._keys, self._market.campaigns, day, at_ms, self._usual_decay_ms)
         passed = traffic_passed(at_ms, self._policy.day_length_s, self._policy.traffic_shape)
@@ -196,6 +199,13 @@ class Pacer:
         open_days(self._redis, self._market, (day, day + 1))
         verify(self._redis, self._market)
         self._opened = server, day
+
+    def _look_at_gateways(self, now_ms: int) -> None:
+        """Says once what is wrong with which gateway."""
+        found = set(disagreements(self._redis, self._keys, self._digests[0], now_ms))
+        for one in sorted(found - self._said, key=lambda d: d.gateway):
+            log.error("gateway %s %s", one.gateway, one.what)
+        self._said = found
 
     def _take_over(self, day: int, passed: float, reading: BudgetReading) -> Pacing:
         """Starts where the last leader left off; campaigns it did not know start at 1, and those that are gone are removed."""

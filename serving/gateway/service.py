@@ -13,7 +13,9 @@ from domain.clock import now_ms
 from domain.errors import DependencyError
 from domain.events import Decision
 from domain.keys import Keys
+from features.market import market_digest
 from serving.gateway.adapters.answers import RedisAnswers
+from serving.gateway.adapters.beat import Beat
 from serving.gateway.adapters.budgets import RedisBudgets
 from serving.gateway.adapters.campaigns import RedisCampaigns
 from serving.gateway.adapters.caps import RedisCaps
@@ -84,7 +86,9 @@ async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIter
 
     with contextlib.suppress(DependencyError):
         await campaigns.refresh()
-    tasks = [asyncio.create_task(_for_ever(run)) for run in (campaigns.watch, releases.watch, decisions.run, events.run)]
+    beat = Beat(link, keys, market_digest(settings.market), campaigns, clock)
+    running = (campaigns.watch, releases.watch, decisions.run, events.run, beat.run)
+    tasks = [asyncio.create_task(_for_ever(run)) for run in running]
     try:
         yield Service(
             view=view,

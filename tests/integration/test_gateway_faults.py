@@ -1,6 +1,7 @@
 """Redis or the model server away, frozen or slow: what the gateway still does, and that it recovers by itself."""
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -21,7 +22,7 @@ from domain.clock import budget_day, now_ms
 from domain.keys import Keys
 from domain.policy import Deadlines
 from features.log_entry import decision_json
-from features.market import load_market
+from features.market import load_market, market_digest
 from models.calibration import Calibrator, TaskCalibration
 from serving.embedded_redis import EmbeddedRedis, free_port
 from serving.gateway.adapters import predict_messages as messages
@@ -303,3 +304,24 @@ def test_the_client_and_this_server_agree_on_bytes():
 
     outputs = asyncio.run(scenario())
     assert outputs["ctr"].tolist() == [0.5, 0.5]
+
+
+def test_a_gateway_with_another_market_file_or_clock_is_noticed(
+    own_redis: EmbeddedRedis, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    other = tmp_path / "market.toml"
+    other.write_text(GOLDEN.read_text().replace("bid_micros = ", "bid_micros = 1", 1))
+    view = MarketView.of(MARKET)
+    config = GatewaySettings(market=other, secret="a secret of tests", redis_url=own_redis.url)
+    app = create_app(view, lambda: open_service(config, view))
+
+    async def scenario() -> None:
+        with paced(own_redis.url, GOLDEN), redis.Redis.from_url(own_redis.url) as raw:
+            raw.hset(
+                KEYS.beats, "elsewhere", json.dumps({"market": market_digest(GOLDEN).hex(), "offset_ms": 9000, "at_ms": now_ms()})
+            )
+            async with app.router.lifespan_context(app):
+                await eventually(lambda: "has another market file" in caplog.text)
+                await eventually(lambda: "gateway elsewhere has a clock that is -9.0 s off" in caplog.text)
+
+    asyncio.run(scenario())

@@ -1,6 +1,8 @@
 """What a gateway needs beside it: budgets that are opened, in a Redis whose money is known to be right."""
 
+import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,15 @@ def open_market(redis_url: str, market: Market) -> None:
         verify(client, market)
 
 
+def _wait_until_open(redis_url: str) -> None:
+    """Returns at once where Redis is away."""
+    deadline = time.monotonic() + 10
+    with redis.Redis.from_url(redis_url) as client, contextlib.suppress(redis.ConnectionError):
+        while not list(client.scan_iter(match="or:*:snapshot")):
+            assert time.monotonic() < deadline, "the pacer opens nothing"
+            time.sleep(0.01)
+
+
 @contextmanager
 def paced(redis_url: str, market: Path) -> Iterator[None]:
     """A pacer beside the test, which opens budgets and lets a restarted Redis in again."""
@@ -29,6 +40,7 @@ def paced(redis_url: str, market: Path) -> Iterator[None]:
     thread = threading.Thread(target=pace, args=(settings, stop))
     thread.start()
     try:
+        _wait_until_open(redis_url)
         yield
     finally:
         stop.set()

@@ -42,6 +42,8 @@ app = typer.Typer(
 )
 market_app = typer.Typer(help="Look at market files.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(market_app, name="market")
+traffic_app = typer.Typer(help="Look for traffic that is none of shoppers.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(traffic_app, name="traffic")
 pipeline_app = typer.Typer(help="Give the training pipeline to an orchestrator.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(pipeline_app, name="pipeline")
 
@@ -277,6 +279,22 @@ def check(path: Annotated[Path, typer.Argument(help="The market.toml to check.",
     typer.echo(f"  tasks {', '.join(t.name for t in market.tasks)}; policy {market.policy.id}")
     for warning in market_warnings(market, now_ms()):
         typer.echo(f"  warning: {warning}", err=True)
+
+
+@traffic_app.command("suspects")
+def suspects(
+    log_dir: Annotated[
+        Path, typer.Option("--log", "--log-dir", envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")
+    ] = options.LOG_DIR,
+    since: Annotated[str, typer.Option(help="How far to look back, such as 12h or 7d.")] = "24h",
+    least_z: Annotated[float, typer.Option("--z", min=1, help="Least robust z-score of a suspect.")] = 6.0,
+    least_clicks: Annotated[int, typer.Option("--clicks", min=1, help="Least clicks of a suspect in its hour.")] = 10,
+    json: Annotated[bool, typer.Option("--json", help="Print every charge of theirs, one JSON object a line.")] = False,
+) -> None:
+    """Say who clicks far more often than its peers: keys, shoppers, addresses, offers, placements, by the hour."""
+    from offerrank.suspects import run
+
+    run(log_dir, options.seconds(since), least_z, least_clicks, as_json=json)
 
 
 @pipeline_app.command("compile")

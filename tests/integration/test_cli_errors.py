@@ -155,6 +155,7 @@ def test_every_option_of_every_command_is_described() -> None:
         ),
         "market check",
         "pipeline compile",
+        "traffic suspects",
     }
     documented = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
     for name, command in every:

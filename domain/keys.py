@@ -93,6 +93,11 @@ class Keys:
         return f"or:{{{self.market}}}:verified"
 
     @property
+    def ledger(self) -> str:
+        """Hash of what was found when the books were last held against Redis."""
+        return f"or:{{{self.market}}}:ledger"
+
+    @property
     def snapshot(self) -> str:
         """What the pacer last read of all budgets: `serving.budget_snapshot`."""
         return f"or:{{{self.market}}}:snapshot"

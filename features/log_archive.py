@@ -97,15 +97,20 @@ def hour_of(log_ms: int) -> str:
 
 def parts(log_dir: Path, log: str) -> list[Part]:
     """All finished parts of a log, in the order of their commits; empty where nothing was archived."""
+    found = [part for hour in (log_dir / log).glob("hour=*") for part in _parts_in(hour)]
+    return sorted(found, key=lambda part: (part.number, part.first_ms, part.path.name))
+
+
+def _parts_in(hour: Path) -> list[Part]:
     found = []
-    for path in (log_dir / log).glob("hour=*/part-*.parquet"):
+    for path in hour.glob("part-*.parquet"):
         if name := _NUMBERED.fullmatch(path.name):
             number, first_ms, last_ms = map(int, name.groups())
             found.append(Part(number, first_ms, last_ms, path))
         elif name := _OF_BEFORE.fullmatch(path.name):
             first_ms, _, last_ms, _ = map(int, name.groups())
             found.append(Part(0, first_ms, last_ms, path))
-    return sorted(found, key=lambda part: (part.number, part.first_ms, part.path.name))
+    return found
 
 
 def archived(log_dir: Path, log: str) -> Archived:
@@ -122,13 +127,33 @@ def archived(log_dir: Path, log: str) -> Archived:
         ids = (_OF_BEFORE.fullmatch(part.path.name) for part in found)
         last = max(StreamId(int(name[3]), int(name[4])) for name in ids if name)
         return Archived(0, {0: last} if STREAMS[log] == 1 else {}, last.ms)
-    newest = found[-1]
+    return archived_with(found[-1])
+
+
+def archived_with(part: Part) -> Archived:
+    """How far its log is archived with a part and all before it.
+
+    Raises:
+      ContractError: it cannot be read.
+    """
     try:
-        said = orjson.loads(pq.read_metadata(newest.path).metadata[_METADATA])
-        last_of = {int(stream): StreamId.parse(entry) for stream, entry in said["last"].items()}
-        return Archived(newest.number, last_of, said["complete_ms"])
+        said = orjson.loads(pq.read_metadata(part.path).metadata[_METADATA])
+        last = {int(stream): StreamId.parse(entry) for stream, entry in said["last"].items()}
+        return Archived(part.number, last, said["complete_ms"])
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as e:
-        raise ContractError(f"{newest.path}: expected a part that says how far its log is archived: {e}") from None
+        raise ContractError(f"{part.path}: expected a part that says how far its log is archived: {e}") from None
+
+
+def parts_after(log_dir: Path, log: str, number: int) -> list[Part]:
+    """The parts that were committed after one, in their order; looks into the newest hours only, where all of them are there."""
+    found: list[Part] = []
+    for hour in sorted((log_dir / log).glob("hour=*"), reverse=True):
+        here = _parts_in(hour)
+        found = sorted([*found, *(part for part in here if part.number > number)], key=lambda part: part.number)
+        whole = [part.number for part in found] == list(range(number + 1, number + 1 + len(found)))
+        if whole and any(part.number <= number for part in here):
+            break
+    return found
 
 
 def read_log(log_dir: Path, log: str, schema: pa.Schema, since_ms: int = 0, until_ms: float = math.inf) -> pa.Table:

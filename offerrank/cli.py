@@ -46,6 +46,8 @@ traffic_app = typer.Typer(help="Look for traffic that is none of shoppers.", no_
 app.add_typer(traffic_app, name="traffic")
 pipeline_app = typer.Typer(help="Give the training pipeline to an orchestrator.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(pipeline_app, name="pipeline")
+ledger_app = typer.Typer(help="Look into the books.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(ledger_app, name="ledger")
 
 
 @app.command()
@@ -229,6 +231,48 @@ def archiver(
     from serving.archiver import ArchiverSettings, run
 
     run(_settings(ArchiverSettings, market=market, redis_url=redis_url, log_dir=log_dir))
+
+
+@app.command()
+def reconcile(
+    market: options.Market,
+    redis_url: options.RedisUrl = options.REDIS_URL,
+    log_dir: options.LogDir = options.LOG_DIR,
+    json: options.Json = False,
+) -> None:
+    """Hold the books against Redis: every campaign and budget day, to the micro. Exit code 1 if any differ."""
+    from offerrank.books import reconcile as run
+
+    raise typer.Exit(run(market, redis_url, log_dir, json))
+
+
+@ledger_app.command("balance")
+def balance(
+    market: options.Market,
+    log_dir: options.LogDir = options.LOG_DIR,
+    by: Annotated[options.By, typer.Option(help="What a row stands for.")] = options.By.CAMPAIGN,
+    since: options.Since = None,
+    until: options.Until = None,
+    json: options.Json = False,
+) -> None:
+    """What was charged, given back, is pending, held, and would have been charged for invalid traffic."""
+    from offerrank.books import balance as run
+
+    run(market, log_dir, by, options.moment(since), options.moment(until, end=True), json)
+
+
+@ledger_app.command("export")
+def export(
+    market: options.Market,
+    out: Annotated[Path, typer.Option(help="The Parquet file.", show_default=False)],
+    log_dir: options.LogDir = options.LOG_DIR,
+    since: options.Since = None,
+    until: options.Until = None,
+) -> None:
+    """Write the postings as Parquet, two rows to a transfer."""
+    from offerrank.books import export as run
+
+    run(market, log_dir, out, options.moment(since), options.moment(until, end=True))
 
 
 @app.command()

@@ -31,7 +31,7 @@ from offerrank.serve import example_call
 from offerrank.stack import Plan, Stack
 from offerrank.training import progress_in
 from pipelines.examples import matures_s
-from serving.archiver import reconcile
+from serving.ledger.reconcile import reconcile_now
 from simulation.run import Simulation
 
 MARKET = Path(__file__).parents[1] / "examples" / "confirmation" / "market.toml"
@@ -142,7 +142,7 @@ class Demo:
         first, last = (budget_day(at, market.policy.day_length_s) for at in (self._started_ms, now_ms()))
         try:
             with redis.Redis.from_url(self._stack.redis.url) as client:
-                books = reconcile(client, market, self._stack.plan.log_dir)
+                books = reconcile_now(client, market, self._stack.plan.log_dir)
                 days = campaign_days(client, market, first, last)
         except redis.RedisError as e:
             raise Unavailable("redis", f"the books cannot be read: {e}") from None

@@ -11,7 +11,7 @@ from rich.table import Table
 from domain.keys import Keys
 from domain.money import MICROS, format_micros
 from features.market import Market
-from serving.archiver import Reconciliation
+from serving.ledger.reconcile import Reconciliation
 from simulation.tally import Tally
 
 

@@ -1,6 +1,8 @@
 """Options that several commands share, each with the environment variable that the process itself would read."""
 
 import re
+from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +37,20 @@ BeamArgs = Annotated[
     typer.Option(help="An option of that runner, such as --flink_master=HOST:8081; may be repeated.", show_default=False),
 ]
 
+
+class By(StrEnum):
+    """What a row of the books' balance stands for."""
+
+    ADVERTISER = "advertiser"
+    CAMPAIGN = "campaign"
+    DAY = "day"
+
+
+Since = Annotated[
+    str | None, typer.Option(help="From this time on, UTC, such as 2026-11-26 or 2026-11-26T08:00.", show_default="the beginning")
+]
+Until = Annotated[str | None, typer.Option(help="Up to this time; a date means its end.", show_default="now")]
+
 REDIS_URL = "redis://127.0.0.1:6379/0"
 LOG_DIR = Path(".offerrank/log")
 GATEWAY_URL = "http://127.0.0.1:8080"
@@ -52,3 +68,22 @@ def seconds(duration: str) -> int:
     if match is None:
         raise typer.BadParameter(f"expected a duration such as 90s, 15m, 1h or 1d, got {duration!r}")
     return int(match[1]) * _UNITS[match[2]]
+
+
+def moment(text: str | None, end: bool = False) -> int | None:
+    """An ISO 8601 time, UTC unless it says otherwise, as ms since the epoch; None stays None.
+
+    Args:
+      end: a date without a time means its last millisecond instead of its first.
+    Raises:
+      typer.BadParameter: it is none.
+    """
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"expected a time such as 2026-11-26 or 2026-11-26T08:00, got {text!r}") from None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    whole_day = 86_400_000 - 1 if end and len(text) == len("2026-11-26") else 0
+    return round(at.timestamp() * 1000) + whole_day

@@ -16,6 +16,7 @@ from serving.archiver.files import sole_archiver
 from serving.archiver.rows import log_formats
 from serving.archiver.settings import ArchiverSettings
 from serving.archiver.stream import LogArchiver
+from serving.ledger.keeper import LedgerKeeper
 from serving.signals import told_to_stop
 
 log = logging.getLogger("offerrank.archiver")
@@ -39,7 +40,8 @@ def archive(settings: ArchiverSettings, stop: threading.Event) -> None:
     market = load_market(settings.market)
     keys = Keys(market.name)
     client = redis.Redis.from_url(settings.redis_url, socket_timeout=10, socket_connect_timeout=2)
-    with sole_archiver(settings.log_dir, market.name), client:
+    keeper = LedgerKeeper(lambda _: client, market, settings.log_dir, settings.reconcile_interval_s)
+    with sole_archiver(settings.log_dir, market.name), client, keeper:
         streams = {EVENTS: [keys.events(p) for p in range(PARTITIONS)], DECISIONS: [keys.decisions]}
         logs = [
             LogArchiver(client, streams[f.name], f, settings.log_dir, settings.archive_batch_rows) for f in log_formats(market)

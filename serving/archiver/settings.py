@@ -22,3 +22,5 @@ class ArchiverSettings(BaseSettings):
     """Rows that are written at once; so many are written before the interval has passed."""
     archive_retention_s: float = Field(default=600.0, ge=0)
     """Archived entries stay in the stream this long, for those who read its tail."""
+    reconcile_interval_s: float = Field(default=60.0, gt=0)
+    """Time between two comparisons of the ledger with Redis."""

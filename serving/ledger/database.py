@@ -37,6 +37,7 @@ def ledger_path(log_dir: Path) -> Path:
 
 def open_to_write(path: Path) -> sqlite3.Connection:
     """The books, made where there are none. Errors as in `named_errors`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with named_errors(path):
         db = sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False)
         try:
@@ -53,6 +54,13 @@ def open_to_write(path: Path) -> sqlite3.Connection:
             db.close()
             raise
         return db
+
+
+def open_empty() -> sqlite3.Connection:
+    """Books without an entry, in memory."""
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    db.executescript(SCHEMA)
+    return db
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:

@@ -66,7 +66,8 @@ CREATE TABLE pendings (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX pendings_by_age ON pendings (ms);
 
--- Up to which entry of each partition's stream everything is in here.
+-- Up to which part of the archive everything is in here, and so up to which entry of each partition's stream.
+CREATE TABLE posted (part INTEGER PRIMARY KEY) STRICT;
 CREATE TABLE positions (
   partition INTEGER PRIMARY KEY,
   ms INTEGER NOT NULL,
@@ -78,7 +79,7 @@ CREATE TABLE limits (
   campaign TEXT NOT NULL,
   day INTEGER NOT NULL,
   limit_micros INTEGER,
-  PRIMARY KEY (campaign, day)
+  PRIMARY KEY (day, campaign)
 ) STRICT, WITHOUT ROWID;
 
 -- Two postings to a transfer, of opposite sign.

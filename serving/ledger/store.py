@@ -1,5 +1,6 @@
 """The books on disk: loads what a batch may touch, lets `ledger.Book` post it, and writes what is new, all or nothing."""
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,28 +32,33 @@ class LedgerStore:
         """Closes the file."""
         self._db.close()
 
-    def position(self, partition: int) -> StreamId:
-        """Up to which entry of a partition's stream everything is posted."""
+    def posted(self) -> int:
+        """Number of the last part of the archive that is posted; 0 before the first."""
         with named_errors(self.path):
-            row = self._db.execute("SELECT ms, seq FROM positions WHERE partition = ?", (partition,)).fetchone()
-        return StreamId(*row) if row else ORIGIN
+            return posted(self._db)
 
-    def post(self, partition: int, entries: Sequence[Entry], last: StreamId) -> Book:
-        """Posts what is new of a partition's entries up to `last`; those that move no money may be left out.
+    def post(self, part: int, entries: Sequence[Entry], last: Mapping[int, StreamId]) -> Book:
+        """Posts what is new of a part's entries, those of a partition in their stream's order.
 
+        Args:
+          entries: those that move no money may be left out.
+          last: partition -> the last entry that is archived with this part.
         Returns:
           The book with the transfers and refusals that were added.
         """
         with self._transaction():
-            at = self.position(partition)
-            book = Book(last={partition: Key(partition, at.ms, at.seq)})
+            at = positions(self._db)
+            book = Book(last={p: Key(p, *entry) for p, entry in at.items()})
             self._load(book, entries)
             before = dict(book.balances), dict(book.pendings)
             for entry in entries:
                 book.post(entry)
             self._write(book, *before)
-            position = (partition, *max(at, last))
-            self._db.execute("INSERT OR REPLACE INTO positions VALUES (?, ?, ?)", position)
+            after = [(p, *max(entry, at.get(p, ORIGIN))) for p, entry in last.items()]
+            self._db.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?, ?)", after)
+            if part > posted(self._db):
+                self._db.execute("DELETE FROM posted")
+                self._db.execute("INSERT INTO posted VALUES (?)", (part,))
         return book
 
     def expire(self, before_ms: int) -> int:
@@ -77,7 +83,9 @@ class LedgerStore:
             before = dict(book.balances)
             book.mirror_holds(held)
             self._write(book, before, {})
-            known = {(c, d): micros for c, d, micros in self._db.execute("SELECT campaign, day, limit_micros FROM limits")}
+            first = min((day for _, day in limits), default=since_day)
+            query = "SELECT campaign, day, limit_micros FROM limits WHERE day >= ?"
+            known = {(c, d): micros for c, d, micros in self._db.execute(query, (first,))}
             changed = [(*at, micros) for at, micros in limits.items() if at not in known or known[at] != micros]
             self._db.executemany("INSERT OR REPLACE INTO limits VALUES (?, ?, ?)", changed)
             self._db.execute("DELETE FROM limits WHERE day < ?", (since_day,))
@@ -148,6 +156,16 @@ class LedgerStore:
             (found,) = self._db.execute("SELECT id FROM campaigns WHERE campaign = ? AND advertiser = ?", owner).fetchone()
             self._ids[owner] = int(found)
         return int(found)
+
+
+def posted(db: sqlite3.Connection) -> int:
+    """Number of the last part that is in the books."""
+    return int(db.execute("SELECT coalesce(max(part), 0) FROM posted").fetchone()[0])
+
+
+def positions(db: sqlite3.Connection) -> dict[int, StreamId]:
+    """Partition -> the last entry that is in the books, or moves no money; absent before the first."""
+    return {p: StreamId(ms, seq) for p, ms, seq in db.execute("SELECT partition, ms, seq FROM positions")}
 
 
 _PENDING = "subject, pendings.partition, ms, seq, campaign, advertiser, day, micros, state"

@@ -19,7 +19,7 @@ from features.log_schema import event_schema
 from features.market import Market
 from offerrank.processes import Supervisor
 from offerrank.stack import Plan, Stack
-from serving.archiver.ledger import reconcile
+from serving.ledger.reconcile import reconcile_now
 
 # Explored slots cost the reserve, 50_000 / (1000 * 0.1) = 500 a click, which the binding campaign bids even when paced to the
 # minimum: it can pay for 40 clicks in each of its days of 20 s, far fewer than are made, and only the hold stops it.
@@ -103,7 +103,7 @@ def test_kill_9_on_any_process_loses_no_settled_click_and_overspends_nothing(tmp
         assert len(said) >= len(VICTIMS)  # each death was noticed
         with redis.Redis.from_url(stack.redis.url) as client:
             _nothing_is_overspent(client, stack.market)
-            assert reconcile(client, stack.market, stack.plan.log_dir).differences == ()
+            assert reconcile_now(client, stack.market, stack.plan.log_dir).differences == ()
             # The archiver that follows a killed one waits until the dead one's lock has expired.
             _wait(supervisor, lambda: _archived(client, stack), "the archiver does not catch up")
     _every_accepted_click_is_logged_once(shoppers.accepted, stack.plan.log_dir)

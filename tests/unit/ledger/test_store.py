@@ -38,9 +38,9 @@ def market_micros(path: Path) -> int:
 
 def test_what_is_posted_twice_is_there_once(path: Path) -> None:
     store = LedgerStore(path)
-    store.post(3, [entry(1), entry(2)], StreamId(2, 0))
-    store.post(3, [entry(1), entry(2), entry(3)], StreamId(5, 0))
-    assert store.position(3) == StreamId(5, 0)
+    store.post(2, [entry(1), entry(2)], {3: StreamId(2, 0)})
+    store.post(5, [entry(1), entry(2), entry(3)], {3: StreamId(5, 0)})
+    assert store.posted() == 5
     store.close()
     assert market_micros(path) == 3 * PRICE
     assert rows(path, "SELECT count(*) FROM transfers") == [(3,)]
@@ -51,9 +51,9 @@ def test_balances_are_the_sum_of_the_postings_and_all_together_nothing(path: Pat
     store.post(
         3,
         [entry(1), entry(2, "return", "returned", -PRICE), entry(3, status="invalid", charged=0, reason="robot")],
-        StreamId(3, 0),
+        {3: StreamId(3, 0)},
     )
-    store.post(4, [entry(1, key=Key(4, 1, 0), campaign="wine", advertiser="cellar")], StreamId(1, 0))
+    store.post(1, [entry(1, key=Key(4, 1, 0), campaign="wine", advertiser="cellar")], {4: StreamId(1, 0)})
     store.close()
     assert rows(path, "SELECT sum(posted_micros), sum(pending_micros) FROM balances") == [(0, 0)]
     assert rows(path, "SELECT sum(micros) FROM postings") == [(0,)]
@@ -64,11 +64,11 @@ def test_balances_are_the_sum_of_the_postings_and_all_together_nothing(path: Pat
 
 def test_a_charge_finds_what_was_pending_in_an_earlier_batch(path: Path) -> None:
     store = LedgerStore(path)
-    store.post(3, [entry(1, status="pending", charged=0, subject="s")], StreamId(1, 0))
+    store.post(1, [entry(1, status="pending", charged=0, subject="s")], {3: StreamId(1, 0)})
     store.close()
     store = LedgerStore(path)
-    book = store.post(3, [entry(2, "charge", subject="s", day=20_001)], StreamId(2, 0))
-    again = store.post(3, [entry(3, "charge", subject="s", day=20_001)], StreamId(3, 0))
+    book = store.post(2, [entry(2, "charge", subject="s", day=20_001)], {3: StreamId(2, 0)})
+    again = store.post(3, [entry(3, "charge", subject="s", day=20_001)], {3: StreamId(3, 0)})
     store.close()
     assert (len(book.transfers), [r.result.value for r in again.refusals]) == (1, ["already_posted"])
     assert rows(path, "SELECT kind, day, posted_micros FROM balances WHERE posted_micros <> 0 ORDER BY kind") == [
@@ -81,7 +81,7 @@ def test_a_charge_finds_what_was_pending_in_an_earlier_batch(path: Path) -> None
 
 def test_what_waits_too_long_expires_and_is_forgotten_a_turn_later(path: Path) -> None:
     store = LedgerStore(path)
-    store.post(3, [entry(1, status="pending", charged=0), entry(5, status="pending", charged=0)], StreamId(5, 0))
+    store.post(5, [entry(1, status="pending", charged=0), entry(5, status="pending", charged=0)], {3: StreamId(5, 0)})
     assert [store.expire(before_ms=5), store.expire(before_ms=5)] == [1, 0]
     store.close()
     assert rows(path, "SELECT state, count(*) FROM transfers GROUP BY 1") == [("expired", 1), ("pending", 2)]
@@ -90,7 +90,7 @@ def test_what_waits_too_long_expires_and_is_forgotten_a_turn_later(path: Path) -
 
 def test_transfers_cannot_be_changed_or_removed(path: Path) -> None:
     store = LedgerStore(path)
-    store.post(3, [entry(1)], StreamId(1, 0))
+    store.post(1, [entry(1)], {3: StreamId(1, 0)})
     store.close()
     with sqlite3.connect(path) as db:
         for statement in ("UPDATE transfers SET micros = 1", "DELETE FROM transfers"):
@@ -105,9 +105,9 @@ def test_a_failed_batch_leaves_nothing_behind_and_the_next_one_is_whole(path: Pa
         db.execute("CREATE TRIGGER fail BEFORE INSERT ON transfers WHEN new.ms = 3 BEGIN SELECT RAISE(ABORT, 'for once'); END")
     db.close()
     with pytest.raises(LedgerUnavailable, match="for once"):
-        store.post(3, [entry(1), entry(2), entry(3)], StreamId(3, 0))
-    assert store.position(3) == StreamId(0, 0)
-    store.post(3, [entry(1)], StreamId(1, 0))
+        store.post(3, [entry(1), entry(2), entry(3)], {3: StreamId(3, 0)})
+    assert store.posted() == 0
+    store.post(1, [entry(1)], {3: StreamId(1, 0)})
     store.close()
     assert market_micros(path) == PRICE
 
@@ -116,7 +116,7 @@ def test_holds_and_limits_are_taken_over_as_they_are(path: Path) -> None:
     store = LedgerStore(path)
     store.mirror({("tea", "leaf", 7): 500, ("own", "shop", 7): 20}, {("tea", 7): 900, ("own", 7): None}, since_day=0)
     store.mirror({("tea", "leaf", 7): 0, ("own", "shop", 8): 1}, {("tea", 7): 800, ("own", 8): None}, since_day=0)
-    assert store.post(3, [], StreamId(1, 0)).transfers == []
+    assert store.post(1, [], {3: StreamId(1, 0)}).transfers == []
     store.close()
     held = (
         "SELECT campaign, day, pending_micros FROM balances JOIN campaigns ON id = campaign_id WHERE kind = 'holds' ORDER BY 1, 2"
@@ -147,13 +147,13 @@ def test_another_writer_and_a_full_disk_are_named(path: Path) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(LedgerUnavailable, match="another process keeps it locked"):
-        store.post(3, [entry(1)], StreamId(1, 0))
+        store.post(1, [entry(1)], {3: StreamId(1, 0)})
     other.execute("ROLLBACK")
     other.close()
     store._db.execute("PRAGMA max_page_count = 1")  # which SQLite raises to what is there: not a page more
     with pytest.raises(LedgerUnavailable, match="the disk is full"):
-        store.post(3, [entry(ms, reason="r" * 500) for ms in range(1, 500)], StreamId(500, 0))
+        store.post(500, [entry(ms, reason="r" * 500) for ms in range(1, 500)], {3: StreamId(500, 0)})
     store._db.execute("PRAGMA max_page_count = 100000")
-    store.post(3, [entry(1)], StreamId(1, 0))
+    store.post(1, [entry(1)], {3: StreamId(1, 0)})
     store.close()
     assert market_micros(path) == PRICE

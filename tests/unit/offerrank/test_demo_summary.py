@@ -7,7 +7,7 @@ from rich.console import Console
 
 from features.market import load_market
 from offerrank.demo_summary import CampaignDay, print_summary, summarize
-from serving.archiver.ledger import Account, Reconciliation
+from serving.ledger.reconcile import Account, Days, Reconciliation
 from simulation.best_policy import Expected
 from simulation.tally import Tally
 
@@ -36,22 +36,26 @@ def test_a_micro_above_the_budget_is_overspent_and_the_budget_itself_is_not() ->
     assert not day(10**12, None).overspent
 
 
+def books(*accounts: Account) -> Reconciliation:
+    return Reconciliation(Days(0, 0, 0), list(accounts))
+
+
 def test_overspent_campaigns_are_counted_once_however_many_days() -> None:
     days = [day(2_000_000), day(3_000_000), day(5, campaign="house-rewards")]
-    assert summarize(tally(), days, Reconciliation(()), 0)["overspent_campaigns"] == 1
+    assert summarize(tally(), days, books(), 0)["overspent_campaigns"] == 1
 
 
 def test_revenue_is_what_the_ledger_says() -> None:
-    books = Reconciliation((Account("pixelforge-pass", 5, 1_234_567, 1_234_567),))
-    summary = summarize(tally(), [], books, errors=3)
+    right = books(Account("pixelforge-pass", 5, 1_234_567, 1_234_567))
+    summary = summarize(tally(), [], right, errors=3)
     assert (summary["revenue_micros"], summary["reconciled"], summary["errors"]) == (1_234_567, True, 3)
-    off = Reconciliation((Account("pixelforge-pass", 5, 1_234_567, 1_234_566),))
+    off = books(Account("pixelforge-pass", 5, 1_234_567, 1_234_566))
     assert summarize(tally(), [], off, 0)["reconciled"] is False
 
 
 def test_the_tables_say_what_the_model_brought() -> None:
     out = io.StringIO()
-    summary = summarize(tally(), [day(250_000, 120_000_000)], Reconciliation(()), 0)
+    summary = summarize(tally(), [day(250_000, 120_000_000)], books(), 0)
     print_summary(Console(file=out, width=100), MARKET, summary)
     rows = {line.split("  ")[1].strip(): line.split() for line in out.getvalue().splitlines() if line.startswith("  ")}
     assert rows["CTR, by the truth"][-4:] == ["10.00%", "20.00%", "+100%", "30.00%"]
@@ -63,5 +67,5 @@ def test_the_tables_say_what_the_model_brought() -> None:
 def test_without_a_release_nothing_is_compared() -> None:
     out = io.StringIO()
     only_before = Tally(before=tally().before, releases=["cold-start"])
-    print_summary(Console(file=out, width=100), MARKET, summarize(only_before, [], Reconciliation(()), 0))
+    print_summary(Console(file=out, width=100), MARKET, summarize(only_before, [], books(), 0))
     assert "CTR, by the truth                   10.00%       -" in out.getvalue()

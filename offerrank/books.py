@@ -1,0 +1,134 @@
+"""`offerrank reconcile` and `offerrank ledger`: the books, as tables and files."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+import redis
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from domain.clock import budget_day
+from domain.errors import Unavailable
+from domain.money import format_micros
+from features.market import Market, load_market
+from ledger import Account, Balance, Kind
+from offerrank.options import By
+from serving.ledger.books import LedgerBooks
+from serving.ledger.export import export_postings
+from serving.ledger.reconcile import Reconciliation, reconcile_now
+
+FIGURES = ("charged", "given_back", "net", "pending", "held", "invalid")
+
+
+def reconcile(market_file: Path, redis_url: str, log_dir: Path, as_json: bool) -> int:
+    """Prints what differs; 1 if anything does, else 0.
+
+    Raises:
+      Unavailable: Redis or the books cannot be read.
+    """
+    market = load_market(market_file)
+    try:
+        with redis.Redis.from_url(redis_url, socket_timeout=10, socket_connect_timeout=2) as client:
+            found = reconcile_now(client, market, log_dir)
+    except redis.RedisError as e:
+        raise Unavailable("redis", str(e)) from None
+    if as_json:
+        typer.echo(orjson.dumps(_as_json(found, market), option=orjson.OPT_INDENT_2).decode())
+    else:
+        _print(found, market)
+    return 1 if found.differences else 0
+
+
+def balance(market_file: Path, log_dir: Path, by: By, since: int | None, until: int | None, as_json: bool) -> None:
+    """Prints the balances of the budget days that hold these times in ms. Errors as of `LedgerBooks`."""
+    market = load_market(market_file)
+    with LedgerBooks(log_dir) as books:
+        sums = balances_by(by, books.balances(*_days(market, since, until)), lambda day: _name(day, market))
+    if as_json:
+        typer.echo(orjson.dumps(sums, option=orjson.OPT_INDENT_2).decode())
+        return
+    table = _table("The books", by.value, *(name.replace("_", " ") for name in FIGURES))
+    for name, figures in [*sums.items(), ("all", dict(sum((Counter(f) for f in sums.values()), Counter())))]:
+        table.add_row(name, *(format_micros(figures.get(f, 0), market.currency) for f in FIGURES))
+    Console().print(table)
+
+
+def export(market_file: Path, log_dir: Path, out: Path, since: int | None, until: int | None) -> None:
+    """Writes postings as Parquet. Errors as of `export_postings`."""
+    market = load_market(market_file)
+    with LedgerBooks(log_dir) as books:
+        typer.echo(f"{out}: {export_postings(books, out, *_days(market, since, until)):,} postings")
+
+
+def balances_by(by: By, balances: Iterable[tuple[Account, Balance]], day_name: Callable[[int], str]) -> dict[str, dict[str, int]]:
+    """Group -> figure -> micros, without figures that are 0."""
+    sums: dict[str, Counter[str]] = {}
+    for account, b in balances:
+        group = day_name(account.day) if by is By.DAY else account.advertiser if by is By.ADVERTISER else account.campaign
+        figures = sums.setdefault(group, Counter())
+        if account.kind is Kind.ADVERTISER:
+            figures["net"] -= b.posted_micros
+        elif account.kind is Kind.MARKET:
+            figures["charged"] += b.posted_micros
+            figures["pending"] += b.pending_micros
+        elif account.kind is Kind.ADJUSTMENTS:
+            figures["given_back"] -= b.posted_micros
+        elif account.kind is Kind.HOLDS:
+            figures["held"] += b.pending_micros
+        elif account.reason:
+            figures["invalid"] += b.posted_micros
+            figures[f"invalid.{account.reason}"] += b.posted_micros
+    return {group: {name: micros for name, micros in figures.items() if micros} for group, figures in sums.items()}
+
+
+def _print(found: Reconciliation, market: Market) -> None:
+    closed = len(found.closed(c.id for c in market.campaigns))
+    said = f"{len(found.accounts)} campaigns and budget days, {format_micros(found.charged_micros, market.currency)} charged"
+    if closed:
+        typer.echo(f"{closed} of {len(market.campaigns)} budgets of today are not open: nothing of these campaigns is sold")
+    if not found.differences:
+        typer.echo(f"{said}: log and Redis agree to the micro")
+        return
+    table = _table(
+        f"Where log and Redis differ, in {market.currency}", "campaign", "day", "by the log", "in Redis", "too much in Redis"
+    )
+    for a in found.differences:
+        amounts = (a.charged_micros, a.spent_micros, a.spent_micros - a.charged_micros)
+        table.add_row(a.campaign, _name(a.day, market), *(format_micros(m, market.currency) for m in amounts))
+    Console().print(table)
+    typer.echo(f"{said}: {len(found.differences)} differ")
+
+
+def _as_json(found: Reconciliation, market: Market) -> dict[str, object]:
+    return {
+        "accounts": len(found.accounts),
+        "charged_micros": found.charged_micros,
+        "closed": found.closed(c.id for c in market.campaigns),
+        "differences": [
+            {"campaign": a.campaign, "day": a.day, "charged_micros": a.charged_micros, "spent_micros": a.spent_micros}
+            for a in found.differences
+        ],
+    }
+
+
+def _days(market: Market, since: int | None, until: int | None) -> tuple[int, int]:
+    length_s = market.policy.day_length_s
+    return 0 if since is None else budget_day(since, length_s), 2**62 if until is None else budget_day(until, length_s)
+
+
+def _name(day: int, market: Market) -> str:
+    """The date, or in a market of short days when one begins."""
+    begins = datetime.fromtimestamp(day * market.policy.day_length_s, UTC)
+    return begins.strftime("%Y-%m-%d" if market.policy.day_length_s == 86_400 else "%Y-%m-%dT%H:%M:%SZ")
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+    return table

@@ -1,5 +1,6 @@
 """`offerrank reconcile` and `offerrank ledger`: the books, as tables and files."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -52,10 +53,10 @@ def balance(market_file: Path, log_dir: Path, by: By, since: int | None, until: 
     if as_json:
         typer.echo(orjson.dumps(sums, option=orjson.OPT_INDENT_2).decode())
         return
-    table = _table("The books", by.value, *(name.replace("_", " ") for name in FIGURES))
+    table = _table(f"The books, in {market.currency}", by.value, *(name.replace("_", " ") for name in FIGURES))
     for name, figures in [*sums.items(), ("all", dict(sum((Counter(f) for f in sums.values()), Counter())))]:
-        table.add_row(name, *(format_micros(figures.get(f, 0), market.currency) for f in FIGURES))
-    Console().print(table)
+        table.add_row(name, *(_amount(figures.get(f, 0)) for f in FIGURES))
+    _show(table)
 
 
 def export(market_file: Path, log_dir: Path, out: Path, since: int | None, until: int | None) -> None:
@@ -99,8 +100,8 @@ def _print(found: Reconciliation, market: Market) -> None:
     )
     for a in found.differences:
         amounts = (a.charged_micros, a.spent_micros, a.spent_micros - a.charged_micros)
-        table.add_row(a.campaign, _name(a.day, market), *(format_micros(m, market.currency) for m in amounts))
-    Console().print(table)
+        table.add_row(a.campaign, _name(a.day, market), *map(_amount, amounts))
+    _show(table)
     typer.echo(f"{said}: {len(found.differences)} differ")
 
 
@@ -125,6 +126,14 @@ def _name(day: int, market: Market) -> str:
     """The date, or in a market of short days when one begins."""
     begins = datetime.fromtimestamp(day * market.policy.day_length_s, UTC)
     return begins.strftime("%Y-%m-%d" if market.policy.day_length_s == 86_400 else "%Y-%m-%dT%H:%M:%SZ")
+
+
+def _amount(micros: int) -> str:
+    return format_micros(micros, "").strip()
+
+
+def _show(table: Table) -> None:
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _table(title: str, *columns: str) -> Table:

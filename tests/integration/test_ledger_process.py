@@ -95,7 +95,7 @@ def test_the_books_are_kept_through_kills_and_commands_read_them(
         "gamma-sales": {"charged": 2_000_000, "given_back": 2_000_000},
     }
     code, out = offerrank("ledger", "balance", *common, "--by", "advertiser")
-    assert "3.00003 EUR" in out
+    assert "3.00003" in out
     code, out = offerrank("ledger", "export", *common, "--out", str(tmp_path / "postings.parquet"))
     assert code == 0, out
     postings = pq.read_table(tmp_path / "postings.parquet").to_pydict()
@@ -103,7 +103,7 @@ def test_the_books_are_kept_through_kills_and_commands_read_them(
     assert len(postings["micros"]) == 2 * (30 + 1 + 1 + 1)
     client.hincrby(KEYS.budget("alpha-spring", _today(client)), "spent", 7)
     code, out = offerrank("reconcile", *common, "--redis-url", redis_url)
-    assert (code, "alpha-spring" in out, "0.000007 EUR" in out) == (1, True, True)
+    assert (code, "alpha-spring" in out, "0.000007" in out) == (1, True, True)
     code, out = offerrank("reconcile", *common, "--redis-url", redis_url, "--json")
     assert json.loads(out)["differences"][0]["spent_micros"] == 3_000_037
     client.close()

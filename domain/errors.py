@@ -9,6 +9,7 @@
     │   ├── DependencyTimeout
     │   └── Unavailable
     └── ContractError       our bug or a bad artifact: refuse at start, no fill per request
+        └── IncompleteRelease   a file of a release is not there, or not all of it: it may still be being copied
 
 Losing an auction and having no offer to show are normal answers with a reason (domain/outcome.py), not errors.
 """
@@ -76,6 +77,10 @@ class Unavailable(DependencyError):
 
 class ContractError(OfferRankError):
     """Two parts of OfferRank disagree, or an artifact is not what it says it is."""
+
+
+class IncompleteRelease(ContractError):
+    """A file of a release is not there, or not all of it; names it. It may still be being copied, so look again."""
 
 
 def shown(value: object, longest: int = 120) -> str:

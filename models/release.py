@@ -16,7 +16,7 @@ from typing import Literal, Self, TypeVar
 import numpy as np
 from pydantic import Field, ValidationError
 
-from domain.errors import ContractError
+from domain.errors import ContractError, IncompleteRelease
 from domain.refusals import first_refusal
 from features.market import Market
 from features.model_spec import TaskSpec
@@ -242,16 +242,18 @@ def load_release(path: Path) -> Release:
     """Reads `<base>/<version>` and checks every file against its digest.
 
     Raises:
-      ContractError: names the file that is missing, changed or malformed, and how.
+      IncompleteRelease: names the file that is missing, or not of the size it was sealed with.
+      ContractError: names the file that is changed or malformed, and how.
     """
     if not path.is_dir():
         raise ContractError(f"{path}: no such release folder")
-    manifest = _read(path / MANIFEST, Manifest)
+    manifest = read_manifest(path)
     if not path.name.isdecimal() or int(path.name) != manifest.version:
         raise ContractError(f"{path / MANIFEST}: is of version {manifest.version}, the folder is {path.name!r}")
     for name in REQUIRED:
         if name not in manifest.files:
             raise ContractError(f"{path / MANIFEST}: does not list {name}")
+    expect_all_files(path, manifest)
     for name, record in manifest.files.items():
         _verify(path / name, record)
     calibrator = _read(path / CALIBRATOR, Calibrator)
@@ -268,6 +270,34 @@ def load_release(path: Path) -> Release:
     )
 
 
+def read_manifest(folder: Path) -> Manifest:
+    """The release.json of a release.
+
+    Raises:
+      IncompleteRelease: it is not there, or a part of one.
+      ContractError: it is malformed.
+    """
+    return _read(folder / MANIFEST, Manifest)
+
+
+def expect_all_files(folder: Path, manifest: Manifest) -> None:
+    """Looks at sizes only, so that a release that is still being copied costs nothing to look at.
+
+    Raises:
+      IncompleteRelease: names the first file that is missing, or of another size.
+    """
+    for name, record in manifest.files.items():
+        path = folder / name
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            raise IncompleteRelease(f"{path}: no such file") from None
+        except OSError as e:
+            raise ContractError(f"{path}: cannot be read: {e.strerror}") from None
+        if size != record.bytes:
+            raise IncompleteRelease(f"{path}: has {size} bytes, the release was sealed with {record.bytes}")
+
+
 Artifact = TypeVar("Artifact", bound=Record)
 
 
@@ -275,26 +305,23 @@ def _read(path: Path, model: type[Artifact]) -> Artifact:
     try:
         return model.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise ContractError(f"{path}: no such file") from None
+        raise IncompleteRelease(f"{path}: no such file") from None
     except OSError as e:
         raise ContractError(f"{path}: cannot be read: {e.strerror}") from None
     except ValidationError as e:
         wrong = first_refusal(e)
         key = ".".join(str(step) for step in wrong.location) or "content"
-        raise ContractError(f"{path}: {key}: {wrong.sentence}") from None
+        cut_short = e.errors()[0]["type"] == "json_invalid"
+        raise (IncompleteRelease if cut_short else ContractError)(f"{path}: {key}: {wrong.sentence}") from None
 
 
 def _verify(path: Path, record: FileRecord) -> None:
     try:
-        size = path.stat().st_size
-        if size != record.bytes:
-            raise ContractError(f"{path}: has {size} bytes, the release was sealed with {record.bytes}")
-        if _digest(path) != record.sha256:
-            raise ContractError(f"{path}: content differs from what the release was sealed with")
-    except FileNotFoundError:
-        raise ContractError(f"{path}: no such file") from None
+        digest = _digest(path)
     except OSError as e:
         raise ContractError(f"{path}: cannot be read: {e.strerror}") from None
+    if digest != record.sha256:
+        raise ContractError(f"{path}: content differs from what the release was sealed with")
 
 
 def _offer_ids(path: Path) -> tuple[str, ...]:

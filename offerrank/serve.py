@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import typer
 
-from models.release import versions
+from models.release import Release
 from offerrank.processes import Supervisor
 from offerrank.stack import MODEL_SERVER_READY_S, Plan, Stack, releases_of
 from serving.signals import TERMINAL, told_to_stop
@@ -30,7 +30,9 @@ def run(
     started_s = time.monotonic()
     with told_to_stop(TERMINAL) as stop, Supervisor(plan.run_dir, _say) as supervisor:
         stack = Stack(plan, supervisor, {"OFFERRANK_PUBLIC_URL": public_url} if public_url else None)
-        stack.check_releases()
+        newest = stack.check_releases()
+        for error in newest.passed_over:
+            _say(f"not served as it is, and looked at again when it changes: {error}")
         stack.start_serving()
         taken = "" if plan.gateway_port == port else f" (port {port} was taken)"
         _say(
@@ -38,21 +40,23 @@ def run(
         )
         stack.start_others()
         _say(f"try: {example_call(stack)}")
-        _announce(stack, started_s, stop.is_set)
+        _announce(stack, newest.release, started_s, stop.is_set)
         while not stop.wait(POLL_S):
             supervisor.poll()
         _say("stopping")
     _say(f"stopped; data and logs are in {plan.run_dir}")
 
 
-def _announce(stack: Stack, started_s: float, stopped: Callable[[], bool]) -> None:
+def _announce(stack: Stack, newest: Release | None, started_s: float, stopped: Callable[[], bool]) -> None:
     """Says when the page and the release are there, or that they are not."""
     plan, supervisor = stack.plan, stack.supervisor
     waiting = {"monitor": f"page: {plan.monitor_url}"}
-    if versions(plan.releases):
-        waiting["release"] = f"ranking by release {versions(plan.releases)[-1]}"
+    if newest is not None:
+        waiting["release"] = f"ranking by release {newest.version}"
     else:
-        _say(f"no release yet in {plan.releases}: the cold-start policy serves until `offerrank train --out` puts one there")
+        _say(
+            f"no whole release yet in {plan.releases}: the cold-start policy serves until `offerrank train --out` puts one there"
+        )
     while waiting and not stopped():
         supervisor.poll()
         if "monitor" in waiting and supervisor.is_ready("monitor"):

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from domain.errors import ContractError
+from domain.errors import ContractError, IncompleteRelease
 from features.market import Market, load_market
-from models.release import load_release, versions
+from models.release import versions
+from models.release_folder import Newest, newest_usable
 from offerrank.ports import accepts_connections, port_from
 from offerrank.processes import Service, Supervisor
 from serving.embedded_redis import EmbeddedRedis
@@ -146,14 +147,17 @@ class Stack:
         arguments += ["--port", str(plan.model_grpc_port), "--rest-port", str(plan.model_rest_port)]
         self._start("model-server", arguments, None, lambda: accepts_connections(HOST, plan.model_grpc_port))
 
-    def check_releases(self) -> None:
-        """Refuses to start on releases that this market cannot use.
+    def check_releases(self) -> Newest:
+        """The newest release that can rank; newer ones that are damaged or not wholly there are passed over.
 
         Raises:
-          ContractError: the newest release is damaged, or for another market; says how.
+          ContractError: there are releases, all of them are damaged or for another market; says how for the newest.
         """
-        if found := versions(self.plan.releases):
-            load_release(self.plan.releases / str(found[-1])).compatible_with(self.market)
+        newest = newest_usable(self.plan.releases, self.market)
+        damaged = [e for e in newest.passed_over if not isinstance(e, IncompleteRelease)]
+        if newest.release is None and damaged:
+            raise damaged[0]
+        return newest
 
     def active_release(self) -> str | None:
         """The release that ranks now, according to the gateway; none while it is the cold-start policy."""

@@ -141,7 +141,7 @@ class Core:
             opened = [m for name, m in models.items() if name not in kept]
             try:
                 for model in opened:
-                    model.reconcile()
+                    model.reconcile(settled_s=0)  # who asks for a model says that it is there
                     _require_available(model)
                 for config in configs:
                     _check_labels(config, models[config.name].is_available)

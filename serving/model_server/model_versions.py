@@ -4,8 +4,8 @@
                  \\-> END, with the reason: a version that did not load or failed its warm-up never answers
 
 What must hold: once a version answers, some version always does. A newer one takes over only after it loaded and warmed up;
-an older one goes only then, and only when the last call that uses it has ended. A broken version is left alone until its
-files change, and does not push a sound one out of the number kept.
+an older one goes only then, and only when the last call that uses it has ended. A version that is still being copied is left
+alone until it is whole, a broken one until its files change; neither pushes a sound one out of the number kept.
 """
 
 import enum
@@ -19,6 +19,7 @@ from typing import Generic, Protocol, TypeVar
 
 import grpc
 
+from models.release_folder import SETTLED_S, Fingerprint, fingerprint, is_copied
 from serving.model_server.status import StatusError
 from serving.model_server.version_policy import Policy
 
@@ -45,7 +46,6 @@ class Servable(Protocol):
 
 
 S = TypeVar("S", bound=Servable)
-Fingerprint = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(slots=True)
@@ -68,24 +68,12 @@ class VersionStatus:
 
 
 def find_versions(base_path: Path) -> dict[int, Path]:
-    """Version folders that are complete: named by a number and holding a saved_model.pb, which is copied last or renamed in."""
+    """Version folders: named by a number and holding a saved_model.pb."""
     try:
         folders = [f for f in base_path.iterdir() if f.name.isdecimal() and (f / "saved_model.pb").is_file()]
     except OSError:
         return {}
     return {int(f.name): f for f in sorted(folders)}
-
-
-def fingerprint(folder: Path) -> Fingerprint:
-    """Changes when a file in the folder does."""
-    files = []
-    for path in sorted(folder.rglob("*")):
-        try:
-            stat = path.stat()
-        except OSError:
-            continue
-        files.append((str(path), stat.st_size, stat.st_mtime_ns))
-    return tuple(files)
 
 
 def _shown(error: Exception) -> str:
@@ -95,8 +83,19 @@ def _shown(error: Exception) -> str:
 class ModelVersions(Generic[S]):
     """The versions of one model under one base path. `reconcile` and `close` belong to one thread at a time, the rest to any."""
 
-    def __init__(self, name: str, base_path: Path, policy: Policy, load: Callable[[Path, int], S]) -> None:
-        """`load` opens and warms up a version; what it raises is why the version does not answer."""
+    def __init__(
+        self,
+        name: str,
+        base_path: Path,
+        policy: Policy,
+        load: Callable[[Path, int], S],
+        is_copied: Callable[[Path, float], bool] = is_copied,
+    ) -> None:
+        """`load` opens and warms up a version; what it raises is why the version does not answer.
+
+        A version that is not wholly there by `is_copied` is left alone: half a vocabulary would load without a word.
+        """
+        self._is_copied = is_copied
         self.name = name
         self.base_path = base_path
         self.policy = policy
@@ -104,12 +103,16 @@ class ModelVersions(Generic[S]):
         self._versions: dict[int, _Version[S]] = {}
         self._changed = threading.Condition()
 
-    def reconcile(self) -> None:
-        """Loads what the policy wants and lets go what it no longer wants, in this order."""
+    def reconcile(self, settled_s: float = SETTLED_S) -> None:
+        """Loads what the policy wants and lets go what it no longer wants, in this order.
+
+        Args:
+          settled_s: for so long nothing of a model without a manifest must have changed.
+        """
         found = find_versions(self.base_path)
         self._forget(found)
         while True:
-            wanted = self.policy.choose([v for v in found if self._usable(v)])
+            wanted = self.policy.choose([v for v, path in found.items() if self._usable(v, path, settled_s)])
             missing = [v for v in wanted if not self.is_available(v)]
             if not missing:
                 break
@@ -120,9 +123,12 @@ class ModelVersions(Generic[S]):
         for version in set(available) - set(wanted):
             self._unload(version)
 
-    def _usable(self, version: int) -> bool:
+    def _usable(self, version: int, path: Path, settled_s: float) -> bool:
         known = self._versions.get(version)
-        return known is None or known.broken is None or known.broken != fingerprint(known.path)
+        if known is not None and known.state is State.AVAILABLE:
+            return True
+        broken_as_it_is = known is not None and known.broken is not None and known.broken == fingerprint(path)
+        return not broken_as_it_is and self._is_copied(path, settled_s)
 
     def _forget(self, found: dict[int, Path]) -> None:
         """A version that ended may come back when its folder does; of the others only the last ones are told."""

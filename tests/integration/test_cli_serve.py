@@ -39,8 +39,8 @@ class Served:
 
 
 @contextmanager
-def serve(market: Path, run_dir: Path) -> Iterator[Served]:
-    command = [sys.executable, "-m", "offerrank", "serve", "--market", str(market), "--dir", str(run_dir)]
+def serve(market: Path, run_dir: Path, *options: str) -> Iterator[Served]:
+    command = [sys.executable, "-m", "offerrank", "serve", "--market", str(market), "--dir", str(run_dir), *options]
     ports = ["--port", "19080", "--monitor-port", "19180"]
     with subprocess.Popen([*command, *ports], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
@@ -137,3 +137,14 @@ def test_a_damaged_release_is_refused_at_the_start(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "release.json: rows: is missing" in done.stderr
+
+
+@pytest.mark.timeout(120)
+def test_a_release_that_is_still_being_copied_holds_up_nobody(tmp_path: Path) -> None:
+    folder = tmp_path / "releases" / "100" / "assets.extra"
+    folder.mkdir(parents=True)
+    (folder / "release.json").write_text('{"version": 100, "mark')
+    with serve(patient_market(tmp_path), tmp_path / "run", "--release", str(tmp_path / "releases")) as served:
+        served.until(r"not served as it is, and looked at again when it changes: .*release.json: content: is not JSON")
+        served.until("gateway: http")
+        served.until("no whole release yet in .*: the cold-start policy serves")

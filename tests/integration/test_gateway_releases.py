@@ -14,6 +14,7 @@ from features.market import load_market
 from models import release as layout
 from models.calibration import Calibrator, Platt, TaskCalibration
 from models.release import Manifest, inputs_of, seal
+from monitoring import metrics
 from retrieval.index import build_index
 from serving.gateway.adapters.redis_link import RedisLink
 from serving.gateway.adapters.releases import FolderReleases
@@ -132,9 +133,50 @@ def test_a_damaged_release_never_ranks(follower, damage):
     assert follower.look() == 100
     damage(write_release(follower.base, 200))
     follower.server.served = [100, 200]
-    assert follower.look() == 100
-    assert follower.look() == 100
+    assert follower.look(now_ms=5_000) == 100
+    # One that lacks a file or a part of one may be on its way, until nothing has changed for half a minute.
+    assert list(follower.releases.rejected) == ([200] if damage is corrupt_index else [])
+    assert follower.look(now_ms=34_999) == 100
+    assert follower.look(now_ms=35_000) == 100
     assert list(follower.releases.rejected) == [200]
+
+
+@pytest.mark.parametrize("order", ["manifest first", "manifest last", "large files first"])
+def test_a_release_that_is_copied_slowly_ranks_once_it_is_whole_and_is_never_rejected(follower, tmp_path, order):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    whole = write_release(elsewhere, 100)
+    files = sorted((p for p in whole.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size, reverse=True)
+    if order != "large files first":
+        files.sort(key=lambda p: (p == whole / layout.MANIFEST) == (order == "manifest last"))
+    follower.server.served = [100]
+    before = metrics.RELEASES_REJECTED._value.get()
+    now_ms = 0
+    for path in files:
+        copy = follower.base / "100" / path.relative_to(whole)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        content = path.read_bytes()
+        for end in (len(content) // 2, len(content)):
+            assert follower.look(now_ms) is None
+            copy.write_bytes(content[:end])
+            now_ms += 20_000  # slower than the patience for all of it, not for a part
+    assert follower.look(now_ms) == 100
+    assert follower.releases.rejected == {}
+    assert metrics.RELEASES_REJECTED._value.get() == before
+
+
+def test_a_rejected_release_that_is_repaired_ranks(follower):
+    folder = write_release(follower.base, 100)
+    whole = (folder / layout.INDEX).read_bytes()
+    corrupt_index(folder)
+    follower.server.served = [100]
+    before = metrics.RELEASES_REJECTED._value.get()
+    assert [follower.look(), follower.look(), follower.look()] == [None] * 3
+    assert "offers.usearch: content differs" in follower.releases.rejected[100]
+    assert metrics.RELEASES_REJECTED._value.get() == before + 1  # told once, not every second
+    (folder / layout.INDEX).write_bytes(whole)
+    assert follower.look() == 100
+    assert follower.releases.rejected == {}
 
 
 def test_a_release_for_other_features_never_ranks(follower):

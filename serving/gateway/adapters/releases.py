@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from domain.clock import now_ms
-from domain.errors import ContractError, DependencyError
+from domain.errors import ContractError, DependencyError, IncompleteRelease
 from domain.keys import Keys
 from models.release import EXTRA, load_release, versions
+from models.release_folder import Fingerprint, fingerprint
 from monitoring import metrics
 from retrieval.index import OfferIndex, load_index
 from retrieval.retriever import Retriever
@@ -17,9 +19,22 @@ from serving.gateway.market_view import MarketView
 from serving.gateway.ports import ActiveRelease
 
 POLL_S = 1.0
+PATIENCE_MS = 30_000
+"""A release that lacks files for so long, and does not change, is no longer taken for one that is being copied."""
 TIMEOUT_S = 0.5
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Unusable:
+    """A release that cannot rank as its files are."""
+
+    files: Fingerprint
+    reason: str
+    since_ms: int
+    incomplete: bool
+    told: bool = False
 
 
 class ModelStatus(Protocol):
@@ -42,7 +57,7 @@ class FolderReleases:
         self._cold = ActiveRelease(None, None, self._retriever(None))
         self._active = self._cold
         self._loaded: dict[int, ActiveRelease] = {}
-        self._rejected: dict[int, str] = {}
+        self._unusable: dict[int, _Unusable] = {}
         self._unrecorded: dict[int, int] = {}
 
     def active(self) -> ActiveRelease:
@@ -51,8 +66,8 @@ class FolderReleases:
 
     @property
     def rejected(self) -> dict[int, str]:
-        """Versions that will never rank, with the reason."""
-        return dict(self._rejected)
+        """Versions that do not rank, with the reason; each is looked at again when its files change."""
+        return {version: one.reason for version, one in self._unusable.items() if one.told}
 
     async def watch(self) -> None:
         """Refreshes for ever."""
@@ -70,7 +85,7 @@ class FolderReleases:
         except DependencyError:
             served = [self._active.version] if self._active.version in found else []
         for version in reversed(found):
-            release = await self._load(version)
+            release = await self._load(version, now_ms)
             if release is not None and version in served:
                 self._swap_to(release, now_ms)
                 break
@@ -80,23 +95,35 @@ class FolderReleases:
         await self._record_first_served()
 
     def _forget_all_but(self, found: list[int]) -> None:
-        self._rejected = {v: why for v, why in self._rejected.items() if v in found}
+        self._unusable = {v: one for v, one in self._unusable.items() if v in found}
         # What is older than the active release ranks again only if that vanishes; it is read again then.
         keep = {v for v in found if self._active.version is None or v >= self._active.version}
         self._loaded = {v: release for v, release in self._loaded.items() if v in keep}
 
-    async def _load(self, version: int) -> ActiveRelease | None:
-        if version in self._rejected:
-            return None
-        if version not in self._loaded:
+    async def _load(self, version: int, now_ms: int) -> ActiveRelease | None:
+        """A release that can rank; None for one that cannot, or cannot yet.
+
+        One that lacks files may still be being copied. It is rejected only when nothing of it has changed for a while, and even
+        then it is looked at again when something does.
+        """
+        assert self._base is not None
+        if version in self._loaded:
+            return self._loaded[version]
+        files = await asyncio.to_thread(fingerprint, self._base / str(version))  # before it is read, or a change might be missed
+        before = self._unusable.get(version)
+        if before is None or before.files != files:
             try:
                 self._loaded[version] = await asyncio.to_thread(self._read, version)
             except ContractError as e:
-                self._rejected[version] = str(e)
-                metrics.RELEASES_REJECTED.inc()
-                log.error("release %d will not be served: %s", version, e)
-                return None
-        return self._loaded[version]
+                before = self._unusable[version] = _Unusable(files, str(e), now_ms, isinstance(e, IncompleteRelease))
+            else:
+                self._unusable.pop(version, None)
+                return self._loaded[version]
+        if not before.told and (not before.incomplete or now_ms - before.since_ms >= PATIENCE_MS):
+            before.told = True
+            metrics.RELEASES_REJECTED.inc()
+            log.error("release %d is not served as it is: %s", version, before.reason)
+        return None
 
     def _read(self, version: int) -> ActiveRelease:
         assert self._base is not None

@@ -1,15 +1,17 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_market import RAW
 
-from domain.errors import ContractError
+from domain.errors import ContractError, IncompleteRelease
 from features.market import Market, parse_market
 from models import release
 from models.calibration import Calibrator, Platt, TaskCalibration
 from models.release import Manifest, Release, inputs_of, load_release, next_version, seal, versions
+from models.release_folder import Newest, newest_usable
 
 VERSION = 1_700_000_000
 
@@ -113,6 +115,36 @@ def test_a_manifest_that_forgets_a_file(folder: Path) -> None:
     (folder / release.MANIFEST).write_text(json.dumps(content))
     with pytest.raises(ContractError, match=r"does not list assets.extra/offers.usearch"):
         load_release(folder)
+
+
+@pytest.mark.parametrize("name", [release.MANIFEST, *release.REQUIRED])
+def test_a_file_of_which_a_part_has_come_makes_it_incomplete_not_wrong(folder: Path, name: str) -> None:
+    content = (folder / name).read_bytes()
+    for part in (content[:-3], b""):
+        (folder / name).write_bytes(part)
+        with pytest.raises(IncompleteRelease, match=Path(name).name):
+            load_release(folder)
+    (folder / name).unlink()
+    with pytest.raises(IncompleteRelease, match=f"{name}: no such file"):
+        load_release(folder)
+
+
+def test_the_newest_usable_release_is_found_behind_damaged_ones(folder: Path, market: Market) -> None:
+    base = folder.parent
+    assert newest_usable(base, market).release == load_release(folder)
+    for version, name in ((VERSION + 1, release.CALIBRATOR), (VERSION + 2, release.MANIFEST)):
+        copy = shutil.copytree(folder, base / str(version))
+        manifest_of = Manifest.model_validate_json((copy / release.MANIFEST).read_bytes())
+        seal(copy, manifest_of.model_copy(update={"version": version}))
+        (copy / name).write_bytes((copy / name).read_bytes()[:-9])
+    found = newest_usable(base, market)
+    assert found.release is not None
+    assert found.release.version == VERSION
+    assert [str(VERSION + 2) in str(e) for e in found.passed_over] == [True, False]
+    other = newest_usable(base, parse_market(RAW | {"name": "other"}))
+    assert other.release is None
+    assert "was trained for market 'small'" in str(other.passed_over[-1])
+    assert newest_usable(base / "absent") == Newest(None, ())
 
 
 def test_the_folder_is_named_by_the_version(folder: Path, tmp_path: Path) -> None:

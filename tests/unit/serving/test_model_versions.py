@@ -1,11 +1,16 @@
 """Which versions of a model answer, with folders that are real and models that are not."""
 
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import pytest
 
+from models import release
+from models.release import FileRecord, Manifest
+from models.release_folder import is_copied
 from serving.model_server.model_versions import ModelVersions, State
 from serving.model_server.status import StatusError
 from serving.model_server.version_policy import All, Latest, Policy, Specific
@@ -25,12 +30,12 @@ class Loaded:
 class Folder:
     """A base path, and a loader that refuses versions whose saved_model.pb says "corrupt"."""
 
-    def __init__(self, path: Path, policy: Policy) -> None:
+    def __init__(self, path: Path, policy: Policy, is_copied: Callable[[Path, float], bool] = lambda *_: True) -> None:
         self.path = path
         self.loads: list[int] = []
         self.answering_during_loads: list[list[int]] = []
         self.models: dict[int, Loaded] = {}
-        self.versions = ModelVersions("ranker", path, policy, self.load)
+        self.versions = ModelVersions("ranker", path, policy, self.load, is_copied)
 
     def load(self, path: Path, version: int) -> Loaded:
         self.loads.append(version)
@@ -195,3 +200,59 @@ def test_only_the_last_ended_versions_are_remembered(tmp_path: Path) -> None:
         folder.versions.reconcile()
     assert len(folder.versions.status()) < 20
     assert folder.versions.status()[0].version == 40
+
+
+def test_a_release_is_loaded_once_all_files_of_its_manifest_are_there(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, Latest(2), is_copied=is_copied)
+    old, new = (tmp_path / v for v in ("1", "2"))
+    for version in (old, new):
+        (version / "assets").mkdir(parents=True)
+        (version / "assets.extra").mkdir()
+        (version / "saved_model.pb").write_text("sound")
+        (version / "assets" / "vocabulary").write_text("tea\ncoffee\n")
+        files = {
+            name: FileRecord(bytes=(version / name).stat().st_size, sha256="") for name in ("saved_model.pb", "assets/vocabulary")
+        }
+        named = Manifest(
+            version=int(version.name),
+            market="m",
+            created_ms=1,
+            inputs=(),
+            tasks=(),
+            embedding_dim=1,
+            packages={},
+            rows={},
+            files=files,
+        )
+        (version / release.MANIFEST).write_text(named.model_dump_json())
+    manifest = (new / release.MANIFEST).read_text()
+    (new / "assets" / "vocabulary").write_text("tea\ncof")  # half of it: a model would load it without a word
+    folder.versions.reconcile()
+    assert folder.loads == [1]
+    (new / "assets" / "vocabulary").write_text("tea\ncoffee\n")
+    (new / release.MANIFEST).write_text(manifest[:100])
+    folder.versions.reconcile()
+    (new / release.MANIFEST).unlink()
+    (new / release.CALIBRATOR).write_text("{}")  # a release whose manifest has not come yet
+    folder.versions.reconcile()
+    assert folder.loads == [1]
+    (new / release.MANIFEST).write_text(manifest)
+    folder.versions.reconcile()
+    assert folder.versions.available() == [1, 2]
+    # What answers goes on, whatever happens to its files.
+    (new / release.MANIFEST).unlink()
+    folder.versions.reconcile()
+    assert folder.versions.available() == [1, 2]
+
+
+def test_a_model_without_a_manifest_is_loaded_when_nothing_of_it_has_changed_for_a_while(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, Latest(2), is_copied=is_copied)
+    folder.put(1)
+    folder.versions.reconcile()
+    assert folder.loads == []
+    deadline = time.monotonic() + 30
+    while not folder.versions.available():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+        folder.versions.reconcile()
+    assert folder.loads == [1]

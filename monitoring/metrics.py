@@ -4,7 +4,7 @@ A replica counts for itself and is scraped by itself: sums and quantiles over re
 its values from a request.
 """
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.035, 0.05, 0.075, 0.1, 0.25, 0.5, 1.0)
 
@@ -32,3 +32,10 @@ CLOCK_OFFSET_SECONDS = Gauge("offerrank_clock_offset_seconds", "How far this mac
 RELEASE_VERSION = Gauge("offerrank_release_version", "Version of the release that ranks; 0 before the first.")
 RELEASES_REJECTED = Counter("offerrank_releases_rejected", "Releases refused as corrupt or incompatible.")
 CONTRACT_ERRORS = Counter("offerrank_contract_errors", "Answers of the model server that made no sense.")
+
+PAGE = CollectorRegistry()
+"""What the page's process exports, which has one instance: figures of the market and not of a replica."""
+LEDGER_DIFFERENCES = Gauge("offerrank_ledger_differences", "Accounts on which log and Redis differ, or refuse.", registry=PAGE)
+LEDGER_AGE_SECONDS = Gauge("offerrank_ledger_age_seconds", "Since the books were last held against Redis.", registry=PAGE)
+BUDGETS_OPEN = Gauge("offerrank_budgets_open", "Campaigns whose budget of today is open.", registry=PAGE)
+BUDGETS_CLOSED = Gauge("offerrank_budgets_closed", "Campaigns that cannot sell as their budget is not open.", registry=PAGE)

@@ -16,12 +16,14 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from domain.clock import now_ms
 from domain.errors import Unavailable
 from domain.keys import Keys
 from features.market import Market, load_market
 from monitoring.dashboard.board import Board
+from monitoring.dashboard.ledger_light import exposition
 from monitoring.dashboard.reasons import MEANING
 from monitoring.dashboard.settings import DashboardSettings
 from monitoring.dashboard.state import StateReader
@@ -99,6 +101,10 @@ def create_app(settings: DashboardSettings) -> FastAPI:
     @app.get("/api/market")
     def described() -> Response:
         return _json(orjson.dumps(_described(market)))
+
+    @app.get("/metrics")
+    def exported() -> Response:
+        return Response(exposition(reader.state.ledger if reader.state else None), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/healthz")
     def healthz() -> Response:

@@ -13,6 +13,7 @@ import redis
 from domain.clock import budget_day, day_fraction, now_ms, traffic_passed
 from domain.keys import PARTITIONS, Keys
 from features.market import Market
+from monitoring.dashboard.ledger_light import LedgerState
 
 log = logging.getLogger("offerrank.dashboard")
 EVERY_S = 2.0
@@ -53,6 +54,7 @@ class State:
     first_served_ms: dict[str, int] = field(default_factory=dict)
     """Release -> when a gateway first served it."""
     health: list[Health] = field(default_factory=list)
+    ledger: LedgerState | None = None
 
 
 class StateReader:
@@ -87,9 +89,9 @@ class StateReader:
             begun = time.perf_counter()
             self._client.ping()
             ping = Health("Redis", True, f"answers in {(time.perf_counter() - begun) * 1000:.1f} ms")
-            return State(
-                at_ms, fraction, self._campaigns(at_ms), self._releases(), [*gateway, ping, self._pacer(), self._archiver(at_ms)]
-            )
+            ledger = self._ledger(at_ms)
+            health = [*gateway, ping, self._pacer(), self._archiver(at_ms), _light(ledger)]
+            return State(at_ms, fraction, self._campaigns(at_ms), self._releases(), health, ledger)
         except redis.RedisError as e:
             last = self.state or State(at_ms, fraction)
             health = [
@@ -97,6 +99,7 @@ class StateReader:
                 Health("Redis", False, str(e)),
                 Health("Pacer", None, "unknown"),
                 Health("Archiver", None, "unknown"),
+                Health("Ledger", None, "unknown"),
             ]
             return State(last.at_ms, last.day_fraction, last.campaigns, last.first_served_ms, health)
 
@@ -144,6 +147,10 @@ class StateReader:
         late = age_s > 3 * interval_s + 5
         return Health("Archiver", not late and not rejected, detail + (f", {rejected} entries rejected" if rejected else ""))
 
+    def _ledger(self, at_ms: int) -> LedgerState | None:
+        said = self._client.hgetall(self._keys.ledger)
+        return LedgerState.of({name.decode(): value.decode() for name, value in said.items()}, at_ms)
+
     def _lag_s(self, at_ms: int, archived: dict[str, str]) -> float:
         """Age of the oldest entry that is in no file yet."""
         streams = {"decisions": self._keys.decisions} | {f"events:{p}": self._keys.events(p) for p in range(PARTITIONS)}
@@ -162,3 +169,7 @@ class StateReader:
                 return Health("Gateway", False, f"{e.code}: {e.read(200).decode(errors='replace')}")
         except (OSError, http.client.HTTPException) as e:
             return Health("Gateway", False, f"no answer: {getattr(e, 'reason', e)}")
+
+
+def _light(ledger: LedgerState | None) -> Health:
+    return Health("Ledger", None, "not compared yet") if ledger is None else Health("Ledger", ledger.ok, ledger.detail)

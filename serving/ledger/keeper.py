@@ -133,7 +133,8 @@ class LedgerKeeper:
             log.error("log and Redis differ: %s", "; ".join(map(str, found.differences[:5])))
         self._suspects = {(a.campaign, a.day) for a in found.differences}
         self._mirror(store, found)
-        self._client_of(0).hset(self._keys.ledger, mapping=report(found, self._market, at_ms, refused) | {"trouble": trouble})
+        said = report(found, self._market, at_ms, self._reconcile_s, refused)
+        self._client_of(0).hset(self._keys.ledger, mapping=said | {"trouble": trouble})
         return found
 
     def _is_due(self, at: At) -> bool:

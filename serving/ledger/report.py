@@ -9,11 +9,12 @@ SHOWN = 20
 """Differences that are listed; all are counted."""
 
 
-def report(found: Reconciliation, market: Market, at_ms: int, refused: int) -> dict[str, str | int]:
+def report(found: Reconciliation, market: Market, at_ms: int, interval_s: float, refused: int) -> dict[str, str | int | float]:
     """Fields of the hash; docs/redis.md describes each."""
     worst = sorted(found.differences, key=lambda a: abs(a.charged_micros - a.spent_micros), reverse=True)[:SHOWN]
     return {
         "at_ms": at_ms,
+        "interval_s": interval_s,
         "accounts": len(found.accounts),
         "differences": len(found.differences),
         "difference_micros": sum(abs(a.charged_micros - a.spent_micros) for a in found.differences),

@@ -303,7 +303,8 @@ def test_redis_keeps_what_it_has_and_evicts_nothing() -> None:
 def test_prometheus_scrapes_services_that_exist_on_ports_they_have() -> None:
     config = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())
     jobs = {job["job_name"]: job for job in config["scrape_configs"]}
-    assert set(jobs) == {"gateway", "model-server", "prometheus"}
+    assert set(jobs) == {"gateway", "model-server", "monitor", "prometheus"}
+    assert jobs["monitor"]["static_configs"] == [{"targets": [f"monitor:{environment('monitor')['OFFERRANK_PORT']}"]}]
     (discovered,) = jobs["gateway"]["dns_sd_configs"]
     assert discovered["names"] == ["gateway"]
     assert str(discovered["port"]) == environment("gateway")["OFFERRANK_PORT"]
@@ -316,12 +317,13 @@ def test_prometheus_scrapes_services_that_exist_on_ports_they_have() -> None:
 
 
 def test_alerts_ask_for_metrics_that_are_exported() -> None:
-    import monitoring.metrics  # noqa: F401
+    from monitoring.metrics import PAGE
 
-    exported = {sample for family in REGISTRY.collect() for sample in [family.name, *(s.name for s in family.samples)]}
+    families = [*REGISTRY.collect(), *PAGE.collect()]
+    exported = {sample for family in families for sample in [family.name, *(s.name for s in family.samples)]}
     # A family with labels has no samples before its first use.
     ends = {"counter": ["total"], "histogram": ["bucket", "sum", "count"]}
-    for family in REGISTRY.collect():
+    for family in families:
         exported |= {f"{family.name}_{end}" for end in ends.get(family.type, [])}
     rules = [r for g in yaml.safe_load((ROOT / "deploy" / "alerts.yml").read_text())["groups"] for r in g["rules"]]
     asked = {m for rule in rules for m in re.findall(r"offerrank_\w+", rule["expr"])}

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from page_process import PageProcess
 
 from domain.clock import budget_day, now_ms
 from domain.keys import Keys
+from monitoring.dashboard.ledger_light import LedgerState
 from serving.embedded_redis import EmbeddedRedis
 
 KEYS = Keys("corner")
@@ -95,6 +97,37 @@ def test_figures_of_a_known_stream(client: "redis.Redis", redis_url: str, tmp_pa
         "client|setinfo",
     }
     assert {name.removeprefix("cmdstat_") for name in called} <= reads
+
+
+LEDGER = {"at_ms": 0, "interval_s": 60, "accounts": 7, "differences": 0, "refused": 0, "budgets": 3, "closed": 0, "trouble": ""}
+
+
+@pytest.mark.parametrize(
+    ("said", "ok", "detail"),
+    [
+        ({}, True, "7 accounts agree to the micro, "),
+        ({"differences": 2}, False, "log and Redis differ on 2 of 7 accounts, "),
+        ({"closed": 1, "refused": 4}, False, "1 of 3 budgets are closed; 4 entries refused, "),
+        ({"trouble": "the disk is full"}, False, "the disk is full, "),
+        ({"at_ms": -200_000}, False, "7 accounts agree to the micro, 200 s ago"),
+    ],
+)
+def test_the_ledger_has_a_light(said: dict[str, object], ok: bool, detail: str) -> None:
+    found = LedgerState.of({name: str(value) for name, value in (LEDGER | said).items()}, at_ms=0)
+    assert found is not None
+    assert (found.ok, found.detail.startswith(detail)) == (ok, True), found.detail
+
+
+def test_prometheus_is_told_of_the_ledger(client: "redis.Redis", redis_url: str, tmp_path: Path) -> None:
+    client.hset(KEYS.ledger, mapping=LEDGER | {"differences": 2, "closed": 1, "at_ms": int(time.time() * 1000) - 5000})
+    with PageProcess(redis_url, tmp_path) as page:
+        health = {h["name"]: h for h in page.summary_when(lambda s: s["health"])["health"]}
+        with urllib.request.urlopen(page.url + "/metrics", timeout=30) as answer:
+            exported = dict(line.split() for line in answer.read().decode().splitlines() if not line.startswith("#"))
+    assert health["Ledger"]["ok"] is False
+    assert exported["offerrank_ledger_differences"] == "2.0"
+    assert (exported["offerrank_budgets_open"], exported["offerrank_budgets_closed"]) == ("2.0", "1.0")
+    assert 5 <= float(exported["offerrank_ledger_age_seconds"]) < 120
 
 
 def test_health_says_what_is_wrong(client: "redis.Redis", redis_url: str, tmp_path: Path) -> None:

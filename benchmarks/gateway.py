@@ -31,6 +31,7 @@ from features.market import Market
 from offerrank.processes import Supervisor
 from offerrank.stack import Plan, Stack
 from serving.gateway.adapters.model_client import ModelClient
+from serving.gateway.key_records import Role
 from simulation.client import decision_request
 from simulation.shoppers import Shoppers
 
@@ -71,7 +72,7 @@ def measure(market_path: Path, releases: Path, market: Market, rate: float, seco
             _wait_for_release(stack)
             bodies = run_dir / "bodies"
             bodies.write_bytes(b"\n".join(_bodies(market)))
-            address = ["127.0.0.1", str(plan.gateway_port), str(bodies)]
+            address = ["127.0.0.1", str(plan.gateway_port), stack.keys[Role.SERVER], str(bodies)]
             command = [sys.executable, "-m", "benchmarks.load", *address, *map(str, (rate, seconds, WARM_UP_S, maximum_s))]
             with subprocess.Popen(command, stdout=subprocess.PIPE) as generator:
                 assert generator.stdout is not None

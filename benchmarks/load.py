@@ -90,11 +90,12 @@ class _Pool:
             return answer
 
 
-def encode(host: str, port: int, body: bytes) -> bytes:
+def encode(host: str, port: int, key: str, body: bytes) -> bytes:
     """A POST /v1/decisions as it goes over the wire."""
     lines = (
         "POST /v1/decisions HTTP/1.1",
         f"host: {host}:{port}",
+        f"authorization: Bearer {key}",
         "content-type: application/json",
         f"content-length: {len(body)}",
     )
@@ -159,9 +160,9 @@ async def _one(pool: _Pool, request: bytes, due_s: float, results: _Results) -> 
 
 
 async def _phases(
-    host: str, port: int, bodies: list[bytes], per_second: float, seconds: float, warm_s: float, most_s: float
+    host: str, port: int, key: str, bodies: list[bytes], per_second: float, seconds: float, warm_s: float, most_s: float
 ) -> None:
-    requests = [encode(host, port, body) for body in bodies]
+    requests = [encode(host, port, key, body) for body in bodies]
     await open_loop(host, port, requests, per_second, warm_s)
     gc.collect()
     gc.freeze()
@@ -173,8 +174,8 @@ async def _phases(
 
 
 if __name__ == "__main__":
-    # HOST PORT BODIES.json RATE SECONDS WARM_UP_SECONDS MAXIMUM_SECONDS
+    # HOST PORT KEY BODIES.json RATE SECONDS WARM_UP_SECONDS MAXIMUM_SECONDS
     given = sys.argv[1:]
-    lines = Path(given[2]).read_bytes().splitlines()
-    rate, measured_s, warm_up_s, maximum_s = map(float, given[3:])
-    uvloop.run(_phases(given[0], int(given[1]), lines, rate, measured_s, warm_up_s, maximum_s))
+    lines = Path(given[3]).read_bytes().splitlines()
+    rate, measured_s, warm_up_s, maximum_s = map(float, given[4:])
+    uvloop.run(_phases(given[0], int(given[1]), given[2], lines, rate, measured_s, warm_up_s, maximum_s))

@@ -3,6 +3,7 @@
     OfferRankError
     ├── InvalidRequest      the caller's mistake: answered 4xx, names the field and what was got
     ├── InvalidMarket       market.toml is wrong: names the key, the value and what was expected
+    ├── InvalidKeys         the keys file, or what should go into it, is wrong: names the line and what was got
     ├── InvalidTrainingData a training log cannot be used: names the column and what was got
     ├── NotBlessed          a trained model missed a gate: names it, the value and the bound; nothing was released
     ├── DependencyError     something we call failed: a named fallback takes over, the decision says `degraded`
@@ -43,6 +44,10 @@ class InvalidRequest(_FieldError):
 
 class InvalidMarket(_FieldError):
     """A market.toml that cannot be used; `field` is the dotted key."""
+
+
+class InvalidKeys(_FieldError):
+    """A keys file that cannot be used, or a key that cannot go into one; `field` is the file and line, or the key's part."""
 
 
 class InvalidTrainingData(_FieldError):

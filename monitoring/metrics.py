@@ -17,6 +17,8 @@ EXPLORED = Counter("offerrank_explored", "Decisions whose page was drawn at rand
 RESPONSES = Counter("offerrank_http_responses", "Answers by route and status.", ["route", "status"])
 
 SHED = Counter("offerrank_shed", "Requests and connections turned away before any work on them, by reason.", ["reason"])
+REFUSED = Counter("offerrank_refused", "Requests and events refused for who asked, by what was wrong.", ["what"])
+KEYS_UNREADABLE = Gauge("offerrank_keys_unreadable", "1 while the keys file cannot be used and the keys stay as they were.")
 
 EVENTS = Counter("offerrank_events", "Events that reached the ledger, by type and what became of them.", ["type", "status"])
 EVENTS_REFUSED = Counter("offerrank_events_refused", "Events that were not accepted, by field.", ["field"])

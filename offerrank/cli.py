@@ -44,6 +44,8 @@ market_app = typer.Typer(help="Look at market files.", no_args_is_help=True, ric
 app.add_typer(market_app, name="market")
 traffic_app = typer.Typer(help="Look for traffic that is none of shoppers.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(traffic_app, name="traffic")
+keys_app = typer.Typer(help="Say who may ask the gateway for what.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(keys_app, name="keys")
 pipeline_app = typer.Typer(help="Give the training pipeline to an orchestrator.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(pipeline_app, name="pipeline")
 ledger_app = typer.Typer(help="Look into the books.", no_args_is_help=True, rich_markup_mode=None)
@@ -190,6 +192,16 @@ def gateway(
     host: options.Host = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="OFFERRANK_PORT", min=1, max=65535, help="Port to listen on.")] = 8080,
     public_url: options.PublicUrl = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(envvar="OFFERRANK_KEYS", help="File of keys, made by `offerrank keys`.", show_default="this machine only"),
+    ] = None,
+    operator_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="OFFERRANK_OPERATOR_PORT", min=1, max=65535, help="Port for /metrics and /docs.", show_default="none"
+        ),
+    ] = None,
 ) -> None:
     """Answer decisions and events over HTTP. OFFERRANK_SECRET must be set: it signs the URLs."""
     from serving.gateway.server import run
@@ -197,6 +209,7 @@ def gateway(
 
     _log()
     given = {"market": market, "redis_url": redis_url, "model_server": model_server, "releases": releases}
+    given |= {"keys": keys, "operator_port": operator_port}
     run(_settings(GatewaySettings, **given, host=host, port=port, public_url=public_url))
 
 
@@ -295,6 +308,9 @@ def monitor(
 def simulate(
     market: options.Market,
     gateway_url: options.GatewayUrl = options.GATEWAY_URL,
+    key: Annotated[
+        str, typer.Option(envvar="OFFERRANK_SERVER_KEY", help="A server's key of that gateway.", show_default=False)
+    ] = "",
     rate: Annotated[float, typer.Option(min=0.1, max=500, help="Purchases per second, on average over the day.")] = 20.0,
     seconds: Annotated[float | None, typer.Option("--seconds", min=1, help="How long.", show_default="until Ctrl-C")] = None,
     seed: options.Seed = 7,
@@ -303,7 +319,7 @@ def simulate(
     """Let simulated shoppers meet a running gateway."""
     from offerrank.simulate import run
 
-    run(market, gateway_url, rate, seconds, seed, as_json=json)
+    run(market, gateway_url, key, rate, seconds, seed, as_json=json)
 
 
 @market_app.command("check")
@@ -339,6 +355,66 @@ def suspects(
     from offerrank.suspects import run
 
     run(log_dir, options.seconds(since), least_z, least_clicks, as_json=json)
+
+
+@keys_app.command("create")
+def create_key(
+    name: options.KeyName,
+    keys: options.Keys,
+    role: Annotated[str, typer.Option(help="publisher, server or operator: what it may do.")] = "publisher",
+    origin: Annotated[
+        list[str],
+        typer.Option(
+            help="Pages that may send a publisher's key, such as https://shop.example; may be repeated.", show_default=False
+        ),
+    ] = [],  # noqa: B006
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, help="Most decisions a second, and as many reports of events.", show_default="publisher 100, else any"
+        ),
+    ] = None,
+    expires: Annotated[str | None, typer.Option(help="Ends after such a time, for example 90d.", show_default="never")] = None,
+) -> None:
+    """Make a key and print it, this once; the file keeps its hash. A running gateway takes it within a second."""
+    from offerrank.keys import PUBLISHER_PER_SECOND, create
+    from serving.gateway.key_records import Role
+
+    if role not in list(Role):
+        raise typer.BadParameter(f"expected {', '.join(Role)}, got {role!r}", param_hint="--role")
+    if rate is None and role == Role.PUBLISHER:
+        rate = PUBLISHER_PER_SECOND
+    lives_s = options.seconds(expires) if expires else None
+    typer.echo(create(keys, name, Role(role), tuple(origin), rate, lives_s))
+
+
+@keys_app.command("list")
+def list_keys(keys: options.Keys, json: options.Json = False) -> None:
+    """Say which keys there are; the keys themselves are not kept."""
+    from offerrank.keys import show
+
+    show(keys, as_json=json)
+
+
+@keys_app.command("revoke")
+def revoke_key(name: options.KeyName, keys: options.Keys) -> None:
+    """End a key. Its name stays taken, since it stands in the log."""
+    from offerrank.keys import revoke
+
+    revoke(keys, name)
+    typer.echo(f"{name} is revoked")
+
+
+@keys_app.command("rotate")
+def rotate_key(
+    name: options.KeyName,
+    keys: options.Keys,
+    overlap: Annotated[str, typer.Option(help="How long the old key goes on, such as 24h.")] = "24h",
+) -> None:
+    """Make another key of the same name and print it, this once; the old one ends after the overlap."""
+    from offerrank.keys import rotate
+
+    typer.echo(rotate(keys, name, options.seconds(overlap)))
 
 
 @pipeline_app.command("compile")
@@ -397,7 +473,7 @@ def _settings(kind: "type[Settings]", **given: Any) -> "Settings":
     from domain.refusals import first_refusal
 
     try:
-        return kind(**given)
+        return kind(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as e:
         wrong = first_refusal(e)
         name = "OFFERRANK_" + "_".join(str(step) for step in wrong.location).upper()

@@ -31,6 +31,7 @@ from offerrank.serve import example_call
 from offerrank.stack import Plan, Stack
 from offerrank.training import progress_in
 from pipelines.examples import matures_s
+from serving.gateway.key_records import Role
 from serving.ledger.reconcile import reconcile_now
 from simulation.run import Simulation
 
@@ -89,7 +90,9 @@ class Demo:
         self._settings = settings
         self._stack = stack
         self._view = view
-        self._simulation = Simulation(stack.market, stack.plan.gateway_url, settings.seed, settings.per_second)
+        self._simulation = Simulation(
+            stack.market, stack.plan.gateway_url, stack.keys[Role.SERVER], settings.seed, settings.per_second
+        )
         self._started_s = time.monotonic()
         self._started_ms = now_ms()
         self._status = Status(

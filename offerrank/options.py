@@ -26,6 +26,8 @@ PublicUrl = Annotated[
         envvar="OFFERRANK_PUBLIC_URL", help="What impression and click URLs begin with.", show_default="http://HOST:PORT"
     ),
 ]
+Keys = Annotated[Path, typer.Option("--keys", envvar="OFFERRANK_KEYS", help="File of keys.", show_default=False)]
+KeyName = Annotated[str, typer.Argument(help="Names the key in logs.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Seed = Annotated[int, typer.Option(min=0, help="Fixes shoppers, purchases and tastes: same seed, same market.")]
 BeamRunner = Annotated[

@@ -8,9 +8,12 @@ from pathlib import Path
 import orjson
 import typer
 
+from domain.errors import OfferRankError
 from models.release import Release
 from offerrank.processes import Supervisor
 from offerrank.stack import MODEL_SERVER_READY_S, Plan, Stack, releases_of
+from serving.gateway.key_records import Role
+from serving.gateway.settings import WILDCARDS
 from serving.signals import TERMINAL, told_to_stop
 
 POLL_S = 0.3
@@ -22,9 +25,12 @@ def run(
     """Starts everything, says where it is, and restarts what crashes.
 
     Raises:
-      InvalidMarket, ContractError: the market or the release cannot be used.
+      InvalidMarket, InvalidKeys, ContractError: the market, the keys or the release cannot be used.
+      OfferRankError: shoppers could not follow the URLs.
       Unavailable: a process does not start.
     """
+    if host in WILDCARDS and public_url is None:
+        raise OfferRankError(f"--public-url: expected what impression and click URLs begin with, since nobody can reach {host}")
     releases = releases_of(release, run_dir) if release else None
     plan = Plan.of(market, run_dir, releases, host, port, monitor_port)
     started_s = time.monotonic()
@@ -35,9 +41,8 @@ def run(
             _say(f"not served as it is, and looked at again when it changes: {error}")
         stack.start_serving()
         taken = "" if plan.gateway_port == port else f" (port {port} was taken)"
-        _say(
-            f"gateway: {plan.gateway_url}, up after {time.monotonic() - started_s:.1f} s{taken}; its API: {plan.gateway_url}/docs"
-        )
+        up = f"up after {time.monotonic() - started_s:.1f} s{taken}"
+        _say(f"gateway: {plan.gateway_url}, {up}; its API: {plan.operator_url}/docs")
         stack.start_others()
         _say(f"try: {example_call(stack)}")
         _announce(stack, newest.release, started_s, stop.is_set)
@@ -70,10 +75,11 @@ def _announce(stack: Stack, newest: Release | None, started_s: float, stopped: C
 
 
 def example_call(stack: Stack) -> str:
-    """A shell command that asks for a decision."""
+    """A shell command that asks for a decision, as a shop's server does."""
     placement = stack.market.placements[0]
     body = orjson.dumps({"placements": [{"name": placement.name, "count": placement.count}], "include_pricing": True}).decode()
-    return f"curl -s {stack.plan.gateway_url}/v1/decisions -H 'content-type: application/json' -d {shlex.quote(body)}"
+    headers = f"-H 'content-type: application/json' -H 'authorization: Bearer {stack.keys[Role.SERVER]}'"
+    return f"curl -s {stack.plan.gateway_url}/v1/decisions {headers} -d {shlex.quote(body)}"
 
 
 def _say(line: str) -> None:

@@ -15,7 +15,9 @@ from offerrank.stack import answers
 from simulation.run import Simulation
 
 
-def run(market_path: Path, gateway_url: str, per_second: float, seconds: float | None, seed: int, as_json: bool) -> None:
+def run(
+    market_path: Path, gateway_url: str, key: str, per_second: float, seconds: float | None, seed: int, as_json: bool
+) -> None:
     """Simulates until the time is up or Ctrl-C, then says what came of it.
 
     Raises:
@@ -23,7 +25,7 @@ def run(market_path: Path, gateway_url: str, per_second: float, seconds: float |
       Unavailable: no gateway answers there.
     """
     market = load_market(market_path)
-    simulation = Simulation(market, gateway_url, seed, per_second)
+    simulation = Simulation(market, gateway_url, key, seed, per_second)
     if not answers(f"{gateway_url.rstrip('/')}/healthz"):
         raise Unavailable("gateway", f"does not answer at {gateway_url}; `offerrank serve` starts one")
     asyncio.run(_simulate(simulation, market, seconds, quiet=as_json))

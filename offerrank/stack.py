@@ -7,6 +7,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from domain.errors import ContractError, IncompleteRelease
@@ -16,6 +18,9 @@ from models.release_folder import Newest, newest_usable
 from offerrank.ports import accepts_connections, port_from
 from offerrank.processes import Service, Supervisor
 from serving.embedded_redis import EmbeddedRedis
+from serving.gateway.key_records import Role, changing, new_text, record_of
+from serving.gateway.keyring import LOCAL_ORIGINS
+from serving.gateway.settings import WILDCARDS
 
 HOST = "127.0.0.1"
 GATEWAY_READY_S = 60.0
@@ -35,6 +40,7 @@ class Plan:
     model_grpc_port: int
     model_rest_port: int
     redis_port: int
+    operator_port: int
 
     @classmethod
     def of(
@@ -67,6 +73,7 @@ class Plan:
             model_grpc_port=take(8500),
             model_rest_port=take(8501),
             redis_port=take(6390),
+            operator_port=take(8082),
         )
 
     @property
@@ -77,7 +84,13 @@ class Plan:
     @property
     def gateway_url(self) -> str:
         """Where decisions are asked for, from this machine."""
-        return f"http://{HOST}:{self.gateway_port}"
+        host = HOST if self.host in WILDCARDS else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.gateway_port}"
+
+    @property
+    def operator_url(self) -> str:
+        """Where the gateway's metrics and API document are."""
+        return f"http://{HOST}:{self.operator_port}"
 
     @property
     def monitor_url(self) -> str:
@@ -99,7 +112,7 @@ class Stack:
         self.supervisor = supervisor
         self.market: Market = load_market(plan.market)
         self.redis = EmbeddedRedis(plan.run_dir / "redis", plan.redis_port)
-        self.operator_key = _secret(plan.run_dir / "operator-key")
+        self.keys = embedded_keys(plan.run_dir)
         self.environment = {
             "OFFERRANK_MARKET": str(plan.market),
             "OFFERRANK_REDIS_URL": self.redis.url,
@@ -108,8 +121,8 @@ class Stack:
             "OFFERRANK_LOG_DIR": str(plan.log_dir),
             "OFFERRANK_GATEWAY_URL": plan.gateway_url,
             "OFFERRANK_SECRET": _secret(plan.run_dir / "secret"),
-            "OFFERRANK_OPERATOR_KEY": self.operator_key,
-            "OFFERRANK_HOST": plan.host,
+            "OFFERRANK_KEYS": str(plan.run_dir / "keys.jsonl"),
+            "OFFERRANK_HOST": HOST,
             "TF_USE_LEGACY_KERAS": "1",
             "TF_CPP_MIN_LOG_LEVEL": "2",
             **(settings or {}),
@@ -125,7 +138,8 @@ class Stack:
         """
         self.supervisor.start(Service("redis", self._launch_redis, self._redis_ready, self.redis.directory / "redis.log"))
         self.supervisor.wait_ready("redis", 15)
-        self._start("gateway", ["gateway"], self.plan.gateway_port, lambda: answers(f"{self.plan.gateway_url}/healthz"))
+        listens = {"OFFERRANK_HOST": self.plan.host, "OFFERRANK_OPERATOR_PORT": str(self.plan.operator_port)}
+        self._start("gateway", ["gateway"], self.plan.gateway_port, lambda: answers(f"{self.plan.gateway_url}/healthz"), listens)
         self.supervisor.wait_ready("gateway", GATEWAY_READY_S)
 
     def start_others(self) -> None:
@@ -168,8 +182,15 @@ class Stack:
             return None
         return None if release in (None, "cold-start") else str(release)
 
-    def _start(self, name: str, arguments: list[str], port: int | None, ready: Callable[[], bool]) -> None:
-        environment = self.environment | ({"OFFERRANK_PORT": str(port)} if port else {})
+    def _start(
+        self,
+        name: str,
+        arguments: list[str],
+        port: int | None,
+        ready: Callable[[], bool],
+        listens: Mapping[str, str] | None = None,
+    ) -> None:
+        environment = self.environment | ({"OFFERRANK_PORT": str(port)} if port else {}) | dict(listens or {})
         self.supervisor.start(self.supervisor.python(name, arguments, environment, ready))
 
     def _launch_redis(self) -> subprocess.Popen[bytes]:
@@ -215,10 +236,29 @@ def answers(url: str) -> bool:
         return False
 
 
-def _secret(path: Path) -> str:
+def embedded_keys(run_dir: Path) -> dict[Role, str]:
+    """One key of each role, so that nothing needs to be set up: each in a file `<role>-key`, all in `keys.jsonl`.
+
+    The publisher's is for pages that a developer serves on this machine.
+
+    Raises:
+      InvalidKeys: `keys.jsonl` is damaged.
+    """
+    texts = {role: _secret(run_dir / f"{role}-key", partial(new_text, role)) for role in Role}
+    with changing(run_dir / "keys.jsonl") as records:
+        known = {r.sha256 for r in records}
+        for role, text in texts.items():
+            origins = LOCAL_ORIGINS if role is Role.PUBLISHER else ()
+            record = record_of(text, f"embedded-{role}", role, datetime.now(UTC), origins=origins)
+            if record.sha256 not in known:
+                records.append(record)
+    return texts
+
+
+def _secret(path: Path, make: Callable[[], str] = secrets.token_urlsafe) -> str:
     """A random secret of this run folder, so that URLs signed before a restart stay valid."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(32), encoding="utf-8")
+        path.write_text(make(), encoding="utf-8")
     return path.read_text(encoding="utf-8").strip()

@@ -40,10 +40,11 @@ class Answer:
 
 
 class GatewayClient:
-    """Calls one gateway; a failed call returns None or 0 and is counted in `failures`, by call and cause."""
+    """Calls one gateway with a server's key; a failed call returns None or 0 and is counted in `failures`, by call and cause."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str) -> None:
         self.url = url.rstrip("/")
+        self._key = key
         self.failures: Counter[str] = Counter()
         self._session: aiohttp.ClientSession | None = None
 
@@ -51,7 +52,7 @@ class GatewayClient:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
             timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S),
-            headers={"content-type": "application/json"},
+            headers={"content-type": "application/json"} | ({"authorization": f"Bearer {self._key}"} if self._key else {}),
         )
         return self
 

@@ -33,14 +33,15 @@ class Simulation:
     """One run: `run` fills `tally` while it goes on.
 
     Args:
+      key: a server's, since the tally needs prices.
       seed: fixes shoppers, purchases, arrivals and reactions.
       per_second: purchases, on average over the simulated day.
     """
 
-    def __init__(self, market: Market, url: str, seed: int, per_second: float) -> None:
+    def __init__(self, market: Market, url: str, key: str, seed: int, per_second: float) -> None:
         self.tally = Tally()
         self.sample: Sample | None = None
-        self.client = GatewayClient(url)
+        self.client = GatewayClient(url, key)
         self._market = market
         self._seed = seed
         self._per_second = per_second

@@ -1,8 +1,8 @@
 """The HTTP routes."""
 
-import hmac
 import html
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -20,9 +21,12 @@ from domain.errors import DependencyError
 from domain.events import EventType
 from domain.request import DecisionRequest, Placement
 from serving.gateway.answer import to_answer
+from serving.gateway.cors import PageOrigins
 from serving.gateway.counting import CountResponses, count_decision
 from serving.gateway.decide import decide
 from serving.gateway.events import TOKEN_STATUS, accept_batch, open_token, page_event, read_batch
+from serving.gateway.key_records import Role
+from serving.gateway.keyring import Key
 from serving.gateway.market_view import MarketView
 from serving.gateway.openapi import describe, document
 from serving.gateway.ports import Made
@@ -50,18 +54,17 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
             app.state.service = service
             yield
 
-    app = FastAPI(title="OfferRank", lifespan=lifespan, openapi_url="/openapi.json", redoc_url=None)
+    app = FastAPI(title="OfferRank", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
     body_model: Any = decision_body(view.market)
     market = view.market
 
     @app.post("/v1/decisions", **describe("decisions"))
     async def decisions(request: Request) -> Response:
         service: Service = app.state.service
-        body = await read_json(request)
-        wanted = validate(body_model, body)
-        if wanted.explain:
-            _authorize(request, service.operator_key)
-        asked = to_request(wanted, service)
+        key = service.access.admit(request, "decisions")
+        wanted = validate(body_model, await read_json(request))
+        _permit(wanted, key, service)
+        asked = to_request(wanted, key, service)
         pricing = bool(wanted.include_pricing)
         if wanted.id is None:
             made = await _decide(asked, pricing, service)
@@ -74,12 +77,15 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
     @app.post("/v1/events", **describe("events"))
     async def events(request: Request) -> Response:
         service: Service = app.state.service
+        key = service.access.admit(request, "events")
         now_ms = service.clock()
-        batch = read_batch(await read_json(request), service.tokens, market, now_ms)
+        batch = read_batch(await read_json(request), service.tokens, market, key, now_ms)
         try:
             status, content = await accept_batch(batch, service.ledger, now_ms, EVENT_TIMEOUT_S)
         except DependencyError as e:
             raise HttpError(503, "body", "try again: events cannot be stored now", e.dependency, {"retry-after": "1"}) from None
+        for event in batch.events:
+            _count_shown(event.type, event.sold, service)
         return answer(content, status)
 
     @app.get("/v1/i/{token}", **describe("impression"))
@@ -119,9 +125,21 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
         return answer(content, 200 if up["redis"] else 503)
 
     @app.get("/metrics", **describe("metrics"))
-    async def exported() -> Response:
+    async def exported(request: Request) -> Response:
+        app.state.service.access.admit_operator(request)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
+    @app.get("/openapi.json", include_in_schema=False)
+    async def described(request: Request) -> Response:
+        app.state.service.access.admit_operator(request)
+        return answer(app.openapi())
+
+    @app.get("/docs", include_in_schema=False)
+    async def documented(request: Request) -> Response:
+        app.state.service.access.admit_operator(request)
+        return get_swagger_ui_html(openapi_url="openapi.json", title="OfferRank")
+
+    app.add_middleware(PageOrigins, allows_origin=lambda origin: app.state.service.access.allows_origin(origin))
     app.add_middleware(CountResponses)
     app.openapi = lambda: document(app, body_model)  # type: ignore[method-assign]
     app.add_exception_handler(HttpError, _on_http_error)
@@ -138,12 +156,32 @@ async def _decide(request: DecisionRequest, pricing: bool, service: Service) -> 
     def log() -> None:
         count_decision(decided)
         if not request.test:
+            service.patience.asked(request.asked_by, len(decision.slots), time.monotonic())
             service.log_decision(decision)
 
     return Made(orjson.dumps(content), log)
 
 
-def to_request(wanted: Any, service: Service) -> DecisionRequest:
+def _permit(wanted: Any, key: Key, service: Service) -> None:
+    """What could be read, tried out or forged with a key that is in a page needs another.
+
+    Floors among them: whoever may set them finds out, page by page, what each bidder would pay, and makes it pay that.
+    """
+    if key.role is Role.OPERATOR:
+        return
+    require = service.access.require
+    if wanted.explain:
+        require(key, Role.OPERATOR, "explain", "`explain`")
+    if wanted.include_pricing:
+        require(key, Role.SERVER, "include_pricing", "`include_pricing`")
+    if wanted.test:
+        require(key, Role.SERVER, "test", "`test`")
+    for i, placement in enumerate(wanted.placements):
+        if placement.floor_ecpm_micros:
+            require(key, Role.SERVER, f"placements[{i}].floor_ecpm_micros", "a floor")
+
+
+def to_request(wanted: Any, key: Key, service: Service) -> DecisionRequest:
     """A validated body as the request path takes it."""
     usual = {p.name: p.count for p in service.view.market.placements}
     shopper = wanted.shopper
@@ -155,6 +193,7 @@ def to_request(wanted: Any, service: Service) -> DecisionRequest:
         placements=tuple(Placement(p.name, p.count or usual[p.name], p.floor_ecpm_micros or 0) for p in wanted.placements),
         test=bool(wanted.test),
         explain=bool(wanted.explain),
+        asked_by=key.name,
     )
 
 
@@ -166,6 +205,7 @@ async def _accept_or_keep(service: Service, event: EventType, sold: Sold) -> Non
     """A shopper waits for no Redis: an event that cannot be stored now is stored later."""
     if sold.test:
         return
+    _count_shown(event, sold, service)
     now_ms = service.clock()
     reported = page_event(event, sold, now_ms)
     try:
@@ -174,12 +214,9 @@ async def _accept_or_keep(service: Service, event: EventType, sold: Sold) -> Non
         service.accept_later(reported)
 
 
-def _authorize(request: Request, operator_key: str | None) -> None:
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if operator_key is None or scheme.lower() != "bearer" or not hmac.compare_digest(key.encode(), operator_key.encode()):
-        raise HttpError(
-            401, "explain", "expected the header `Authorization: Bearer <operator key>`", None, {"www-authenticate": "Bearer"}
-        )
+def _count_shown(event: EventType, sold: Sold, service: Service) -> None:
+    if event is EventType.IMPRESSION:
+        service.patience.shown(sold.asked_by, time.monotonic())
 
 
 def _json(content: bytes) -> Response:

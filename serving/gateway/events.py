@@ -11,6 +11,8 @@ from domain.events import EventStatus, EventType
 from features.market import Market
 from monitoring import metrics
 from serving.gateway.event_window import valid_until_ms
+from serving.gateway.key_records import Role
+from serving.gateway.keyring import Key
 from serving.gateway.ports import Ledger, PageEvent, Settlement
 from serving.gateway.schema import EVENT_BODY, EVENT_FIELDS, MAX_EVENTS, ConversionEvent, DismissEvent, ShownEvent
 from serving.gateway.tokens import Sold, TokenError, Tokens
@@ -18,6 +20,8 @@ from serving.gateway.wire import HttpError, invalid, parse_json
 
 SKEW_MS = 600_000
 """How far a reporter's clock may be off: times beyond the decision or beyond now are taken as those."""
+FROM_SERVERS = frozenset((EventType.CONVERSION,))
+"""Events that shops report, whose keys nobody reads from a page."""
 TOKEN_STATUS = {"unknown": 404, "expired": 410}
 
 
@@ -54,7 +58,7 @@ class Batch:
     refused: dict[int, HttpError] = field(default_factory=dict)
 
 
-def read_batch(body: bytes, tokens: Tokens, market: Market, now_ms: int) -> Batch:
+def read_batch(body: bytes, tokens: Tokens, market: Market, key: Key, now_ms: int) -> Batch:
     """Checks every event by itself.
 
     Raises:
@@ -70,7 +74,7 @@ def read_batch(body: bytes, tokens: Tokens, market: Market, now_ms: int) -> Batc
     batch = Batch()
     for i, raw in enumerate(events):
         try:
-            for event in _read_event(raw, tokens, market, now_ms):
+            for event in _read_event(raw, tokens, market, key, now_ms):
                 if event.sold.test:
                     batch.tests.append(i)
                 else:
@@ -82,11 +86,13 @@ def read_batch(body: bytes, tokens: Tokens, market: Market, now_ms: int) -> Batc
     return batch
 
 
-def _read_event(raw: object, tokens: Tokens, market: Market, now_ms: int) -> list[PageEvent]:
+def _read_event(raw: object, tokens: Tokens, market: Market, key: Key, now_ms: int) -> list[PageEvent]:
     try:
         body = EVENT_BODY.validate_python(raw)
     except ValidationError as e:
         raise invalid(e, raw) from None
+    if body.type in FROM_SERVERS and not key.role.includes(Role.SERVER):
+        raise HttpError(403, "type", f"a {body.type} needs a server's key: a page could report any", body.type)
     try:
         shown = body.tokens if isinstance(body, DismissEvent) else (body.token,)
         return [_checked(body, token, tokens, market, now_ms) for token in shown]

@@ -22,10 +22,21 @@ def _says(text: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 ERROR = _json("ErrorAnswer")
+EITHER = {"application/json": {"schema": {"anyOf": [{"$ref": REF.format(model=m)} for m in ("EventsAnswer", "ErrorAnswer")]}}}
+KEYS = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "x-offerrank-key"},
+    "url": {"type": "apiKey", "in": "query", "name": "key", "description": "A publisher's only; for beacons."},
+}
+NO_KEY = {401: _says("No key, or one that is unknown or has ended.", ERROR)}
+WHO = NO_KEY | {
+    403: _says("The key may not be sent from this origin, or may not ask for this.", ERROR),
+    429: _says("Too often; again after `Retry-After` seconds.", ERROR),
+}
 BAD_BODY = {
     400: _says("The body is not JSON.", ERROR),
     413: _says("The body is larger than 256 KiB.", ERROR),
-    415: _says("The content type is not application/json.", ERROR),
+    415: _says("The content type is neither application/json nor text/plain.", ERROR),
     422: _says("A field is wrong; the error names it.", ERROR),
 }
 HTML = {"text/html": {"schema": {"type": "string"}}}
@@ -34,31 +45,29 @@ ROUTES: dict[str, dict[str, Any]] = {
     "decisions": {
         "summary": "Which offers to show, in which order, at what price",
         "body": "DecisionRequest",
-        "security": [{}, {"operator": []}],
+        "security": [{name: []} for name in KEYS],
         "responses": {
             200: _says("The page; a placement without offers says why.", _json("DecisionAnswer")),
-            401: _says("`explain` without the operator key.", ERROR),
+            **WHO,
             409: _says("The id was used for another request.", ERROR),
-            503: _says("Too much to do; repeat the request after `Retry-After` seconds.", ERROR),
             **BAD_BODY,
+            503: _says("Too much to do, or the first request with this id is still being answered: repeat after `Retry-After`.", ERROR),
         },
     },
     "events": {
         "summary": "What happened to shown offers, up to 100 events",
         "body": "EventsBody",
+        "security": [{name: []} for name in KEYS],
         "responses": {
             200: _says("At least one event was accepted.", _json("EventsAnswer")),
             404: _says("No event was accepted; the first token is unknown.", _json("EventsAnswer")),
             410: _says("No event was accepted; the first token has expired.", _json("EventsAnswer")),
-            **BAD_BODY,
-            422: _says(
-                "No event was accepted.",
-                {
-                    "application/json": {
-                        "schema": {"anyOf": [{"$ref": REF.format(model=m)} for m in ("EventsAnswer", "ErrorAnswer")]}
-                    }
-                },
+            **WHO,
+            403: _says(
+                "The key may not be sent from this origin, or no event was accepted; the first needs another key.", EITHER
             ),
+            **BAD_BODY,
+            422: _says("No event was accepted.", EITHER),
             503: _says("Redis is away, or there is too much to do; repeat the request after `Retry-After` seconds.", ERROR),
         },
     },
@@ -87,8 +96,14 @@ ROUTES: dict[str, dict[str, Any]] = {
         },
     },
     "metrics": {
-        "summary": "Prometheus metrics",
-        "responses": {200: _says("Text.", {"text/plain": {"schema": {"type": "string"}}})},
+        "summary": "Prometheus metrics, for operators: with their key, or on their port",
+        "security": [{}, {"bearer": []}, {"header": []}],
+        "responses": {
+            200: _says("Text.", {"text/plain": {"schema": {"type": "string"}}}),
+            **NO_KEY,
+            403: _says("The key is not an operator's.", ERROR),
+            404: _says("Not here: there is no key.", ERROR),
+        },
     },
 }
 
@@ -121,7 +136,7 @@ def document(app: FastAPI, decision_body: type[BaseModel]) -> dict[str, Any]:
         _, definitions = models_json_schema([*models, *answers], ref_template=REF)  # type: ignore[list-item]
         components = spec.setdefault("components", {})
         components.setdefault("schemas", {}).update(definitions["$defs"])
-        components["securitySchemes"] = {"operator": {"type": "http", "scheme": "bearer"}}
+        components["securitySchemes"] = KEYS
         _drop_validation_errors(spec)
         app.openapi_schema = spec
     return app.openapi_schema

@@ -6,6 +6,7 @@ import gc
 import logging
 import resource
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -14,11 +15,12 @@ import uvicorn
 import uvloop
 from pydantic import ValidationError
 
-from domain.errors import InvalidMarket
+from domain.errors import OfferRankError, Unavailable
 from domain.refusals import first_refusal
 from features.market import load_market
 from serving.gateway.admission import Gate, Limits
 from serving.gateway.app import create_app
+from serving.gateway.key_records import read_keys
 from serving.gateway.market_view import MarketView
 from serving.gateway.protocol import Leaving, LimitedProtocol
 from serving.gateway.service import open_service
@@ -58,8 +60,11 @@ def run(settings: GatewaySettings) -> None:
     """Serves until SIGTERM or SIGINT; then answers what is under way and writes what waits.
 
     Raises:
-      InvalidMarket: market.toml cannot be used.
+      InvalidMarket, InvalidKeys: market.toml or the keys file cannot be used.
+      Unavailable: a port cannot be listened on.
     """
+    if settings.keys:
+        read_keys(settings.keys)
     view = MarketView.of(load_market(settings.market))
     app = create_app(view, lambda: open_service(settings, view))
     gate = Gate(_limits(settings))
@@ -73,13 +78,17 @@ def run(settings: GatewaySettings) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
+        forwarded_allow_ips=settings.trusted_proxies,
     )
+    sockets = [_bound(settings.host, settings.port)]
+    if settings.operator_port:
+        sockets.append(_bound(settings.operator_host, settings.operator_port))
     # What exists now lives as long as the process: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
     log.info("gateway of market %s on http://%s:%d", view.market.name, settings.host, settings.port)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Server(config, gate).serve())
+        runner.run(_Server(config, gate).serve(sockets))
 
 
 def _limits(settings: GatewaySettings) -> Limits:
@@ -100,8 +109,19 @@ def _limits(settings: GatewaySettings) -> Limits:
     )
 
 
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket with an address; uvicorn listens on it once the application has started."""
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as e:
+        raise Unavailable("network", f"cannot listen on {host}, port {port}: {e.strerror}") from None
+    return bound
+
+
 def main() -> None:
-    """Entry point; exits with 2 on wrong settings or a wrong market file."""
+    """Entry point; exits with 2 on wrong settings, a wrong market or keys file, or a port that is taken."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         run(GatewaySettings())
@@ -109,6 +129,6 @@ def main() -> None:
         wrong = first_refusal(e)
         print(f"OFFERRANK_{'_'.join(map(str, wrong.location)).upper()}: {wrong.sentence}", file=sys.stderr)
         raise SystemExit(2) from None
-    except InvalidMarket as e:
+    except OfferRankError as e:
         print(e, file=sys.stderr)
         raise SystemExit(2) from None

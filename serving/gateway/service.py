@@ -14,6 +14,7 @@ from domain.errors import DependencyError
 from domain.events import Decision
 from domain.keys import Keys
 from features.market import market_digest
+from serving.gateway.access import Access
 from serving.gateway.adapters.answers import RedisAnswers
 from serving.gateway.adapters.beat import Beat
 from serving.gateway.adapters.budgets import RedisBudgets
@@ -27,7 +28,9 @@ from serving.gateway.adapters.outbox import Outbox
 from serving.gateway.adapters.redis_link import RedisLink
 from serving.gateway.adapters.releases import FolderReleases
 from serving.gateway.adapters.shoppers import RedisShoppers
+from serving.gateway.keyring import KeyFile
 from serving.gateway.market_view import MarketView
+from serving.gateway.patience import Patience
 from serving.gateway.ports import Answers, Ledger, PageEvent, Ports
 from serving.gateway.settings import GatewaySettings
 from serving.gateway.tokens import Tokens
@@ -56,7 +59,8 @@ class Service:
     """The same, for events that came while Redis was away."""
     dependencies: Callable[[], Awaitable[dict[str, bool]]]
     """Which of them answer."""
-    operator_key: str | None = None
+    access: Access
+    patience: Patience = field(default_factory=Patience)
     rng: np.random.Generator = field(default_factory=np.random.default_rng)
     clock: Callable[[], int] = now_ms
     new_id: Callable[[], str] = lambda: secrets.token_hex(12)
@@ -78,6 +82,10 @@ async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIter
         "events", lambda _, batch: ledger.accept(batch, clock.now_ms(), EVENT_TIMEOUT_S), MAX_WAITING_EVENTS
     )
 
+    keys_file = KeyFile(settings.keys) if settings.keys else None
+    ring = (lambda: keys_file.ring) if keys_file else None
+    access = Access(ring, clock.now_ms, settings.address_per_second or None, settings.operator_port)
+
     async def dependencies() -> dict[str, bool]:
         return {
             "redis": await _answers(link.pipeline(lambda pipe: pipe.ping(), HEALTH_TIMEOUT_S)),
@@ -87,7 +95,7 @@ async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIter
     with contextlib.suppress(DependencyError):
         await campaigns.refresh()
     beat = Beat(link, keys, market_digest(settings.market), campaigns, clock)
-    running = (campaigns.watch, releases.watch, decisions.run, events.run, beat.run)
+    running = [campaigns.watch, releases.watch, decisions.run, events.run, beat.run, *([keys_file.watch] if keys_file else [])]
     tasks = [asyncio.create_task(_for_ever(run)) for run in running]
     try:
         yield Service(
@@ -101,7 +109,7 @@ async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIter
             accept_later=events.put,
             dependencies=dependencies,
             clock=clock.now_ms,
-            operator_key=settings.operator_key.get_secret_value() if settings.operator_key else None,
+            access=access,
         )
     finally:
         for task in tasks:

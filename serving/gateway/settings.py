@@ -1,9 +1,13 @@
 """Settings of the gateway process: environment variables OFFERRANK_*."""
 
+import ipaddress
 from pathlib import Path
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+WILDCARDS = ("0.0.0.0", "::")
+"""Hosts that stand for all addresses of a machine, and are none themselves."""
 
 
 class GatewaySettings(BaseSettings):
@@ -21,14 +25,22 @@ class GatewaySettings(BaseSettings):
     """host:port of the model server's gRPC API; it need not be there, the priors rank then."""
     releases: Path | None = None
     """Folder of releases, the same as the model server's; without one, the priors rank."""
-    operator_key: SecretStr | None = None
-    """Bearer key for `explain`; without one, nobody may ask."""
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = Field(default=8080, ge=1, le=65535)
     """Port to listen on."""
-    public_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
+    operator_host: str = "127.0.0.1"
+    """Address of the operators' port: one that only they reach."""
+    operator_port: int | None = Field(default=None, ge=1, le=65535)
+    """Serves /metrics and /docs without a key, beside everything else; without one, they need an operator's key."""
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$", validate_default=True)
     """What impression and click URLs begin with; http://host:port if absent."""
+    keys: Path | None = Field(default=None, validate_default=True)
+    """File of keys; without one, who is on this machine may do what a publisher may, and the gateway listens there only."""
+    address_per_second: float = Field(default=20.0, ge=0, le=1e6)
+    """Decisions, and as many reports of events, that one address may ask for with publishers' keys; 0 for any number."""
+    trusted_proxies: str = "127.0.0.1,::1"
+    """Addresses and networks of proxies whose `X-Forwarded-For` is believed."""
     max_connections: int = Field(default=8192, ge=16)
     """Connections at one time; when it is reached, idle and half-sent ones make way, then new ones get 503."""
     max_header_bytes: int = Field(default=16_384, ge=1024)
@@ -51,6 +63,28 @@ class GatewaySettings(BaseSettings):
             raise ValueError("each secret must have at least 16 characters")
         return secret
 
+    @field_validator("public_url")
+    @classmethod
+    def _reachable(cls, public_url: str | None, info: ValidationInfo) -> str | None:
+        if public_url is None and info.data.get("host") in WILDCARDS:
+            raise ValueError(f"shoppers cannot reach {info.data['host']}: say what impression and click URLs begin with")
+        return public_url
+
+    @field_validator("keys")
+    @classmethod
+    def _guarded(cls, keys: Path | None, info: ValidationInfo) -> Path | None:
+        host = info.data.get("host", "")
+        if keys is None and not (host.startswith("127.") or host in ("localhost", "::1", "")):
+            raise ValueError(f"a gateway that listens on {host} needs a keys file; `offerrank keys create` makes one")
+        return keys
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses(cls, trusted_proxies: str) -> str:
+        for proxy in filter(None, (p.strip() for p in trusted_proxies.split(","))):
+            ipaddress.ip_network(proxy)
+        return trusted_proxies
+
     @property
     def secrets(self) -> tuple[str, ...]:
         """Token secrets; the first signs."""
@@ -59,4 +93,5 @@ class GatewaySettings(BaseSettings):
     @property
     def tracking_url(self) -> str:
         """Base of impression and click URLs, without a slash at the end."""
-        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")

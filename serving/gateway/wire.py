@@ -51,14 +51,14 @@ def answer(content: object, status: int = 200, headers: dict[str, str] | None = 
 
 
 async def read_json(request: Request) -> bytes:
-    """The body of a JSON request.
+    """The body of a JSON request. Beacons send theirs as text, which spares them a preflight.
 
     Raises:
       HttpError: 415 for another content type, 413 beyond 256 KiB, 400 if the client went away.
     """
     content_type = request.headers.get("content-type", "")
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise HttpError(415, "content-type", "expected application/json", content_type)
+    if content_type.partition(";")[0].strip().lower() not in ("application/json", "text/plain"):
+        raise HttpError(415, "content-type", "expected application/json, or from a beacon text/plain", content_type)
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length[:12]) > MAX_BODY:
         raise HttpError(413, "body", f"expected at most {MAX_BODY} bytes", f"{length[:12]} bytes")

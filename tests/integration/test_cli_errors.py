@@ -64,6 +64,18 @@ def wrong_columns(tmp_path: Path) -> str:
             ["simulate", "--market", MARKET, "--gateway-url", "http://127.0.0.1:9"],
             "gateway: does not answer at http://127.0.0.1:9",
         ),
+        (["serve", "--market", MARKET, "--host", "0.0.0.0"], "--public-url"),
+        (["keys", "create", "a b", "--keys", "nowhere"], "key: name: expected String should match pattern"),
+        (
+            ["keys", "create", "shop", "--origin", "shop.example", "--keys", "nowhere"],
+            "expected an origin such as https://shop.example",
+        ),
+        (
+            ["keys", "create", "shop", "--role", "server", "--origin", "https://a.example", "--keys", "nowhere"],
+            "--origin: expected",
+        ),
+        (["keys", "revoke", "shop", "--keys", "nowhere"], "name: expected the name of a key that has not ended, got 'shop'"),
+        (["keys", "list", "--keys", MARKET], "market.toml, line 1: expected "),
         (["retrain", "--market", MARKET, "--log-dir", "nowhere", "--out", "out"], "nowhere"),
         (["train", "--market", MARKET, "--data", "nowhere.csv", "--out", "out"], "nowhere.csv"),
         (["train", "--market", MARKET, "--data", wrong_columns, "--out", "out"], "log.csv: expected columns 'country'"),
@@ -73,7 +85,7 @@ def wrong_columns(tmp_path: Path) -> str:
 def test_mistakes_are_one_line_and_exit_code_2(tmp_path: Path, arguments: list[object], said: str) -> None:
     given = [a(tmp_path) if callable(a) else str(a) for a in arguments]
     for i, name in enumerate(given):
-        if name == "out" or (given[0] == "serve" and name == "nowhere"):
+        if name == "out" or (given[0] in ("serve", "keys") and name == "nowhere"):
             given[i] = str(tmp_path / name)
     if given[0] == "serve":
         given += ["--dir", str(tmp_path / "run")]
@@ -159,6 +171,7 @@ def test_every_option_of_every_command_is_described() -> None:
         "market check",
         "pipeline compile",
         "traffic suspects",
+        *("keys create", "keys list", "keys revoke", "keys rotate"),
     }
     documented = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
     for name, command in every:

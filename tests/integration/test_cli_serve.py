@@ -52,9 +52,9 @@ def serve(market: Path, run_dir: Path, *options: str) -> Iterator[Served]:
 
 def ask(call: str) -> "dict[str, Any]":
     """Does what the printed curl line says, without curl."""
-    _, _, url, _, header, _, body = shlex.split(call)
-    name, value = header.split(": ")
-    with urllib.request.urlopen(urllib.request.Request(url, body.encode(), {name: value}), timeout=20) as response:
+    _, _, url, _, kind, _, key, _, body = shlex.split(call)
+    headers = dict(header.split(": ") for header in (kind, key))
+    with urllib.request.urlopen(urllib.request.Request(url, body.encode(), headers), timeout=20) as response:
         answer: dict[str, Any] = orjson.loads(response.read())
     return answer
 

@@ -32,20 +32,21 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::Deprec
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = [name for name, service in SERVICES.items() if service["image"].startswith("offerrank:")]
+KEYS = "keys"  # a command to run now and then, not a process
+OURS = [name for name, service in SERVICES.items() if service["image"].startswith("offerrank:") and name != KEYS]
 # Where the image puts the repository, and where a process keeps what it writes.
 IMAGE_ROOT = "/opt/offerrank/"
 STATE = "/var/lib/offerrank/"
 # Keys of a service in the compose specification, those that are used here: a misspelt one would be refused.
 SERVICE_KEYS = {
     *("build", "cap_drop", "command", "depends_on", "deploy", "environment", "healthcheck", "image", "init", "logging", "ports"),
-    *("restart", "security_opt", "stop_grace_period", "volumes"),
+    *("entrypoint", "profiles", "restart", "security_opt", "stop_grace_period", "volumes"),
 }
-EXAMPLE = {"OFFERRANK_SECRET": "s" * 32, "OFFERRANK_OPERATOR_KEY": "k" * 32}
+EXAMPLE = {"OFFERRANK_SECRET": "s" * 32}
 VARIABLE = re.compile(r"\$\{(?P<name>[A-Z_]+)(?::(?P<kind>[-?])(?P<word>[^}]*))?\}")
 
 each_of_ours = pytest.mark.parametrize("name", OURS)
-each_service = pytest.mark.parametrize("name", SERVICES)
+each_service = pytest.mark.parametrize("name", [name for name in SERVICES if name != KEYS])
 
 
 def filled(value: Any) -> str:
@@ -79,7 +80,7 @@ def mounts(name: str) -> dict[str, tuple[str, str]]:
 
 
 def test_all_parts_are_there() -> None:
-    assert set(SERVICES) == {"gateway", "pacer", "archiver", "monitor", "trainer", "model-server", "redis", "prometheus"}
+    assert set(SERVICES) == {"gateway", "pacer", "archiver", "monitor", "trainer", "model-server", "redis", "prometheus", KEYS}
     assert set(OURS) == {"gateway", "pacer", "archiver", "monitor", "trainer"}
 
 
@@ -103,6 +104,17 @@ def test_a_command_is_one_of_the_command_lines_and_takes_its_options(name: str, 
     for variable, value in environment(name).items():
         monkeypatch.setenv(variable, value)
     command_of(name).make_context(name, arguments)
+
+
+def test_keys_are_managed_by_a_command_that_runs_when_it_is_asked_to_and_reads_the_gateways_file() -> None:
+    service = SERVICES[KEYS]
+    assert (service["profiles"], service["restart"], service["entrypoint"]) == ([KEYS], "no", ["offerrank", "keys"])
+    commands: dict[str, Any] = typer.main.get_command(app).commands["keys"].commands  # type: ignore[attr-defined]
+    assert service["command"][0] in commands
+    assert environment(KEYS) == {"OFFERRANK_KEYS": environment("gateway")["OFFERRANK_KEYS"]}
+    folder = str(Path(environment(KEYS)["OFFERRANK_KEYS"]).parent)
+    # A folder, not the file: a file that is replaced by a rename would not change where it is mounted alone.
+    assert (mounts(KEYS)[folder], mounts("gateway")[folder]) == (("keys", "rw"), ("keys", "ro"))
 
 
 def test_the_trainers_interval_is_one_the_command_understands() -> None:
@@ -166,9 +178,9 @@ def test_every_path_given_to_a_process_is_mounted(name: str) -> None:
 def test_folders_of_volumes_are_made_in_the_image_with_their_owner() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
     made = set(re.findall(rf"{STATE}\w+", dockerfile))
-    assert made == {t for n in OURS for t in mounts(n) if t.startswith(STATE)}
+    assert made == {t for n in [*OURS, KEYS] for t in mounts(n) if t.startswith(STATE)}
     # A volume takes its owner from the first image that mounts it, which must not be one that runs as root.
-    for name in set(SERVICES) - set(OURS):
+    for name in set(SERVICES) - {*OURS, KEYS}:
         for source, _ in mounts(name).values():
             ours = [n for n in OURS if source in [s for s, _ in mounts(n).values()] and not source.startswith(".")]
             assert not ours or set(ours) & SERVICES[name]["depends_on"].keys()
@@ -186,6 +198,7 @@ def test_published_ports_are_those_the_processes_listen_on() -> None:
     # No log-in: not beyond this host.
     assert all(p.startswith("127.0.0.1:") for n in ("monitor", "prometheus") for p in SERVICES[n]["ports"])
     assert all(environment(n)["OFFERRANK_HOST"] == "0.0.0.0" for n in ("gateway", "monitor"))
+    assert environment("gateway")["OFFERRANK_OPERATOR_PORT"] not in inside["gateway"]
 
 
 @each_service
@@ -195,7 +208,7 @@ def test_a_dependency_is_a_service_that_has_the_health_waited_for(name: str) -> 
         assert how["condition"] == "service_started" or "healthcheck" in SERVICES[other]
 
 
-@pytest.mark.parametrize("name", [n for n in SERVICES if n != "trainer"])
+@pytest.mark.parametrize("name", [n for n in SERVICES if n not in ("trainer", KEYS)])
 def test_every_server_has_a_healthcheck(name: str) -> None:
     test = SERVICES[name]["healthcheck"]["test"]
     assert test[0] == "CMD"
@@ -307,7 +320,9 @@ def test_prometheus_scrapes_services_that_exist_on_ports_they_have() -> None:
     assert jobs["monitor"]["static_configs"] == [{"targets": [f"monitor:{environment('monitor')['OFFERRANK_PORT']}"]}]
     (discovered,) = jobs["gateway"]["dns_sd_configs"]
     assert discovered["names"] == ["gateway"]
-    assert str(discovered["port"]) == environment("gateway")["OFFERRANK_PORT"]
+    # Where no key is needed, inside the network only.
+    assert str(discovered["port"]) == environment("gateway")["OFFERRANK_OPERATOR_PORT"]
+    assert environment("gateway")["OFFERRANK_OPERATOR_HOST"] == "0.0.0.0"
     assert jobs["model-server"]["static_configs"] == [{"targets": ["model-server:8501"]}]
     monitoring = (ROOT / "deploy" / "monitoring.config").read_text()
     assert f'path: "{jobs["model-server"]["metrics_path"]}"' in monitoring

@@ -19,6 +19,7 @@ from features.log_schema import event_schema
 from features.market import Market
 from offerrank.processes import Supervisor
 from offerrank.stack import Plan, Stack
+from serving.gateway.key_records import Role
 from serving.ledger.reconcile import reconcile_now
 
 # Explored slots cost the reserve, 50_000 / (1000 * 0.1) = 500 a click, which the binding campaign bids even when paced to the
@@ -48,13 +49,14 @@ ACCEPTED = {"settled", "late_settled", "late_free", "duplicate"}
 class Shoppers:
     """Ask for pages and click every offer until told to stop; remember what the gateway said it had accepted."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str) -> None:
         self.url = url
+        self.key = key
         self.stop = threading.Event()
         self.accepted: dict[str, dict[str, Any]] = {}
 
     def shop(self) -> None:
-        with httpx.Client(base_url=self.url, timeout=2.0) as http:
+        with httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {self.key}"}, timeout=2.0) as http:
             while not self.stop.is_set():
                 page = self._post(http, "/v1/decisions", {"placements": [{"name": "main"}]})
                 for offer in (page or {"placements": [{"offers": []}]})["placements"][0]["offers"]:
@@ -87,7 +89,7 @@ def test_kill_9_on_any_process_loses_no_settled_click_and_overspends_nothing(tmp
         stack = Stack(Plan.of(path, tmp_path / "run"), supervisor, {"OFFERRANK_ARCHIVE_INTERVAL_S": "1"})
         stack.start_serving()
         stack.start_others()
-        shoppers = Shoppers(stack.plan.gateway_url)
+        shoppers = Shoppers(stack.plan.gateway_url, stack.keys[Role.SERVER])
         with ThreadPoolExecutor(4) as pool:
             running = [pool.submit(shoppers.shop) for _ in range(4)]
             try:

@@ -24,11 +24,13 @@ from domain.policy import Deadlines
 from features.log_entry import decision_json
 from features.market import load_market, market_digest
 from models.calibration import Calibrator, TaskCalibration
+from offerrank.stack import embedded_keys
 from serving.embedded_redis import EmbeddedRedis, free_port
 from serving.gateway.adapters import predict_messages as messages
 from serving.gateway.adapters.memory import MemoryReleases
 from serving.gateway.adapters.model_client import ModelClient
 from serving.gateway.app import create_app
+from serving.gateway.key_records import Role
 from serving.gateway.market_view import MarketView
 from serving.gateway.service import open_service
 from serving.gateway.settings import GatewaySettings
@@ -242,11 +244,12 @@ class ModelServer:
 
 
 @asynccontextmanager
-async def ranked_by(port: int, redis_url: str) -> AsyncIterator[Client]:
-    """A gateway that believes release 7 is active on a model server."""
-
+async def ranked_by(port: int, redis_url: str, folder: Path) -> AsyncIterator[Client]:
+    """A gateway that believes release 7 is active on a model server; asked with a server's key, which may see prices."""
     view = MarketView.of(MARKET)
-    config = GatewaySettings(market=GOLDEN, secret="a secret of tests", redis_url=redis_url, model_server=f"127.0.0.1:{port}")
+    headers = {"authorization": f"Bearer {embedded_keys(folder)[Role.SERVER]}"}
+    settings = {"redis_url": redis_url, "model_server": f"127.0.0.1:{port}", "keys": folder / "keys.jsonl"}
+    config = GatewaySettings(market=GOLDEN, secret="a secret of tests", **settings)
     releases = MemoryReleases.of(view, 7, Calibrator(tasks={t: TaskCalibration() for t in view.task_names}))
 
     @asynccontextmanager
@@ -258,17 +261,17 @@ async def ranked_by(port: int, redis_url: str) -> AsyncIterator[Client]:
     with paced(redis_url, GOLDEN):
         async with (
             app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as http,
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway", headers=headers) as http,
         ):
             yield Client(http)
 
 
-def test_a_ranker_that_is_slow_or_away_is_done_without(redis_url):
+def test_a_ranker_that_is_slow_or_away_is_done_without(redis_url, tmp_path):
     port = free_port()
     server = ModelServer(port)
 
     async def scenario() -> None:
-        async with ranked_by(port, redis_url) as client:
+        async with ranked_by(port, redis_url, tmp_path) as client:
             await client.decide_until(lambda answer: answer["degraded"] == ["ranker"])
             async with server.running():
                 up = await client.decide_until(lambda answer: not answer["degraded"])

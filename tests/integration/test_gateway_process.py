@@ -14,16 +14,15 @@ from typing import Any
 
 import pytest
 import redis
-from gateway_process import GatewayProcess
+from gateway_process import GOLDEN, REPOSITORY, GatewayProcess
 from open_market import open_market
 
 from domain.keys import Keys, partition_of
 from features.log_entry import decision_json
 from features.market import load_market
+from serving.gateway.key_records import Role
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 MARKET = REPOSITORY / "examples" / "confirmation" / "market.toml"
-GOLDEN = REPOSITORY / "tests" / "golden" / "market.toml"
 
 
 @pytest.fixture
@@ -85,6 +84,11 @@ def test_it_never_loads_tensorflow_and_stays_small(start):
         ({"OFFERRANK_MARKET": "/nowhere/market.toml"}, "/nowhere/market.toml: no such file"),
         ({"OFFERRANK_SECRET": "short"}, "OFFERRANK_SECRET: "),
         ({"OFFERRANK_PORT": "99999"}, "OFFERRANK_PORT: "),
+        ({"OFFERRANK_HOST": "0.0.0.0", "OFFERRANK_PUBLIC_URL": "https://ads.example"}, "OFFERRANK_KEYS: "),
+        ({"OFFERRANK_HOST": "0.0.0.0", "OFFERRANK_KEYS": "keys.jsonl"}, "OFFERRANK_PUBLIC_URL: "),
+        ({"OFFERRANK_KEYS": str(GOLDEN)}, f"{GOLDEN}, line 1: expected "),
+        ({"OFFERRANK_HOST": "192.0.2.1", "OFFERRANK_KEYS": "keys.jsonl"}, "network: cannot listen on 192.0.2.1"),
+        ({"OFFERRANK_TRUSTED_PROXIES": "the balancer"}, "OFFERRANK_TRUSTED_PROXIES: "),
     ],
 )
 def test_wrong_settings_end_it_with_2_and_one_line(change, said):
@@ -135,7 +139,8 @@ def test_the_examples_of_the_document_run(start, tmp_path):
         )
         (bin_ / "curl").chmod(0o755)
     script = "set -eu\n" + "\nprintf '\\n---\\n'\n".join(examples)
-    environment = gateway.environment | {"GATEWAY": gateway.url, "PATH": f"{bin_}:{os.environ['PATH']}"}
+    keys = {f"{role}_KEY".upper(): gateway.keys[role] for role in Role}
+    environment = gateway.environment | keys | {"GATEWAY": gateway.url, "PATH": f"{bin_}:{os.environ['PATH']}"}
     done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     ready, decision, explained, events, links, wrong = done.stdout.split("\n---\n")
@@ -167,4 +172,5 @@ def test_the_stand_in_for_curl_behaves_like_it(start, tmp_path):
         "302 http"
     )
     body = '{"placements": [{"name": "main", "count": 0}]}'
-    assert "placements[0].count" in call("-s", f"{gateway.url}/v1/decisions", "-H", "content-type: application/json", "-d", body)
+    headers = ["-H", "content-type: application/json", "-H", f"authorization: Bearer {gateway.keys[Role.SERVER]}"]
+    assert "placements[0].count" in call("-s", f"{gateway.url}/v1/decisions", *headers, "-d", body)

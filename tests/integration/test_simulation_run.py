@@ -17,6 +17,7 @@ from domain.keys import PARTITIONS, Keys
 from features.market import Market
 from offerrank.processes import Supervisor
 from offerrank.stack import Plan, Stack
+from serving.gateway.key_records import Role
 from simulation.client import GatewayClient
 from simulation.run import Simulation
 from simulation.tally import Tally
@@ -29,6 +30,7 @@ class Running:
     """A gateway that serves."""
 
     url: str
+    key: str
     redis_url: str
     market: Market
 
@@ -40,11 +42,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with Supervisor(run_dir, print) as supervisor:
         stack = Stack(plan, supervisor)
         stack.start_serving()
-        yield Running(plan.gateway_url, stack.redis.url, stack.market)
+        yield Running(plan.gateway_url, stack.keys[Role.SERVER], stack.redis.url, stack.market)
 
 
 def simulate(running: Running, seed: int, seconds: float, per_second: float = 15) -> Simulation:
-    simulation = Simulation(running.market, running.url, seed, per_second)
+    simulation = Simulation(running.market, running.url, running.key, seed, per_second)
 
     async def run() -> None:
         stop = asyncio.Event()
@@ -92,14 +94,14 @@ def test_the_truth_agrees_with_what_happened(running: Running) -> None:
 
 def test_one_seed_meets_the_same_purchases_whatever_the_network_does(running: Running) -> None:
     def purchases(rate: float) -> list[dict[str, object]]:
-        simulation = Simulation(running.market, running.url, 5, rate)
+        simulation = Simulation(running.market, running.url, running.key, 5, rate)
         return [simulation.shoppers.purchase(i, 0).context | simulation.shoppers.purchase(i, 0).shopper for i in range(30)]
 
     assert purchases(5) == purchases(50)
 
 
 def test_a_gateway_that_is_away_is_counted_and_does_not_stop_the_shoppers(running: Running) -> None:
-    nowhere = Running("http://127.0.0.1:9", running.redis_url, running.market)
+    nowhere = Running("http://127.0.0.1:9", running.key, running.redis_url, running.market)
     simulation = simulate(nowhere, seed=1, seconds=2)
     assert simulation.tally.requests == 0
     assert simulation.errors > 5
@@ -109,7 +111,7 @@ def test_a_gateway_that_is_away_is_counted_and_does_not_stop_the_shoppers(runnin
 def test_an_empty_answer_is_no_visit(running: Running) -> None:
     async def decide() -> Tally:
         tally = Tally()
-        async with GatewayClient(running.url) as client:
+        async with GatewayClient(running.url, running.key) as client:
             floor = {"name": "main", "count": 3, "floor_ecpm_micros": 10**12}
             answer = await client.decide({"placements": [floor], "include_pricing": True})
         assert answer is not None
@@ -120,7 +122,8 @@ def test_an_empty_answer_is_no_visit(running: Running) -> None:
 
 
 def test_the_command_says_what_came_of_it(running: Running) -> None:
-    arguments = ["simulate", "--market", str(MARKET), "--gateway-url", running.url, "--seconds", "3", "--rate", "10", "--json"]
+    arguments = ["simulate", "--market", str(MARKET), "--gateway-url", running.url, "--key", running.key]
+    arguments += ["--seconds", "3", "--rate", "10", "--json"]
     done = subprocess.run([sys.executable, "-m", "offerrank", *arguments], capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr
     summary = orjson.loads(done.stdout)
@@ -130,7 +133,8 @@ def test_the_command_says_what_came_of_it(running: Running) -> None:
 
 
 def test_ctrl_c_ends_the_command_with_its_summary(running: Running) -> None:
-    arguments = ["simulate", "--market", str(MARKET), "--gateway-url", running.url, "--rate", "10", "--json"]
+    arguments = ["simulate", "--market", str(MARKET), "--gateway-url", running.url, "--key", running.key]
+    arguments += ["--rate", "10", "--json"]
     with subprocess.Popen([sys.executable, "-m", "offerrank", *arguments], stdout=subprocess.PIPE) as process:
         time.sleep(4)
         process.send_signal(signal.SIGINT)

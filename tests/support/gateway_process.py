@@ -10,7 +10,9 @@ from typing import Any
 
 import httpx
 
+from offerrank.stack import embedded_keys
 from serving.embedded_redis import free_port
+from serving.gateway.key_records import Role
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GOLDEN = REPOSITORY / "tests" / "golden" / "market.toml"
@@ -18,17 +20,19 @@ PATIENCE_S = 60.0
 
 
 class GatewayProcess:
-    """`python -m serving.gateway` on a free port."""
+    """`python -m serving.gateway` on a free port, with a key of each role."""
 
     def __init__(self, market: Path, redis_url: str, log: Path, **settings: object) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
+        self.keys = embedded_keys(log.parent)
+        self.headers = {"authorization": f"Bearer {self.keys[Role.SERVER]}"}
         self.environment = os.environ | {
             "OFFERRANK_MARKET": str(market),
             "OFFERRANK_REDIS_URL": redis_url,
             "OFFERRANK_SECRET": "a secret of tests",
-            "OFFERRANK_OPERATOR_KEY": "operator-key",
+            "OFFERRANK_KEYS": str(log.parent / "keys.jsonl"),
             "OFFERRANK_PORT": str(self.port),
             **{f"OFFERRANK_{name.upper()}": str(value) for name, value in settings.items()},
         }
@@ -58,11 +62,13 @@ class GatewayProcess:
         return code
 
     def decide(self) -> dict[str, Any]:
-        response = httpx.post(f"{self.url}/v1/decisions", json={"placements": [{"name": "main"}], "include_pricing": True})
+        body = {"placements": [{"name": "main"}], "include_pricing": True}
+        response = httpx.post(f"{self.url}/v1/decisions", json=body, headers=self.headers)
         assert response.status_code == 200, response.text
         return dict(response.json())
 
     def report(self, event: str, token: str) -> dict[str, Any]:
-        response = httpx.post(f"{self.url}/v1/events", json={"events": [{"type": event, "token": token}]})
+        body = {"events": [{"type": event, "token": token}]}
+        response = httpx.post(f"{self.url}/v1/events", json=body, headers=self.headers)
         assert response.status_code == 200, response.text
         return dict(response.json()["results"][0])

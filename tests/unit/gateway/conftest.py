@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from domain.events import Decision
 from features.market import Market, load_market
 from models.calibration import Calibrator, TaskCalibration
 from retrieval.index import OfferIndex
+from serving.gateway.access import Access
 from serving.gateway.adapters.memory import (
     MemoryAnswers,
     MemoryBudgets,
@@ -27,6 +29,8 @@ from serving.gateway.adapters.memory import (
     MemoryShoppers,
 )
 from serving.gateway.app import create_app
+from serving.gateway.key_records import Role, record_of
+from serving.gateway.keyring import Keyring
 from serving.gateway.market_view import MarketView
 from serving.gateway.ports import PageEvent, Ports
 from serving.gateway.service import Service
@@ -34,6 +38,12 @@ from serving.gateway.tokens import Tokens
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 NOW_MS = 1_800_000_000_000
+KEYS = {
+    "publisher-key": (Role.PUBLISHER, ("https://shop.example", "http://localhost:*")),
+    "app-key": (Role.PUBLISHER, ()),
+    "server-key": (Role.SERVER, ()),
+    "operator-key": (Role.OPERATOR, ()),
+}
 OPERATOR = {"authorization": "Bearer operator-key"}
 
 
@@ -50,11 +60,14 @@ class Gateway:
     ledger: MemoryLedger
     tokens: Tokens
     now_ms: int = NOW_MS
+    client_address: str = "127.0.0.1"
     logged: list[Decision] = field(default_factory=list)
     kept: list[PageEvent] = field(default_factory=list)
 
-    def call(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """One request, as HTTP brings it."""
+    def call(self, method: str, path: str, *, key: str | None = "server-key", **request: Any) -> httpx.Response:
+        """One request, as HTTP brings it, with a server's key unless told otherwise."""
+        with_key = {"authorization": f"Bearer {key}"} if key else {}
+        request["headers"] = with_key | (request.get("headers") or {})
 
         @asynccontextmanager
         async def opened() -> AsyncIterator[Service]:
@@ -62,7 +75,7 @@ class Gateway:
 
         async def send() -> httpx.Response:
             app = create_app(self.view, opened)
-            transport = httpx.ASGITransport(app)
+            transport = httpx.ASGITransport(app, client=(self.client_address, 50_000))
             async with (
                 app.router.lifespan_context(app),
                 httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
@@ -70,6 +83,19 @@ class Gateway:
                 return await client.request(method, path, **request)
 
         return asyncio.run(send())
+
+    def use(self, **parts: Any) -> None:
+        """From now on the service has these parts."""
+        self.service = replace(self.service, **parts)
+
+    def access(self, per_second: float | None = None, **limits: Any) -> Access:
+        """All keys of KEYS, each held to a rate if one is given."""
+        made = datetime(2026, 11, 1, tzinfo=UTC)
+        ring = Keyring(
+            record_of(text, text.removesuffix("-key"), role, made, origins=origins, per_second=per_second)
+            for text, (role, origins) in KEYS.items()
+        )
+        return Access(lambda: ring, lambda: self.now_ms, **limits)
 
     def decide(self, **body: Any) -> dict[str, Any]:
         """The answer to a request for the main placement, unless told otherwise."""
@@ -115,12 +141,13 @@ def build(market: Market, seed: int = 1) -> Gateway:
         log_decision=logged.append,
         accept_later=kept.append,
         dependencies=dependencies,
-        operator_key="operator-key",
+        access=Access(None, lambda: gateway.now_ms),
         rng=np.random.default_rng(seed),
         clock=lambda: gateway.now_ms,
         new_id=lambda: f"id-{next(ids)}",
     )
     gateway = Gateway(view, service, shoppers, campaigns, budgets, model, ledger, tokens, logged=logged, kept=kept)
+    gateway.use(access=gateway.access())
     return gateway
 
 

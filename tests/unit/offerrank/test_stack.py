@@ -1,13 +1,21 @@
 """Where things of a run are, and what `--release` means."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from domain.clock import now_ms
 from domain.errors import ContractError
+from offerrank.keys import revoke
 from offerrank.ports import port_from
-from offerrank.stack import Plan, releases_of
+from offerrank.processes import Supervisor
+from offerrank.stack import Plan, Stack, embedded_keys, releases_of
+from serving.gateway.key_records import Role, read_keys
+from serving.gateway.keyring import Keyring
+
+MARKET = Path(__file__).parents[3] / "examples" / "confirmation" / "market.toml"
 
 
 def release(folder: Path) -> Path:
@@ -59,4 +67,44 @@ def test_a_taken_port_is_passed_over() -> None:
 def test_all_ports_of_a_plan_differ(tmp_path: Path) -> None:
     plan = Plan.of(tmp_path / "market.toml", tmp_path / "run", port=28_080, monitor_port=28_080)
     ports = [plan.gateway_port, plan.monitor_port, plan.model_grpc_port, plan.model_rest_port, plan.redis_port]
-    assert len(set(ports)) == 5
+    assert len({*ports, plan.operator_port}) == 6
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:28080"),
+        ("0.0.0.0", "http://127.0.0.1:28080"),
+        ("::", "http://127.0.0.1:28080"),
+        ("192.0.2.7", "http://192.0.2.7:28080"),
+        ("::1", "http://[::1]:28080"),
+    ],
+)
+def test_the_gateway_is_asked_where_it_listens(tmp_path: Path, host: str, url: str) -> None:
+    plan = replace(Plan.of(tmp_path / "market.toml", tmp_path / "run", host=host), gateway_port=28_080)
+    assert plan.gateway_url == url
+    assert plan.monitor_url.startswith("http://127.0.0.1:")
+
+
+def test_whatever_the_host_only_the_gateway_listens_there(tmp_path: Path) -> None:
+    with Supervisor(tmp_path / "run", print) as supervisor:
+        plan = Plan.of(MARKET, tmp_path / "run", host="0.0.0.0")
+        stack = Stack(plan, supervisor, {"OFFERRANK_PUBLIC_URL": "https://ads.example"})
+        assert stack.environment["OFFERRANK_HOST"] == "127.0.0.1"
+
+
+def test_keys_need_no_set_up_and_stay_what_they_were(tmp_path: Path) -> None:
+    keys = embedded_keys(tmp_path)
+    assert set(keys) == set(Role)
+    assert keys == {role: (tmp_path / f"{role}-key").read_text() for role in Role}
+    assert all((tmp_path / name).stat().st_mode & 0o077 == 0 for name in ("server-key", "operator-key", "keys.jsonl"))
+    assert keys[Role.SERVER] not in (tmp_path / "keys.jsonl").read_text()
+    revoke(tmp_path / "keys.jsonl", "embedded-operator")
+    assert embedded_keys(tmp_path) == keys
+    ring = Keyring(read_keys(tmp_path / "keys.jsonl"))
+    found = {role: ring.find(text, now_ms()) for role, text in keys.items()}
+    assert found[Role.OPERATOR] is None  # revoked, and not made again by a restart
+    assert found[Role.SERVER] is not None
+    assert found[Role.PUBLISHER] is not None
+    assert found[Role.PUBLISHER].allows_origin("http://localhost:3000")
+    assert not found[Role.PUBLISHER].allows_origin("https://shop.example")

@@ -1,0 +1,105 @@
+"""Keys at work: found by their digest, read anew when their file changes."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from domain.errors import InvalidKeys
+from monitoring import metrics
+from serving.gateway.key_records import KeyRecord, Role, read_keys
+
+RELOAD_S = 1.0
+LOCAL_ORIGINS = ("http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*")
+"""Pages that a developer serves on this machine."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key at work."""
+
+    name: str
+    role: Role
+    origins: frozenset[str]
+    """Pages that may send it; without any, no page may."""
+    per_second: float | None
+    """Requests, at each gateway; None is without limit."""
+    expires_ms: float
+
+    def allows_origin(self, origin: str) -> bool:
+        """Whether a page of this origin may send the key."""
+        return _matches(origin, self.origins)
+
+
+def _matches(origin: str, allowed: frozenset[str]) -> bool:
+    return origin in allowed or f"{origin.rpartition(':')[0]}:*" in allowed
+
+
+class Keyring:
+    """The keys of one reading of the file."""
+
+    def __init__(self, records: Iterable[KeyRecord] = ()) -> None:
+        self._by_digest = {
+            bytes.fromhex(r.sha256): Key(
+                r.name, r.role, frozenset(r.origins), r.per_second, r.expires.timestamp() * 1000 if r.expires else float("inf")
+            )
+            for r in records
+        }
+        self._origins = frozenset(o for key in self._by_digest.values() for o in key.origins)
+
+    def __len__(self) -> int:
+        return len(self._by_digest)
+
+    def find(self, text: str, now_ms: int) -> Key | None:
+        """The key, if it is one and has not expired."""
+        key = self._by_digest.get(hashlib.sha256(text.encode(errors="replace")).digest())
+        return key if key is not None and now_ms < key.expires_ms else None
+
+    def allows_origin(self, origin: str) -> bool:
+        """Whether any key may be sent by pages of this origin: what is known of a preflight, which brings no key."""
+        return _matches(origin, self._origins)
+
+
+class KeyFile:
+    """The keyring of a file, read anew within a second of every change."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = self._signature()
+        self.ring = Keyring(read_keys(path))
+        if not self.ring:
+            log.warning("%s has no keys: every request is refused until `offerrank keys create` makes one", path)
+
+    def refresh(self) -> None:
+        """Reads the file if it has changed. One that cannot be used leaves the keys as they were, and is counted and said."""
+        signature = self._signature()
+        if signature == self._seen:
+            return
+        self._seen = signature
+        try:
+            if signature is None:
+                raise InvalidKeys(str(self._path), "the keys file", "no such file any more")
+            self.ring = Keyring(read_keys(self._path))
+        except InvalidKeys as e:
+            metrics.KEYS_UNREADABLE.set(1)
+            log.error("the keys stay as they were: %s", e)
+            return
+        metrics.KEYS_UNREADABLE.set(0)
+        log.info("%d keys read from %s", len(self.ring), self._path)
+
+    async def watch(self) -> None:
+        """Refreshes for ever."""
+        while True:
+            await asyncio.sleep(RELOAD_S)
+            self.refresh()
+
+    def _signature(self) -> tuple[int, int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ctime_ns, found.st_size, found.st_ino

@@ -51,7 +51,9 @@ ROUTES: dict[str, dict[str, Any]] = {
             **WHO,
             409: _says("The id was used for another request.", ERROR),
             **BAD_BODY,
-            503: _says("Too much to do, or the first request with this id is still being answered: repeat after `Retry-After`.", ERROR),
+            503: _says(
+                "Too much to do, or the first request with this id is still being answered: repeat after `Retry-After`.", ERROR
+            ),
         },
     },
     "events": {

@@ -42,7 +42,7 @@ def gateway(own_market: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory)
     """Its limits are low, so that a test reaches them."""
     log = tmp_path_factory.mktemp("floods") / "gateway.log"
     limits = {"max_connections": CONNECTIONS, "max_waiting_body_bytes": 1 << 20, "request_timeout_s": 1.5}
-    process = GatewayProcess(GOLDEN, own_market.url, log, **limits, max_decisions=1, max_events=1)
+    process = GatewayProcess(GOLDEN, own_market.url, log, keyless=True, **limits, max_decisions=1, max_events=1)
     process.start()
     yield process
     assert process.end(signal.SIGTERM) == 0
@@ -224,7 +224,7 @@ def test_what_is_not_http_is_400(connect, noise):
 
 
 def test_a_half_sent_body_does_not_hold_up_the_end(own_market, tmp_path):
-    gateway = GatewayProcess(GOLDEN, own_market.url, tmp_path / "gateway.log")
+    gateway = GatewayProcess(GOLDEN, own_market.url, tmp_path / "gateway.log", keyless=True)
     gateway.start()
     client = Client(gateway.port).send(DECISION[:-1])
     time.sleep(0.1)

@@ -20,19 +20,19 @@ PATIENCE_S = 60.0
 
 
 class GatewayProcess:
-    """`python -m serving.gateway` on a free port, with a key of each role."""
+    """`python -m serving.gateway` on a free port, with a key of each role unless there is to be none."""
 
-    def __init__(self, market: Path, redis_url: str, log: Path, **settings: object) -> None:
+    def __init__(self, market: Path, redis_url: str, log: Path, *, keyless: bool = False, **settings: object) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
-        self.keys = embedded_keys(log.parent)
-        self.headers = {"authorization": f"Bearer {self.keys[Role.SERVER]}"}
+        self.keys = {} if keyless else embedded_keys(log.parent)
+        self.headers = {} if keyless else {"authorization": f"Bearer {self.keys[Role.SERVER]}"}
         self.environment = os.environ | {
             "OFFERRANK_MARKET": str(market),
             "OFFERRANK_REDIS_URL": redis_url,
             "OFFERRANK_SECRET": "a secret of tests",
-            "OFFERRANK_KEYS": str(log.parent / "keys.jsonl"),
+            **({} if keyless else {"OFFERRANK_KEYS": str(log.parent / "keys.jsonl")}),
             "OFFERRANK_PORT": str(self.port),
             **{f"OFFERRANK_{name.upper()}": str(value) for name, value in settings.items()},
         }

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.campaign import Campaign, FeatureValue
+from domain.campaign import FeatureValue
 from features.market import Market
 
 INT64 = np.iinfo(np.int64)
@@ -66,15 +66,15 @@ class Catalogue:
         """The catalogue of a market."""
         campaigns = market.campaigns
         index_of = {c.id: i for i, c in enumerate(campaigns)}
-        advertisers = tuple(dict.fromkeys(c.advertiser for c in campaigns))
+        advertisers = {name: i for i, name in enumerate(dict.fromkeys(c.advertiser for c in campaigns))}
         campaign = np.array([index_of[o.campaign] for o in market.offers], dtype=np.int32)
-        advertiser = np.array([advertisers.index(c.advertiser) for c in campaigns], dtype=np.int32)
+        advertiser = np.array([advertisers[c.advertiser] for c in campaigns], dtype=np.int32)
         bid_kind = np.array([c.bid_kind.code for c in campaigns], dtype=np.uint8)
         bid_micros = np.array([c.bid_micros for c in campaigns], dtype=np.int64)
         return cls(
             offer_ids=tuple(o.id for o in market.offers),
             campaign_ids=tuple(index_of),
-            advertiser_ids=advertisers,
+            advertiser_ids=tuple(advertisers),
             position_of={o.id: i for i, o in enumerate(market.offers)},
             campaign=campaign,
             advertiser=advertiser[campaign],
@@ -97,11 +97,12 @@ def _ms(at: datetime | None, otherwise: int) -> int:
 
 def _invert(market: Market, name: str) -> TargetedFeature:
     spec = next(f for f in market.request_features if f.name == name)
-
-    def accepted(campaign: Campaign) -> set[FeatureValue]:
-        return {spec.coerce(v) for v in campaign.targeting.get(name, ())}
-
+    named_by: dict[FeatureValue, list[int]] = {}
+    for i, campaign in enumerate(market.campaigns):
+        for wanted in campaign.targeting.get(name, ()):
+            named_by.setdefault(spec.coerce_one(wanted), []).append(i)
     careless = np.array([name not in c.targeting for c in market.campaigns])
-    values: set[FeatureValue] = set().union(*(accepted(c) for c in market.campaigns))
-    accepts = {v: careless | np.array([v in accepted(c) for c in market.campaigns]) for v in values}
+    accepts = {value: careless.copy() for value in named_by}
+    for value, accepting in named_by.items():
+        accepts[value][accepting] = True
     return TargetedFeature(name, accepts, careless)

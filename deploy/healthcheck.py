@@ -50,12 +50,11 @@ def main(arguments: list[str]) -> str | None:
 
 def _redis() -> "tuple[redis.Redis, Keys]":
     """Imports here: asking a URL needs none of it. Nor does any check need the market beyond its name."""
-    import redis
-
     from domain.keys import Keys
     from features.market_name import market_name
+    from store import connect
 
-    client = redis.Redis.from_url(os.environ["OFFERRANK_REDIS_URL"], socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+    client = connect(os.environ["OFFERRANK_REDIS_URL"], TIMEOUT_S, TIMEOUT_S)
     return client, Keys(market_name(Path(os.environ["OFFERRANK_MARKET"])))
 
 

@@ -4,6 +4,7 @@
     ├── InvalidRequest      the caller's mistake: answered 4xx, names the field and what was got
     ├── InvalidMarket       market.toml is wrong: names the key, the value and what was expected
     ├── InvalidKeys         the keys file, or what should go into it, is wrong: names the line and what was got
+    ├── InvalidAddress      a Redis URL is none: says what was expected, and never a password
     ├── InvalidTrainingData a training log cannot be used: names the column and what was got
     ├── NotBlessed          a trained model missed a gate: names it, the value and the bound; nothing was released
     ├── DependencyError     something we call failed: a named fallback takes over, the decision says `degraded`
@@ -48,6 +49,10 @@ class InvalidMarket(_FieldError):
 
 class InvalidKeys(_FieldError):
     """A keys file that cannot be used, or a key that cannot go into one; `field` is the file and line, or the key's part."""
+
+
+class InvalidAddress(OfferRankError, ValueError):
+    """Text that is no Redis URL; a ValueError, so that settings name their variable."""
 
 
 class InvalidTrainingData(_FieldError):

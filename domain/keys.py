@@ -46,6 +46,10 @@ class Keys:
         """List of the campaign's conversions that wait for a budget with room."""
         return f"{self._money(partition_of(campaign))}:due:{campaign}"
 
+    def probe(self, partition: int) -> str:
+        """Written by gateways every second, to see whether the partition's server takes writes."""
+        return f"{self._money(partition)}:probe"
+
     def _money(self, partition: int) -> str:
         return f"or:{{{self.market}:{partition}}}"
 

@@ -29,6 +29,7 @@ OUTBOX_WAITING = Gauge("offerrank_outbox_waiting", "Records not yet written to R
 DROPPED = Counter("offerrank_dropped", "Records lost while Redis or the archiver was away for too long, by kind.", ["what"])
 
 REDIS_UP = Gauge("offerrank_redis_up", "1 while budgets can be read, else 0.")
+REDIS_WRITABLE = Gauge("offerrank_redis_writable", "1 while Redis takes writes, else 0.")
 MARKET_DIFFERS = Gauge("offerrank_market_differs", "1 while the pacer has another market file than this gateway, else 0.")
 CLOCK_OFFSET_SECONDS = Gauge("offerrank_clock_offset_seconds", "How far this machine's clock is ahead of that of Redis.")
 RELEASE_VERSION = Gauge("offerrank_release_version", "Version of the release that ranks; 0 before the first.")

@@ -22,6 +22,7 @@ from offerrank.options import By
 from serving.ledger.books import LedgerBooks
 from serving.ledger.export import export_postings
 from serving.ledger.reconcile import Reconciliation, reconcile_now
+from store import connect
 
 FIGURES = ("charged", "given_back", "net", "pending", "held", "invalid")
 
@@ -30,11 +31,12 @@ def reconcile(market_file: Path, redis_url: str, log_dir: Path, as_json: bool) -
     """Prints what differs; 1 if anything does, else 0.
 
     Raises:
+      InvalidAddress: the URL of Redis is none.
       Unavailable: Redis or the books cannot be read.
     """
     market = load_market(market_file)
     try:
-        with redis.Redis.from_url(redis_url, socket_timeout=10, socket_connect_timeout=2) as client:
+        with connect(redis_url, 10) as client:
             found = reconcile_now(client, market, log_dir)
     except redis.RedisError as e:
         raise Unavailable("redis", str(e)) from None

@@ -29,6 +29,7 @@ from serving.budget_readings import BudgetReading
 from serving.budget_snapshot import Snapshot, digest
 from serving.pending_conversions import PendingConversions
 from serving.signals import told_to_stop
+from store import RedisUrl, connect, refuse_unsafe
 
 log = logging.getLogger("offerrank.pacer")
 LUA = Path(__file__).parent / "lua"
@@ -49,7 +50,7 @@ class PacerSettings(BaseSettings):
 
     market: Path
     """The market.toml whose campaigns are paced."""
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
     pacer_interval_s: float = Field(default=2.0, ge=0.05, le=600)
     """Time between two updates."""
 
@@ -59,6 +60,7 @@ def run(settings: PacerSettings) -> None:
 
     Raises:
       InvalidMarket: the market file is wrong.
+      ContractError: money is not safe in this Redis.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     with told_to_stop() as stop:
@@ -72,9 +74,8 @@ def pace(settings: PacerSettings, stop: threading.Event) -> None:
     # Every command here may be repeated safely. Short, so that a stop is not held up for long by a Redis that hangs.
     retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2)
     retried: list[type[Exception]] = [redis.ConnectionError, redis.TimeoutError]
-    with redis.Redis.from_url(
-        settings.redis_url, decode_responses=True, socket_timeout=1, socket_connect_timeout=1, retry=retry, retry_on_error=retried
-    ) as client:
+    with connect(settings.redis_url, 1, 1, for_money=True, decode_responses=True, retry=retry, retry_on_error=retried) as client:
+        refuse_unsafe(settings.redis_url)
         pacer = Pacer(
             client, market, lock_s=max(LOCK_INTERVALS * settings.pacer_interval_s, MIN_LOCK_S), market_digest=digest_of_file
         )
@@ -88,6 +89,7 @@ def pace(settings: PacerSettings, stop: threading.Event) -> None:
                     log.warning("Redis is away, multipliers stay as they are; will try again: %s", e)
                 away = True
                 pacer.forget()
+                client.connection_pool.disconnect()  # after a fail-over the next connection leads to the new master
             else:
                 if away:
                     log.info("Redis is back")

@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 
 import orjson
-import redis
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.gzip import GZipMiddleware
@@ -29,6 +28,7 @@ from monitoring.dashboard.settings import DashboardSettings
 from monitoring.dashboard.state import StateReader
 from monitoring.dashboard.summary import summarise
 from monitoring.dashboard.tail import Tail
+from store import connect
 
 STATIC = Path(__file__).parent / "static"
 # Nothing is loaded from elsewhere. Plotly writes style elements, and draws its icons from data: addresses.
@@ -56,7 +56,7 @@ def create_app(settings: DashboardSettings) -> FastAPI:
     """The application; its two reading threads live as long as it is served."""
     market = load_market(settings.market)
     board, lock = Board(settings.page_bucket_s, settings.page_window_s), threading.Lock()
-    client = redis.Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=2)
+    client = connect(settings.redis_url, 5)
     tail = Tail(client, Keys(market.name), board, lock, settings.page_window_s)
     reader = StateReader(client, market, settings.gateway_url)
     plotly_bundle()

@@ -5,6 +5,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from store import RedisUrl
+
 
 class DashboardSettings(BaseSettings):
     """Read from `OFFERRANK_*`; docs/dashboard.md says how to choose them."""
@@ -13,7 +15,7 @@ class DashboardSettings(BaseSettings):
 
     market: Path
     """The market.toml that the page shows."""
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
     gateway_url: str | None = None
     """Whose /readyz is shown; none shows no gateway."""
     host: str = "127.0.0.1"

@@ -18,6 +18,7 @@ from serving.archiver.settings import ArchiverSettings
 from serving.archiver.stream import LogArchiver
 from serving.ledger.keeper import LedgerKeeper
 from serving.signals import told_to_stop
+from store import connect, refuse_unsafe
 
 log = logging.getLogger("offerrank.archiver")
 READ_EVERY_S = 1.0  # often and little, so that a flush is no burst of parsing
@@ -28,7 +29,7 @@ def run(settings: ArchiverSettings) -> None:
 
     Raises:
       InvalidMarket: the market file is wrong.
-      ContractError: the folder is taken by another archiver or another market.
+      ContractError: the folder is taken by another archiver or another market, or entries are not safe in this Redis.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     with told_to_stop() as stop:
@@ -39,9 +40,10 @@ def archive(settings: ArchiverSettings, stop: threading.Event) -> None:
     """`run` without signals: archives until `stop` is set."""
     market = load_market(settings.market)
     keys = Keys(market.name)
-    client = redis.Redis.from_url(settings.redis_url, socket_timeout=10, socket_connect_timeout=2)
+    client = connect(settings.redis_url, 10, for_money=True)
     keeper = LedgerKeeper(lambda _: client, market, settings.log_dir, settings.reconcile_interval_s)
-    with sole_archiver(settings.log_dir, market.name), client, keeper:
+    with client, sole_archiver(settings.log_dir, market.name), keeper:
+        refuse_unsafe(settings.redis_url)
         streams = {EVENTS: [keys.events(p) for p in range(PARTITIONS)], DECISIONS: [keys.decisions]}
         logs = [
             LogArchiver(client, streams[f.name], f, settings.log_dir, settings.archive_batch_rows) for f in log_formats(market)
@@ -111,6 +113,7 @@ class _Loop:
             if self._connected is not False:
                 log.warning("Redis is away, will try again every second: %s", e)
             self._connected = False
+            self._client.connection_pool.disconnect()  # after a fail-over the next connection leads to the new master
         else:
             if self._connected is False:
                 log.info("Redis is back")

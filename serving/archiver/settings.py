@@ -5,6 +5,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from store import RedisUrl
+
 
 class ArchiverSettings(BaseSettings):
     """Read from `OFFERRANK_*`; docs/event-log.md says how to choose them."""
@@ -13,7 +15,7 @@ class ArchiverSettings(BaseSettings):
 
     market: Path
     """The market.toml whose streams are archived."""
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
     log_dir: Path = Path(".offerrank/log")
     """Root of the archive; one market to a folder."""
     archive_interval_s: float = Field(default=60.0, gt=0)

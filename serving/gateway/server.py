@@ -25,6 +25,7 @@ from serving.gateway.market_view import MarketView
 from serving.gateway.protocol import Leaving, LimitedProtocol
 from serving.gateway.service import open_service
 from serving.gateway.settings import GatewaySettings
+from store import refuse_unsafe
 
 GRACE_S = 5
 SPARE_FILES = 256
@@ -61,11 +62,13 @@ def run(settings: GatewaySettings) -> None:
 
     Raises:
       InvalidMarket, InvalidKeys: market.toml or the keys file cannot be used.
+      ContractError: money is not safe in this Redis.
       Unavailable: a port cannot be listened on.
     """
     if settings.keys:
         read_keys(settings.keys)
     view = MarketView.of(load_market(settings.market))
+    refuse_unsafe(settings.redis_url)
     app = create_app(view, lambda: open_service(settings, view))
     gate = Gate(_limits(settings))
     config = uvicorn.Config(

@@ -21,6 +21,7 @@ from serving.gateway.adapters.budgets import RedisBudgets
 from serving.gateway.adapters.campaigns import RedisCampaigns
 from serving.gateway.adapters.caps import RedisCaps
 from serving.gateway.adapters.decision_log import MAX_WAITING, append_decisions
+from serving.gateway.adapters.health import Health
 from serving.gateway.adapters.ledger import RedisLedger
 from serving.gateway.adapters.model_client import ModelClient
 from serving.gateway.adapters.money_clock import MoneyClock
@@ -37,7 +38,6 @@ from serving.gateway.tokens import Tokens
 
 MAX_WAITING_EVENTS = 50_000
 EVENT_TIMEOUT_S = 0.5
-HEALTH_TIMEOUT_S = 0.25
 RESTART_S = 1.0
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,7 @@ async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIter
     link, clock = RedisLink(settings.redis_url, keys.verified), MoneyClock()
     model = ModelClient(settings.model_server)
     shoppers, caps_ms = RedisShoppers(link, keys), 1000 * market.policy.unseen_hold_ttl_s
+    health = Health(link, model, keys)
     campaigns = RedisCampaigns(link, keys, market, clock)
     releases = FolderReleases(settings.releases, view, model, link, keys)
     ledger = RedisLedger(link, keys, market, shoppers)
@@ -86,16 +87,12 @@ async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIter
     ring = (lambda: keys_file.ring) if keys_file else None
     access = Access(ring, clock.now_ms, settings.address_per_second or None, settings.operator_port)
 
-    async def dependencies() -> dict[str, bool]:
-        return {
-            "redis": await _answers(link.pipeline(lambda pipe: pipe.ping(), HEALTH_TIMEOUT_S)),
-            "model_server": await _answers(model.available_versions(HEALTH_TIMEOUT_S)),
-        }
-
     with contextlib.suppress(DependencyError):
         await campaigns.refresh()
+    await health.look()
     beat = Beat(link, keys, market_digest(settings.market), campaigns, clock)
-    running = [campaigns.watch, releases.watch, decisions.run, events.run, beat.run, *([keys_file.watch] if keys_file else [])]
+    running = [campaigns.watch, releases.watch, health.watch, decisions.run, events.run, beat.run]
+    running += [keys_file.watch] if keys_file else []
     tasks = [asyncio.create_task(_for_ever(run)) for run in running]
     try:
         yield Service(
@@ -107,7 +104,7 @@ async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIter
             public_url=settings.tracking_url,
             log_decision=decisions.put,
             accept_later=events.put,
-            dependencies=dependencies,
+            dependencies=health.dependencies,
             clock=clock.now_ms,
             access=access,
         )
@@ -118,14 +115,6 @@ async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIter
         await asyncio.gather(decisions.flush(), events.flush())
         await model.close()
         await link.close()
-
-
-async def _answers(call: Awaitable[object]) -> bool:
-    try:
-        await call
-    except DependencyError:
-        return False
-    return True
 
 
 async def _for_ever(run: Callable[[], Awaitable[None]]) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from store import RedisUrl
+
 WILDCARDS = ("0.0.0.0", "::")
 """Hosts that stand for all addresses of a machine, and are none themselves."""
 
@@ -19,8 +21,8 @@ class GatewaySettings(BaseSettings):
     """Path of market.toml."""
     secret: SecretStr
     """Encrypts tokens; the same for all replicas. To rotate: `new,old`."""
-    redis_url: str = "redis://127.0.0.1:6379/0"
-    """Redis 6.2 or newer; it need not be there yet."""
+    redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
+    """Redis 6.2 or newer ([forms](redis.md#its-address)); it need not be there yet."""
     model_server: str = "127.0.0.1:8500"
     """host:port of the model server's gRPC API; it need not be there, the priors rank then."""
     releases: Path | None = None

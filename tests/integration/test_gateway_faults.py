@@ -59,6 +59,12 @@ class Client:
     async def report(self, event: str, token: str) -> httpx.Response:
         return await self.http.post("/v1/events", json={"events": [{"type": event, "token": token}]})
 
+    async def is_ready(self) -> bool:
+        return (await self.http.get("/readyz")).status_code == 200
+
+    async def is_not_ready(self) -> bool:
+        return not await self.is_ready()
+
     async def decide_until(self, accepted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         deadline = time.monotonic() + PATIENCE_S
         while not accepted(answer := await self.decide()):
@@ -111,7 +117,7 @@ def test_redis_away_stops_the_sale_of_budgeted_offers_until_it_is_back(own_redis
             away = await client.decide()
             assert offers(away) == ["house-club"]
             assert away["degraded"] == ["shopper", "budgets"]
-            assert (await client.http.get("/readyz")).status_code == 503
+            await eventually(client.is_not_ready)
             refused = await client.report("click", shoes)
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
             assert (await client.http.get(f"/v1/c/{shoes}")).status_code == 302
@@ -216,8 +222,10 @@ class ModelServer:
     def __init__(self, port: int) -> None:
         self.port = port
         self.delay_s = 0.0
+        self.asked = 0
 
     async def predict(self, request: Any, _: Any) -> Any:
+        self.asked += 1
         await asyncio.sleep(self.delay_s)
         inputs = {name: messages.decode_tensor(t) for name, t in request.inputs.items()}
         answer = messages.PredictResponse()
@@ -244,9 +252,10 @@ class ModelServer:
 
 
 @asynccontextmanager
-async def ranked_by(port: int, redis_url: str, folder: Path) -> AsyncIterator[Client]:
+async def ranked_by(port: int, redis_url: str, folder: Path, ranking_ms: int = 1000) -> AsyncIterator[Client]:
     """A gateway that believes release 7 is active on a model server; asked with a server's key, which may see prices."""
-    view = MarketView.of(MARKET)
+    deadlines = MARKET.policy.deadlines_ms.model_copy(update={"ranking": ranking_ms})
+    view = MarketView.of(MARKET.model_copy(update={"policy": MARKET.policy.model_copy(update={"deadlines_ms": deadlines})}))
     headers = {"authorization": f"Bearer {embedded_keys(folder)[Role.SERVER]}"}
     settings = {"redis_url": redis_url, "model_server": f"127.0.0.1:{port}", "keys": folder / "keys.jsonl"}
     config = GatewaySettings(market=GOLDEN, secret="a secret of tests", **settings)
@@ -288,6 +297,26 @@ def test_a_ranker_that_is_slow_or_away_is_done_without(redis_url, tmp_path):
                 server.delay_s = 0.0
                 assert (await client.decide_until(lambda answer: not answer["degraded"]))["release"] == "7"
             assert (await client.decide())["degraded"] == ["ranker"]
+
+    asyncio.run(scenario())
+
+
+def test_a_ranker_that_hangs_is_waited_for_a_few_times_and_then_only_by_a_probe(redis_url, tmp_path):
+    port = free_port()
+    server = ModelServer(port)
+
+    async def scenario() -> None:
+        async with server.running(), ranked_by(port, redis_url, tmp_path, ranking_ms=200) as client:
+            await client.decide_until(lambda answer: not answer["degraded"])
+            server.delay_s, server.asked = 60.0, 0  # as after SIGSTOP: connected, and silent
+            waiting = [asyncio.create_task(client.decide()) for _ in range(8)]
+            assert [(await w)["degraded"] for w in waiting] == [["ranker"]] * 8
+            waited = server.asked
+            answers = [await client.decide() for _ in range(50)]
+            assert {(*a["degraded"], a["release"]) for a in answers} == {("ranker", "cold-start")}
+            assert server.asked - waited <= 10
+            server.delay_s = 0.0  # SIGCONT
+            assert (await client.decide_until(lambda answer: not answer["degraded"]))["release"] == "7"
 
     asyncio.run(scenario())
 

@@ -6,10 +6,14 @@ from typing import Any
 import grpc
 from numpy.typing import NDArray
 
-from domain.errors import ContractError, DependencyTimeout, Unavailable
+from domain.errors import ContractError, DependencyError, DependencyTimeout, Unavailable
 from serving.gateway.adapters import predict_messages as messages
+from serving.gateway.adapters.breaker import Breaker
 
 DEPENDENCY = "ranker"
+FAILURES_TO_OPEN = 5
+"""More than two decisions ask for at once: a hiccup of the server costs those under way their ranking, and no more."""
+OPEN_S = 0.25
 
 # A server that is away is a refused call, at once: the request falls back, and the next one tries anew. Channels would
 # otherwise wait up to two minutes between attempts, and retry calls on their own.
@@ -41,6 +45,7 @@ class ModelClient:
         """`target` is host:port of the gRPC API."""
         self.target = target
         self.model = model
+        self._breaker = Breaker(DEPENDENCY, FAILURES_TO_OPEN, OPEN_S)
         self._channel: Any = None
         self._predict: Any = None
         self._status: Any = None
@@ -80,13 +85,19 @@ class ModelClient:
           timeout_s: for the whole call, connecting included.
         Raises:
           DependencyTimeout: no answer in time.
-          Unavailable: no connection, or that version is not served.
+          Unavailable: no connection, that version is not served, or the last calls failed and this one was not made.
           ContractError: the server refused the inputs or the signature, or answered for another version.
         """
+        self._breaker.check()
         request = messages.predict_request(self.model, version, signature, inputs)
         if self._channel is None:
             self._connect()
-        response = await self._answer(self._predict(request, timeout=timeout_s), timeout_s)
+        try:
+            response = await self._answer(self._predict(request, timeout=timeout_s), timeout_s)
+        except (DependencyError, ContractError) as e:
+            self._breaker.record(ok=isinstance(e, ContractError | _NotServed))  # these are answers
+            raise
+        self._breaker.record(ok=True)
         served = response.model_spec.version.value
         if version is not None and served != version:
             raise ContractError(f"asked {self.target} for version {version}, version {served} answered")

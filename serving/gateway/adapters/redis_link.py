@@ -1,13 +1,12 @@
 """The gateway's way to Redis: short time-outs, no retries that pile up, scripts by their hash."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -15,11 +14,16 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 
 from domain.errors import DependencyTimeout, Unavailable
+from serving.gateway.adapters.breaker import Breaker
+from store import connect_asyncio, parse_info, unsafe
 
 CONNECT_TIMEOUT_S = 0.1
 MAX_CONNECTIONS = 32
 FAILURES_TO_OPEN = 3
 OPEN_S = 0.25
+
+NOT_THE_MASTER = ("READONLY", "MASTERDOWN", "CLUSTERDOWN", "LOADING")
+"""In errors of a server, or of a script on it, that is none any more, or not yet: who connects anew finds the one that is."""
 
 SCRIPTS = Path(__file__).parents[2] / "lua"
 
@@ -33,40 +37,27 @@ class ScriptCall:
     args: Sequence[str | int | bytes]
 
 
-class Breaker:
-    """Fails fast for a moment after several failures in a row, so that requests do not queue for a Redis that is away."""
-
-    def __init__(self) -> None:
-        self._failures = 0
-        self._open_until = 0.0
-
-    def check(self) -> None:
-        """Raises Unavailable while open."""
-        if time.monotonic() < self._open_until:
-            raise Unavailable("redis", f"not asked: the last {self._failures} calls failed")
-
-    def record(self, *, ok: bool) -> None:
-        """Takes note of how a call ended."""
-        self._failures = 0 if ok else self._failures + 1
-        self._open_until = time.monotonic() + OPEN_S if self._failures >= FAILURES_TO_OPEN else 0.0
-
-
-class Verification:
-    """Lets connections through to servers only whose money is known to be right, at the moment they connect.
+class Greeting:
+    """Lets connections through to servers only that keep money, take it, and whose money is known to be right, as they connect.
 
     A restart or a fail-over ends all connections and makes a new run id, so that lost data is met here before it is used.
     """
 
-    def __init__(self, verified: str) -> None:
+    def __init__(self, verified: str | None) -> None:
         self._verified = verified
 
     async def on_connect(self, connection: Any) -> None:
-        """Raises redis.ConnectionError for a server that has not been reconciled."""
+        """Raises redis.ConnectionError for a server that is not to be talked to: it counts as away."""
         await connection.on_connect()
-        await connection.send_command("INFO", "server")
-        info = (await connection.read_response()).decode()
-        run_id = info.partition("run_id:")[2].partition("\r")[0]
-        await connection.send_command("SISMEMBER", self._verified, run_id)
+        await connection.send_command("INFO")
+        info = parse_info(await connection.read_response())
+        if problem := unsafe(info):
+            raise RedisConnectionError(problem)
+        if info.get("role") == "slave":
+            raise RedisConnectionError("this server is a replica and takes no money")
+        if self._verified is None:
+            return
+        await connection.send_command("SISMEMBER", self._verified, info.get("run_id", ""))
         if not await connection.read_response():
             raise RedisConnectionError(
                 "the money of this server is not reconciled yet; the pacer does it, or offerrank reconcile --repair"
@@ -85,17 +76,14 @@ class RedisLink:
     """Whether keys of different partitions are on different servers, so that one script may not touch both."""
 
     def __init__(self, url: str, verified: str | None = None) -> None:
-        # Blocking, because the plain pool connects under its lock: one hung connection would hold up all others.
-        pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
+        self.client: Redis = connect_asyncio(
             url,
-            max_connections=MAX_CONNECTIONS,
-            timeout=CONNECT_TIMEOUT_S,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            CONNECT_TIMEOUT_S,
+            MAX_CONNECTIONS,
+            Greeting(verified).on_connect,
             retry=Retry(NoBackoff(), 0),  # type: ignore[no-untyped-call,unused-ignore]
-            redis_connect_func=None if verified is None else Verification(verified).on_connect,
         )
-        self.client: Redis = Redis(connection_pool=pool)
-        self._breaker = Breaker()
+        self._breaker = Breaker("redis", FAILURES_TO_OPEN, OPEN_S)
         self._scripts = {path.stem: self.client.register_script(path.read_text("utf-8")) for path in SCRIPTS.glob("*.lua")}
 
     async def pipeline(self, fill: Callable[[Pipeline], object], timeout_s: float) -> list[Any]:
@@ -112,6 +100,16 @@ class RedisLink:
             return list(await pipe.execute())
 
         return await self._guarded(send, timeout_s)
+
+    async def inspect(self, timeout_s: float) -> None:
+        """Looks whether the servers still keep money: who does not is let go, and not connected to again until he does.
+
+        Raises:
+          DependencyTimeout, Unavailable: as `pipeline`.
+        """
+        (info,) = await self.pipeline(lambda pipe: pipe.info(), timeout_s)
+        if unsafe(info):
+            await self.client.connection_pool.disconnect()
 
     async def run(self, calls: Sequence[ScriptCall], timeout_s: float) -> list[Any]:
         """Runs scripts in one round trip, each atomic by itself; loads those Redis has forgotten. Errors as in `pipeline`."""
@@ -147,6 +145,8 @@ class RedisLink:
             raise DependencyTimeout("redis", f"no answer within {timeout_s * 1000:.0f} ms") from None
         except (RedisError, OSError) as e:
             self._breaker.record(ok=False)
+            if any(word in str(e) for word in NOT_THE_MASTER):
+                await self.client.connection_pool.disconnect()
             raise Unavailable("redis", str(e) or type(e).__name__) from None
         self._breaker.record(ok=True)
         return replies

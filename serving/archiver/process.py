@@ -40,10 +40,10 @@ def archive(settings: ArchiverSettings, stop: threading.Event) -> None:
     """`run` without signals: archives until `stop` is set."""
     market = load_market(settings.market)
     keys = Keys(market.name)
+    refuse_unsafe(settings.redis_url)
     client = connect(settings.redis_url, 10, for_money=True)
     keeper = LedgerKeeper(lambda _: client, market, settings.log_dir, settings.reconcile_interval_s)
     with client, sole_archiver(settings.log_dir, market.name), keeper:
-        refuse_unsafe(settings.redis_url)
         streams = {EVENTS: [keys.events(p) for p in range(PARTITIONS)], DECISIONS: [keys.decisions]}
         logs = [
             LogArchiver(client, streams[f.name], f, settings.log_dir, settings.archive_batch_rows) for f in log_formats(market)

@@ -42,3 +42,11 @@ LEDGER_DIFFERENCES = Gauge("offerrank_ledger_differences", "Accounts on which lo
 LEDGER_AGE_SECONDS = Gauge("offerrank_ledger_age_seconds", "Since the books were last held against Redis.", registry=PAGE)
 BUDGETS_OPEN = Gauge("offerrank_budgets_open", "Campaigns whose budget of today is open.", registry=PAGE)
 BUDGETS_CLOSED = Gauge("offerrank_budgets_closed", "Campaigns that cannot sell as their budget is not open.", registry=PAGE)
+REDIS_MEMORY_BYTES = Gauge("offerrank_redis_memory_bytes", "Memory that Redis uses.", registry=PAGE)
+REDIS_MEMORY_LIMIT_BYTES = Gauge("offerrank_redis_memory_limit_bytes", "Its maxmemory; 0 for none.", registry=PAGE)
+STREAM_BYTES = Gauge(
+    "offerrank_stream_bytes", "Memory that the streams of a log take, as Redis estimates.", ["log"], registry=PAGE
+)
+ARCHIVER_LAG_SECONDS = Gauge("offerrank_archiver_lag_seconds", "Age of the oldest entry that is in no file yet.", registry=PAGE)
+ARCHIVER_AGE_SECONDS = Gauge("offerrank_archiver_age_seconds", "Since the archiver last wrote everything.", registry=PAGE)
+ARCHIVER_REJECTED = Gauge("offerrank_archiver_rejected", "Malformed entries in the archive's rejected/.", registry=PAGE)

@@ -1,5 +1,6 @@
 """Whether the books are right, and how long ago that was last seen: the page's light, and what Prometheus is told."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -59,11 +60,9 @@ class LedgerState:
 
 
 def exposition(state: LedgerState | None) -> bytes:
-    """The page's metrics in Prometheus's text format; before the books were first compared there are none."""
-    if state is None:
-        return b""
-    metrics.LEDGER_DIFFERENCES.set(state.differences + state.refused)
-    metrics.LEDGER_AGE_SECONDS.set(state.age_s)
-    metrics.BUDGETS_CLOSED.set(state.closed)
-    metrics.BUDGETS_OPEN.set(state.budgets - state.closed)
+    """The page's metrics in Prometheus's text format; those of books that have not been compared yet are no numbers."""
+    metrics.LEDGER_DIFFERENCES.set(state.differences + state.refused if state else math.nan)
+    metrics.LEDGER_AGE_SECONDS.set(state.age_s if state else math.nan)
+    metrics.BUDGETS_CLOSED.set(state.closed if state else math.nan)
+    metrics.BUDGETS_OPEN.set(state.budgets - state.closed if state else math.nan)
     return generate_latest(metrics.PAGE)

@@ -3,7 +3,6 @@
 import http.client
 import logging
 import threading
-import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
@@ -11,9 +10,10 @@ from dataclasses import dataclass, field
 import redis
 
 from domain.clock import budget_day, day_fraction, now_ms, traffic_passed
-from domain.keys import PARTITIONS, Keys
+from domain.keys import Keys
 from features.market import Market
 from monitoring.dashboard.ledger_light import LedgerState
+from monitoring.dashboard.storage_light import ArchiveState, RedisMemory, tell
 
 log = logging.getLogger("offerrank.dashboard")
 EVERY_S = 2.0
@@ -86,11 +86,12 @@ class StateReader:
         gateway = [self._gateway(self._gateway_url)] if self._gateway_url else []
         fraction = day_fraction(at_ms, self._market.policy.day_length_s)
         try:
-            begun = time.perf_counter()
-            self._client.ping()
-            ping = Health("Redis", True, f"answers in {(time.perf_counter() - begun) * 1000:.1f} ms")
+            memory = RedisMemory.read(self._client, self._keys)
+            archive = ArchiveState.read(self._client, self._keys, at_ms)
             ledger = self._ledger(at_ms)
-            health = [*gateway, ping, self._pacer(), self._archiver(at_ms), _light(ledger)]
+            lights = [Health("Archiver", archive.ok, archive.detail), _light(ledger)]
+            health = [*gateway, Health("Redis", memory.ok, memory.detail), self._pacer(), *lights]
+            tell(memory, archive)
             return State(at_ms, fraction, self._campaigns(at_ms), self._releases(), health, ledger)
         except redis.RedisError as e:
             last = self.state or State(at_ms, fraction)
@@ -134,31 +135,9 @@ class StateReader:
             return Health("Pacer", False, "nobody leads, multipliers stay as they are")
         return Health("Pacer", True, f"leads, lock good for {left_ms / 1000:.1f} s")
 
-    def _archiver(self, at_ms: int) -> Health:
-        said = {name.decode(): value.decode() for name, value in self._client.hgetall(self._keys.archiver).items()}
-        if not said:
-            return Health("Archiver", None, "has not written yet")
-        lag_s = self._lag_s(at_ms, said)
-        age_s, interval_s = (at_ms - int(said.get("beat_ms", 0))) / 1000, float(said["interval_s"])
-        detail = f"{lag_s:.0f} s behind, wrote {max(age_s, 0):.0f} s ago" if "beat_ms" in said else "has not written yet"
-        if fault := said.get("fault"):
-            return Health("Archiver", False, f"{detail}: {fault}")
-        rejected = int(said["rejected"])
-        late = age_s > 3 * interval_s + 5
-        return Health("Archiver", not late and not rejected, detail + (f", {rejected} entries rejected" if rejected else ""))
-
     def _ledger(self, at_ms: int) -> LedgerState | None:
         said = self._client.hgetall(self._keys.ledger)
         return LedgerState.of({name.decode(): value.decode() for name, value in said.items()}, at_ms)
-
-    def _lag_s(self, at_ms: int, archived: dict[str, str]) -> float:
-        """Age of the oldest entry that is in no file yet."""
-        streams = {"decisions": self._keys.decisions} | {f"events:{p}": self._keys.events(p) for p in range(PARTITIONS)}
-        with self._client.pipeline(transaction=False) as waiting:
-            for name, key in streams.items():
-                waiting.xrange(key, min=f"({archived.get(name, '0-0')}", count=1)
-            oldest = [int(entries[0][0].split(b"-")[0]) for entries in waiting.execute() if entries]
-        return max([at_ms - ms for ms in oldest] + [0]) / 1000
 
     def _gateway(self, url: str) -> Health:
         try:

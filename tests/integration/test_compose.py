@@ -346,7 +346,7 @@ def test_alerts_ask_for_metrics_that_are_exported() -> None:
     assert len({r["alert"] for r in rules}) == len(rules)
     assert all(r["labels"]["severity"] in {"page", "ticket"} and r["annotations"]["summary"] for r in rules)
     jobs = {j for rule in rules for j in re.findall(r'job="([\w-]+)"', rule["expr"])}
-    assert jobs <= {"gateway", "model-server"}
+    assert jobs <= {"gateway", "model-server", "monitor"}
 
 
 def dockerfile_copies() -> list[tuple[list[str], bool]]:

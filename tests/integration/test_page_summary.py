@@ -1,13 +1,15 @@
 """The page's process against a real Redis: figures from a known stream, health, and what happens when Redis goes away."""
 
+import re
 import signal
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -17,6 +19,7 @@ from page_process import PageProcess
 from domain.clock import budget_day, now_ms
 from domain.keys import Keys
 from monitoring.dashboard.ledger_light import LedgerState
+from monitoring.dashboard.storage_light import ArchiveState, RedisMemory
 from serving.embedded_redis import EmbeddedRedis
 
 KEYS = Keys("corner")
@@ -84,6 +87,7 @@ def test_figures_of_a_known_stream(client: "redis.Redis", redis_url: str, tmp_pa
     }
     reads = {
         "xrange",
+        "memory",
         "time",
         "hgetall",
         "hmget",
@@ -128,6 +132,59 @@ def test_prometheus_is_told_of_the_ledger(client: "redis.Redis", redis_url: str,
     assert exported["offerrank_ledger_differences"] == "2.0"
     assert (exported["offerrank_budgets_open"], exported["offerrank_budgets_closed"]) == ("2.0", "1.0")
     assert 5 <= float(exported["offerrank_ledger_age_seconds"]) < 120
+
+
+ARCHIVE = ArchiveState(lag_s=2, age_s=30, interval_s=60, rejected=0, fault="")
+
+
+@pytest.mark.parametrize(
+    ("changes", "ok", "detail"),
+    [
+        ({}, True, "2 s behind, wrote 30 s ago"),
+        ({"age_s": 186}, False, "2 s behind, wrote 186 s ago"),
+        ({"rejected": 3}, False, "2 s behind, wrote 30 s ago, 3 entries rejected"),
+        ({"fault": "events: No space left on device"}, False, "2 s behind, wrote 30 s ago, events: No space left on device"),
+        ({"lag_s": 300}, False, "300 s behind, wrote 30 s ago"),  # it writes, but does not catch up
+        ({"age_s": None}, None, "2 s behind, has not written yet"),
+        ({"age_s": None, "lag_s": 300}, False, "300 s behind, has not written yet"),  # there is none
+    ],
+)
+def test_the_archiver_has_a_light(changes: dict[str, Any], ok: bool | None, detail: str) -> None:
+    found = replace(ARCHIVE, **changes)
+    assert (found.ok, found.detail) == (ok, detail)
+
+
+def test_the_light_of_redis_goes_red_before_its_memory_is_full() -> None:
+    memory = RedisMemory(0.0004, 600 << 20, 768 << 20, {"decisions": 250 << 20, "events": 3 << 20})
+    assert (memory.ok, memory.detail) == (True, "answers in 0.4 ms, 78% of 768 MB used")
+    fuller = replace(memory, used_bytes=620 << 20)
+    assert fuller.ok is False
+    assert fuller.detail.endswith("it holds 250 MB of decisions and 3 MB of events")
+    unlimited = replace(memory, limit_bytes=0)
+    assert (unlimited.ok, unlimited.detail) == (True, "answers in 0.4 ms, 600 MB used")
+
+
+def test_prometheus_is_told_of_memory_and_archive(own_redis: EmbeddedRedis, tmp_path: Path) -> None:
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.config_set("maxmemory", "100mb")
+        waiting = now_ms() - 400_000
+        for p in (0, 15):
+            client.xadd(KEYS.events(p), event_fields("impression", "i", "d", waiting), id=f"{waiting + p}-0")
+        client.hset(KEYS.archiver, mapping={"interval_s": 60, "rejected": 1, "fault": "", "events:0": f"{waiting}-0"})
+        with PageProcess(own_redis.url, tmp_path) as page:
+            health = {h["name"]: h for h in page.summary_when(lambda s: s["health"])["health"]}
+            with urllib.request.urlopen(page.url + "/metrics", timeout=30) as answer:
+                exported = dict(line.split() for line in answer.read().decode().splitlines() if not line.startswith("#"))
+    assert health["Redis"]["ok"] is True
+    assert re.search(r"\d+% of 100 MB used", health["Redis"]["detail"])
+    assert float(exported["offerrank_redis_memory_limit_bytes"]) == 100 << 20
+    assert 0 < float(exported["offerrank_redis_memory_bytes"]) < 100 << 20
+    assert float(exported['offerrank_stream_bytes{log="events"}']) > 0
+    assert float(exported['offerrank_stream_bytes{log="decisions"}']) == 0
+    # Partition 15's entry waits; that of partition 0 is archived.
+    assert 400 <= float(exported["offerrank_archiver_lag_seconds"]) < 500
+    assert exported["offerrank_archiver_rejected"] == "1.0"
+    assert (exported["offerrank_archiver_age_seconds"], exported["offerrank_ledger_age_seconds"]) == ("NaN", "NaN")
 
 
 def test_health_says_what_is_wrong(client: "redis.Redis", redis_url: str, tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ class DecisionRequest:
     explain: bool
     asked_by: str = ""
     """Name of the key that asks; empty without one."""
+    patience: float = 1.0
+    """In (0, 1]: share of what the key asked for lately that was shown. Whoever never shows has money held for less time."""
 
     @property
     def n_slots(self) -> int:

@@ -24,7 +24,7 @@ from serving.gateway.answer import to_answer
 from serving.gateway.cors import PageOrigins
 from serving.gateway.counting import CountResponses, count_decision
 from serving.gateway.decide import decide
-from serving.gateway.events import TOKEN_STATUS, accept_batch, open_token, page_event, read_batch
+from serving.gateway.events import TOKEN_STATUS, accept_batch, is_over, open_token, page_event, read_batch
 from serving.gateway.key_records import Role
 from serving.gateway.keyring import Key
 from serving.gateway.market_view import MarketView
@@ -71,7 +71,7 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
             made.log()
             return _json(made.answer)
         given_key = asked.shopper_key if wanted.shopper and wanted.shopper.key else ""
-        written = orjson.dumps((replace(asked, shopper_key=given_key), pricing), option=orjson.OPT_SORT_KEYS)
+        written = orjson.dumps((replace(asked, shopper_key=given_key, patience=1.0), pricing), option=orjson.OPT_SORT_KEYS)
         return _json(await service.answers.once(wanted.id, written, lambda: _decide(asked, pricing, service)))
 
     @app.post("/v1/events", **describe("events"))
@@ -194,6 +194,7 @@ def to_request(wanted: Any, key: Key, service: Service) -> DecisionRequest:
         test=bool(wanted.test),
         explain=bool(wanted.explain),
         asked_by=key.name,
+        patience=service.patience.of(key.name, time.monotonic()),
     )
 
 
@@ -203,7 +204,7 @@ def _given(attributes: dict[str, FeatureValue] | None) -> dict[str, FeatureValue
 
 async def _accept_or_keep(service: Service, event: EventType, sold: Sold) -> None:
     """A shopper waits for no Redis: an event that cannot be stored now is stored later."""
-    if sold.test:
+    if sold.test or is_over(event, sold, service.view.market, service.clock()):
         return
     _count_shown(event, sold, service)
     now_ms = service.clock()

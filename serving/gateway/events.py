@@ -14,13 +14,13 @@ from serving.gateway.event_window import valid_until_ms
 from serving.gateway.key_records import Role
 from serving.gateway.keyring import Key
 from serving.gateway.ports import Ledger, PageEvent, Settlement
-from serving.gateway.schema import EVENT_BODY, EVENT_FIELDS, MAX_EVENTS, ConversionEvent, DismissEvent, ShownEvent
+from serving.gateway.schema import EVENT_BODY, EVENT_FIELDS, MAX_EVENTS, AnyEvent, ConversionEvent, DismissEvent, ReturnEvent
 from serving.gateway.tokens import Sold, TokenError, Tokens
 from serving.gateway.wire import HttpError, invalid, parse_json
 
 SKEW_MS = 600_000
 """How far a reporter's clock may be off: times beyond the decision or beyond now are taken as those."""
-FROM_SERVERS = frozenset((EventType.CONVERSION,))
+FROM_SERVERS = frozenset((EventType.CONVERSION, EventType.RETURN))
 """Events that shops report, whose keys nobody reads from a page."""
 TOKEN_STATUS = {"unknown": 404, "expired": 410}
 
@@ -37,14 +37,28 @@ def open_token(tokens: Tokens, token: str, event: EventType, market: Market, now
     return sold
 
 
+def is_over(event: EventType, sold: Sold, market: Market, at_ms: int) -> bool:
+    """Whether an event no longer counts because of what became of the campaign since the page.
+
+    Impressions and clicks count until the campaign ends, conversions as long as it is in the market file: those of clicks from
+    before its end come after it. What gives money back always counts.
+    """
+    if event in (EventType.RETURN, EventType.DISMISS):
+        return False
+    campaign = market.campaign_by_id.get(sold.campaign_id)
+    if campaign is None:
+        return True
+    return event is not EventType.CONVERSION and campaign.ends is not None and at_ms >= campaign.ends.timestamp() * 1000
+
+
 def page_event(event: EventType, sold: Sold, now_ms: int) -> PageEvent:
     """An event that is reported as it happens."""
     return PageEvent(event, sold, default_event_id(event, sold), now_ms)
 
 
-def default_event_id(event: EventType, sold: Sold) -> str:
-    """Stable over retries."""
-    return f"{sold.impression_id}.{event}"
+def default_event_id(event: EventType, sold: Sold, order_id: str = "") -> str:
+    """Stable over retries, another one for each order."""
+    return f"{sold.impression_id}.{event}.{order_id}" if order_id else f"{sold.impression_id}.{event}"
 
 
 @dataclass(slots=True)
@@ -102,18 +116,21 @@ def _read_event(raw: object, tokens: Tokens, market: Market, key: Key, now_ms: i
         raise HttpError.of(e) from None
 
 
-def _checked(
-    body: ShownEvent | ConversionEvent | DismissEvent, token: str, tokens: Tokens, market: Market, now_ms: int
-) -> PageEvent:
+def _checked(body: AnyEvent, token: str, tokens: Tokens, market: Market, now_ms: int) -> PageEvent:
     event = EventType(body.type)
     sold = open_token(tokens, token, event, market, now_ms)
-    value_micros = None
+    time_ms = now_ms if body.event_time is None else _happened_ms(body.event_time, sold, now_ms)
+    if is_over(event, sold, market, time_ms):
+        raise TokenError("expired", f"a token of a campaign that runs, for a {event}", token)
+    value_micros, order_id = None, ""
+    if isinstance(body, ConversionEvent | ReturnEvent):
+        order_id = body.order_id or ""
     if isinstance(body, ConversionEvent):
         if body.currency not in (None, market.currency):
             raise InvalidRequest("currency", market.currency, body.currency)
         value_micros = body.value_micros
-    time_ms = now_ms if body.event_time is None else _happened_ms(body.event_time, sold, now_ms)
-    return PageEvent(event, sold, body.event_id or default_event_id(event, sold), time_ms, value_micros)
+    event_id = body.event_id or default_event_id(event, sold, order_id)
+    return PageEvent(event, sold, event_id, time_ms, value_micros, order_id)
 
 
 def _happened_ms(event_time: str, sold: Sold, now_ms: int) -> int:

@@ -28,6 +28,8 @@ SHOPPER_KEY = r"^[^\x00-\x1f\x7f-\x9f]{1,256}$"
 """Anything but control characters: keys are hashes in any encoding, addresses, names."""
 MAX_SHOPPER_KEY = 256
 """Bytes of UTF-8: a token carries the key, and a token has to fit into a URL."""
+ORDER_ID = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$"
+MAX_ORDER_ID = 128
 
 
 def _whole(value: object) -> object:
@@ -164,15 +166,35 @@ class ShownEvent(_Event):
     token: Token
 
 
+def _order_short_enough(order_id: str) -> str:
+    if len(order_id.encode()) > MAX_ORDER_ID:
+        raise ValueError(f"expected at most {MAX_ORDER_ID} bytes of UTF-8")
+    return order_id
+
+
+OrderId = Annotated[str, Field(strict=True, pattern=ORDER_ID), AfterValidator(_order_short_enough)]
+
+
 class ConversionEvent(_Event):
     """A clicked offer led to a sale."""
 
     type: Literal["conversion"]
     token: Token
+    order_id: OrderId | None = None
+    """The shop's number of the order: it counts once for all the shopper's offers; several orders of one click count each."""
     value_micros: Micros | None = None
     """What was bought for."""
     currency: Annotated[str, Field(strict=True, pattern=r"^[A-Z]{3}$")] | None = None
     """Of `value_micros`; must be the market's."""
+
+
+class ReturnEvent(_Event):
+    """What a conversion sold was sent back: its charge is given back."""
+
+    type: Literal["return"]
+    token: Token
+    order_id: OrderId | None = None
+    """As the conversion had it."""
 
 
 class DismissEvent(_Event):
@@ -183,9 +205,10 @@ class DismissEvent(_Event):
     """Of all offers that left the screen."""
 
 
-EventBody = Annotated[ShownEvent | ConversionEvent | DismissEvent, Field(discriminator="type")]
-EVENT_BODY: TypeAdapter[ShownEvent | ConversionEvent | DismissEvent] = TypeAdapter(EventBody)
-EVENT_FIELDS = frozenset(f for m in (ShownEvent, ConversionEvent, DismissEvent) for f in m.model_fields)
+AnyEvent = ShownEvent | ConversionEvent | ReturnEvent | DismissEvent
+EventBody = Annotated[AnyEvent, Field(discriminator="type")]
+EVENT_BODY: TypeAdapter[AnyEvent] = TypeAdapter(EventBody)
+EVENT_FIELDS = frozenset(f for m in (ShownEvent, ConversionEvent, ReturnEvent, DismissEvent) for f in m.model_fields)
 
 
 class EventsBody(_Body):

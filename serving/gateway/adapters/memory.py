@@ -185,10 +185,10 @@ class MemoryLedger:
         return [self._accept(e) for e in events]
 
     def _accept(self, event: PageEvent) -> Settlement:
+        self.accepted.append(event)
         key = (event.sold.impression_id, event.type)
         if key in self.seen:
             return Settlement(EventStatus.DUPLICATE, 0)
-        self.accepted.append(event)
         billed = event.type == event.sold.billed_on
         self.seen[key] = event.sold.price_micros if billed else 0
         return Settlement(EventStatus.SETTLED if billed else EventStatus.LOGGED, self.seen[key])

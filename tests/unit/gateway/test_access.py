@@ -7,6 +7,7 @@ import pytest
 
 from serving.gateway.access import Access, network
 from serving.gateway.key_records import Role
+from serving.gateway.patience import Patience
 
 PAGE = {"placements": [{"name": "main"}]}
 SHOP = {"origin": "https://shop.example"}
@@ -228,6 +229,35 @@ def test_without_a_keys_file_no_other_machine_and_no_other_page_may_ask(keyless)
     keyless.client_address = "192.0.2.7"
     assert said(ask(keyless, None)) == (401, "key")
     assert keyless.call("GET", "/metrics", key=None).status_code == 404
+
+
+# Patience.
+
+
+class Counts(Patience):
+    """What was counted."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def asked(self, key, offers, now_s):
+        self.seen.append((key, "asked", offers))
+        super().asked(key, offers, now_s)
+
+    def shown(self, key, now_s):
+        self.seen.append((key, "shown", 1))
+        super().shown(key, now_s)
+
+
+def test_what_a_key_asks_for_and_what_is_shown_of_it_are_counted_however_it_is_reported(gateway):
+    gateway.use(patience=Counts())
+    first, second = ask(gateway, "publisher-key", SHOP).json()["placements"][0]["offers"]
+    gateway.call("GET", f"/v1/i/{first['token']}", key=None)
+    seen = {"events": [{"type": "impression", "token": second["token"]}, {"type": "click", "token": second["token"]}]}
+    gateway.call("POST", "/v1/events", key="app-key", json=seen)
+    ask(gateway, "server-key", test=True)
+    assert gateway.service.patience.seen == [("publisher", "asked", 2), ("publisher", "shown", 1), ("publisher", "shown", 1)]
 
 
 # Rates.

@@ -137,6 +137,65 @@ def test_tokens_expire(gateway, token):
     assert gateway.call("GET", f"/v1/c/{token}").status_code == 410
 
 
+def test_an_order_has_its_number_and_events_of_two_orders_differ(gateway, token):
+    def conversion(**more):
+        assert post(gateway, {"type": "conversion", "token": token} | more).status_code == 200
+        return gateway.ledger.accepted[-1]
+
+    first, second, nameless = conversion(order_id="4711"), conversion(order_id="Bestellung Nr. 4712/\u00e4"), conversion()
+    assert (first.order_id, second.order_id, nameless.order_id) == ("4711", "Bestellung Nr. 4712/\u00e4", "")
+    assert len({e.event_id for e in (first, second, nameless)}) == 3
+    assert conversion(order_id="4711").event_id == first.event_id
+
+
+def test_a_return_names_its_order_and_comes_from_a_server(gateway, token):
+    sent_back = {"type": "return", "token": token, "order_id": "4711"}
+    assert post(gateway, sent_back).status_code == 200
+    (event,) = gateway.ledger.accepted
+    assert (event.type, event.order_id, event.value_micros) == (EventType.RETURN, "4711", None)
+    refused = gateway.call("POST", "/v1/events", key="app-key", json={"events": [sent_back]})
+    assert (refused.status_code, refused.json()["errors"][0]["error"]["field"]) == (403, "type")
+
+
+@pytest.mark.parametrize("order_id", ["", "x" * 129, "\u00e4" * 65, "a\nb", "a\x00", 4711])
+def test_an_order_number_is_short_text(gateway, token, order_id):
+    response = post(gateway, {"type": "conversion", "token": token, "order_id": order_id})
+    assert (response.status_code, response.json()["errors"][0]["error"]["field"]) == (422, "order_id")
+
+
+def alpha_shoes(gateway):
+    return gateway.decide()["placements"][0]["offers"][1]["token"]
+
+
+def test_a_click_after_the_campaigns_end_leads_on_and_charges_nothing(build_gateway, market):
+    ended = datetime.fromtimestamp(1_800_000_060, UTC)  # a minute after the page
+    campaigns = [c.model_copy(update={"ends": ended}) if c.id == "alpha-spring" else c for c in market.campaigns]
+    gateway = build_gateway(market.model_copy(update={"campaigns": tuple(campaigns)}))
+    token = alpha_shoes(gateway)
+    gateway.now_ms += 59_999
+    assert post(gateway, {"type": "impression", "token": token}).status_code == 200
+    gateway.now_ms += 1
+    late = post(gateway, {"type": "click", "token": token})
+    assert (late.status_code, late.json()["errors"][0]["error"]["field"]) == (410, "token")
+    assert gateway.call("GET", f"/v1/c/{token}").headers["location"] == f"https://alpha.example/shoes?click={token}"
+    assert gateway.call("GET", f"/v1/i/{token}").status_code == 200
+    assert [e.type for e in gateway.ledger.accepted] == [EventType.IMPRESSION]
+    # What a server reports late counts for when it happened; conversions come after their clicks, money back at any time.
+    for event in ({"type": "click", "event_time": iso(gateway.now_ms - 1000)}, {"type": "conversion"}, {"type": "return"}):
+        assert post(gateway, event | {"token": token}).status_code == 200
+    assert post(gateway, {"type": "dismiss", "tokens": [token]}).status_code == 200
+
+
+def test_of_a_campaign_that_is_gone_only_money_back_counts(gateway):
+    sold = Sold("d", "d-0", "alpha-shoes", "of-last-year", "alpha", 0, "cpc", 1, 1, "s", gateway.now_ms, False)
+    token = gateway.tokens.write(sold)
+    for event in ("impression", "click", "conversion"):
+        assert post(gateway, {"type": event, "token": token}).status_code == 410
+    assert gateway.call("GET", f"/v1/c/{token}").status_code == 302  # its offer is still in the market file
+    assert post(gateway, {"type": "return", "token": token}).status_code == 200
+    assert [e.type for e in gateway.ledger.accepted] == [EventType.RETURN]
+
+
 def test_dismissing_names_several_offers(gateway):
     offers = gateway.decide()["placements"][0]["offers"]
     response = post(gateway, {"type": "dismiss", "tokens": [o["token"] for o in offers]})

@@ -23,6 +23,7 @@ class RedisMemory:
 
     answered_s: float
     used_bytes: int
+    """Of a cluster, by the server with the least room."""
     limit_bytes: int
     """0 for none."""
     stream_bytes: Mapping[str, int]
@@ -32,7 +33,7 @@ class RedisMemory:
     def read(cls, client: "redis.Redis", keys: Keys) -> Self:
         """Raises redis.RedisError."""
         begun = time.perf_counter()
-        told = client.info("memory")
+        used_bytes, limit_bytes = _fullest(client)
         answered_s = time.perf_counter() - begun
         streams = {DECISIONS: [keys.decisions], EVENTS: [keys.events(p) for p in range(PARTITIONS)]}
         with client.pipeline(transaction=False) as sizes:
@@ -41,7 +42,7 @@ class RedisMemory:
                     sizes.memory_usage(name)
             replies = iter(sizes.execute())
         of_log = {log: sum(int(next(replies) or 0) for _ in names) for log, names in streams.items()}
-        return cls(answered_s, int(told["used_memory"]), int(told.get("maxmemory", 0)), of_log)
+        return cls(answered_s, used_bytes, limit_bytes, of_log)
 
     @property
     def ok(self) -> bool:
@@ -55,6 +56,16 @@ class RedisMemory:
         held = " and ".join(f"{size / MB:,.0f} MB of {log}" for log, size in self.stream_bytes.items())
         trouble = "" if self.ok else f", nothing with a budget is sold once it is full; it holds {held}"
         return f"answers in {self.answered_s * 1000:.1f} ms, {share or f'{self.used_bytes / MB:,.0f} MB'} used{trouble}"
+
+
+def _fullest(client: "redis.Redis") -> tuple[int, int]:
+    """Used and limit, in bytes."""
+    if isinstance(client, redis.RedisCluster):
+        told = list(client.info("memory", target_nodes=redis.RedisCluster.PRIMARIES).values())
+    else:
+        told = [client.info("memory")]
+    sizes = [(int(one["used_memory"]), int(one.get("maxmemory", 0))) for one in told]
+    return max(sizes, key=lambda size: size[0] / (size[1] or 1 << 62))
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,5 +145,12 @@ class LogArchiver:
 
 
 def _time_ms(client: "redis.Redis") -> int:
-    seconds, micros = client.time()
+    """By the clock of Redis; of a cluster, by that which is most behind."""
+    if isinstance(client, redis.RedisCluster):
+        return min(_ms(one) for one in client.time(target_nodes=redis.RedisCluster.PRIMARIES).values())
+    return _ms(client.time())
+
+
+def _ms(time: tuple[int, int]) -> int:
+    seconds, micros = time
     return int(seconds) * 1000 + int(micros) // 1000

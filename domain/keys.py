@@ -97,6 +97,11 @@ class Keys:
         return f"or:{{{self.market}}}:verified"
 
     @property
+    def repairing(self) -> str:
+        """Name of the process that rebuilds lost money; expires."""
+        return f"or:{{{self.market}}}:repairing"
+
+    @property
     def ledger(self) -> str:
         """Hash of what was found when the books were last held against Redis."""
         return f"or:{{{self.market}}}:ledger"

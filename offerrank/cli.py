@@ -228,12 +228,14 @@ def model_server(
 
 
 @app.command()
-def pacer(market: options.Market, redis_url: options.RedisUrl = options.REDIS_URL) -> None:
-    """Keep campaigns on their spending plan, and sweep holds that ran out."""
+def pacer(
+    market: options.Market, redis_url: options.RedisUrl = options.REDIS_URL, log_dir: options.LogDir = options.LOG_DIR
+) -> None:
+    """Open budgets, keep campaigns on their spending plan, sweep holds that ran out, and repair money that Redis lost."""
     from serving.pacer import PacerSettings, run
 
     _log()
-    run(_settings(PacerSettings, market=market, redis_url=redis_url))
+    run(_settings(PacerSettings, market=market, redis_url=redis_url, log_dir=log_dir))
 
 
 @app.command()

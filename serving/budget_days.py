@@ -37,15 +37,6 @@ def open_days(client: "redis.Redis", market: Market, days: Iterable[int], campai
         pipe.execute()
 
 
-def verify(client: "redis.Redis", market: Market) -> None:
-    """Says that the money in this server is right: gateways talk to it from now on.
-
-    Raises:
-      redis.RedisError: Redis is away.
-    """
-    client.sadd(Keys(market.name).verified, client.info("server")["run_id"])
-
-
 def budget_ttl_ms(market: Market) -> int:
     """How long a budget outlives its last use: past the last event that may still charge it, or give its charge back."""
     training, policy = market.training, market.policy

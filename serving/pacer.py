@@ -24,10 +24,11 @@ from domain.keys import PARTITIONS, Keys
 from features.market import Market, load_market, market_digest
 from retrieval.catalogue import UNLIMITED, Catalogue
 from serving.beats import Disagreement, disagreements
-from serving.budget_days import conversion_delay_ms, open_days, slack_micros, verify
+from serving.budget_days import conversion_delay_ms, slack_micros
 from serving.budget_readings import BudgetReading
 from serving.budget_snapshot import Snapshot, digest
 from serving.pending_conversions import PendingConversions
+from serving.repair.opening import Opening
 from serving.signals import told_to_stop
 from store import RedisUrl, connect, refuse_unsafe
 
@@ -41,6 +42,7 @@ LOOK_MS = 15_000
 LOCK_INTERVALS = 3
 """A leader that missed this many turns is taken for dead."""
 MIN_LOCK_S = 1.0
+SOON_S = 0.25
 
 
 class PacerSettings(BaseSettings):
@@ -51,6 +53,8 @@ class PacerSettings(BaseSettings):
     market: Path
     """The market.toml whose campaigns are paced."""
     redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
+    log_dir: Path = Path(".offerrank/log")
+    """The archive, with the ledger, from which money that Redis lost is rebuilt."""
     pacer_interval_s: float = Field(default=2.0, ge=0.05, le=600)
     """Time between two updates."""
 
@@ -77,7 +81,11 @@ def pace(settings: PacerSettings, stop: threading.Event) -> None:
     with connect(settings.redis_url, 1, 1, for_money=True, decode_responses=True, retry=retry, retry_on_error=retried) as client:
         refuse_unsafe(settings.redis_url)
         pacer = Pacer(
-            client, market, lock_s=max(LOCK_INTERVALS * settings.pacer_interval_s, MIN_LOCK_S), market_digest=digest_of_file
+            client,
+            market,
+            lock_s=max(LOCK_INTERVALS * settings.pacer_interval_s, MIN_LOCK_S),
+            market_digest=digest_of_file,
+            log_dir=settings.log_dir,
         )
         log.info("pacing %d campaigns of %s every %g s", len(market.campaigns), market.name, settings.pacer_interval_s)
         away = False
@@ -94,7 +102,8 @@ def pace(settings: PacerSettings, stop: threading.Event) -> None:
                 if away:
                     log.info("Redis is back")
                 away = False
-            stop.wait(settings.pacer_interval_s)
+            # Nothing is sold meanwhile: what is waited for may be there any moment.
+            stop.wait(min(settings.pacer_interval_s, SOON_S) if away or pacer.waits else settings.pacer_interval_s)
         try:
             pacer.resign()
         except redis.RedisError as e:
@@ -108,9 +117,17 @@ class Pacer:
     Args:
       client: decodes responses.
       lock_s: how long a leader that no longer takes turns keeps others waiting.
+      log_dir: the archive, with the ledger.
     """
 
-    def __init__(self, client: "redis.Redis", market: Market, lock_s: float, market_digest: bytes = bytes(32)) -> None:
+    def __init__(
+        self,
+        client: "redis.Redis",
+        market: Market,
+        lock_s: float,
+        market_digest: bytes = bytes(32),
+        log_dir: Path | None = None,
+    ) -> None:
         self._redis = client
         self._market = market
         self._keys = Keys(market.name)
@@ -124,8 +141,9 @@ class Pacer:
         self._name = uuid.uuid4().hex
         self._lock_ms = int(lock_s * 1000)
         self._pacing: Pacing | None = None
-        self._opened: tuple[str, int] | None = None
-        """Run id of Redis and budget day when budgets were opened last: a restart goes unnoticed by a client that reconnects."""
+        self._opening = Opening(client, market, log_dir)
+        self.waits = False
+        """Whether the last turn found money that is not right, and could not repair it yet."""
         self._looked_ms = 0
         self._said: set[Disagreement] = set()
         self._lead, self._resign, self._sweep = (
@@ -150,12 +168,16 @@ class Pacer:
             return
         at_ms = self._time_ms() if now_ms is None else now_ms
         day = budget_day(at_ms, self._policy.day_length_s)
-        self._open(day)
+        self.waits = not self._opening.ready(day)
+        if self.waits:
+            self._pacing = None
+            return
         if at_ms - self._looked_ms >= LOOK_MS or self._looked_ms > at_ms:
             self._conversions.refresh(day, at_ms)
             self._look_at_gateways(at_ms)
             self._looked_ms = at_ms
         reading = BudgetReading.read(self._redis, self._keys, self._market.campaigns, day, at_ms, self._usual_decay_ms)
+        self._opening.reopen([self._campaign_ids[i] for i in np.flatnonzero(reading.closed)], day)
         passed = traffic_passed(at_ms, self._policy.day_length_s, self._policy.traffic_shape)
         if self._pacing is None:
             self._pacing = self._take_over(day, passed, reading)
@@ -169,7 +191,7 @@ class Pacer:
     def forget(self) -> None:
         """After a fault: what was spent meanwhile says nothing about the bids, so the next turn starts from what Redis has."""
         self._pacing = None
-        self._opened = None
+        self._opening.forget()
         self._looked_ms = 0
 
     def resign(self) -> None:
@@ -192,15 +214,6 @@ class Pacer:
     def _time_ms(self) -> int:
         seconds, micros = self._redis.time()
         return int(seconds) * 1000 + int(micros) // 1000
-
-    def _open(self, day: int) -> None:
-        """Today's budgets and tomorrow's, so that midnight needs no pacer; and this server, whose money is then right."""
-        server = str(self._redis.info("server")["run_id"])
-        if self._opened == (server, day):
-            return
-        open_days(self._redis, self._market, (day, day + 1))
-        verify(self._redis, self._market)
-        self._opened = server, day
 
     def _look_at_gateways(self, now_ms: int) -> None:
         """Says once what is wrong with which gateway."""

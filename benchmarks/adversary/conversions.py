@@ -30,6 +30,7 @@ from serving.gateway.events import page_event
 from serving.gateway.ports import HoldItem
 from serving.gateway.tokens import Sold
 from serving.pacer import Pacer
+from serving.repair.servers import run_ids, verify
 
 DAY_MS = 86_400_000
 FIRST_DAY = 20_800
@@ -127,6 +128,7 @@ class _Campaign:
         self.now_ms = FIRST_DAY * DAY_MS
         self.raw = redis.Redis.from_url(url, decode_responses=True)
         self.raw.flushall()
+        verify(self.raw, self.keys, run_ids(self.raw))
         self.link = RedisLink(url)
         self.budgets = RedisBudgets(self.link, self.keys, self.market, lambda: self.now_ms)
         shoppers = RedisShoppers(self.link, self.keys)

@@ -17,6 +17,7 @@ from serving.archiver.rows import log_formats
 from serving.archiver.settings import ArchiverSettings
 from serving.archiver.stream import LogArchiver
 from serving.ledger.keeper import LedgerKeeper
+from serving.repair.servers import run_ids
 from serving.signals import told_to_stop
 from store import connect, refuse_unsafe
 
@@ -66,11 +67,23 @@ class _Loop:
 
     def turn(self, last: bool = False) -> None:
         """Reads; writes when it is time to. A fault of Redis or of the disk is logged, and met again next turn."""
+        self._with_redis(self._meet)
         self._with_redis(self._read)
         if last or time.monotonic() >= self._flush_at or any(one.full for one in self._logs):
             self._flush_at = time.monotonic() + self._settings.archive_interval_s
             faults = self._flush()
             self._with_redis(partial(self._tidy, faults))
+
+    def _meet(self) -> None:
+        """Tells a server that nothing an earlier one may have lost is in memory only: who repairs it waits for that."""
+        servers = ",".join(run_ids(self._client))
+        if self._client.hget(self._keys.archiver, "servers") == servers.encode():
+            return
+        if any(one.lost() for one in self._logs):
+            log.warning("Redis has lost entries that are in no file yet: they are written now")
+            if self._flush():
+                return
+        self._client.hset(self._keys.archiver, "servers", servers)
 
     def _read(self) -> None:
         if not self._connected:

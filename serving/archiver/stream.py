@@ -69,22 +69,30 @@ class LogArchiver:
           ContractError: its clock and a stream both lie before the last archived entry.
         """
         now_ms = _time_ms(self._client)
-        with self._client.pipeline(transaction=False) as ends:
-            for key in self._keys:
-                ends.xinfo_stream(key)
-            replies = ends.execute(raise_on_error=False)
-        for stream, info in enumerate(replies):
-            newest = StreamId(0, 0)  # no such stream yet
-            if not isinstance(info, Exception):
-                newest = StreamId.parse(info["last-generated-id"])
-            elif not isinstance(info, redis.ResponseError):
-                raise info
+        for stream, newest in enumerate(self._newest()):
             last = self.archived.to(stream)
             if newest < last and now_ms < last.ms:
                 raise ContractError(
                     f"{self.log.name}: the archive ends at {last}, but the stream {self._keys[stream]} ends at {newest} and the "
                     f"clock of Redis says {now_ms}: correct the clock, or archive to another folder"
                 )
+
+    def lost(self) -> bool:
+        """Whether Redis no longer knows of something that was read from it and is not written yet."""
+        return bool(self._chunks) and any(n < read for n, read in zip(self._newest(), self._read_to, strict=True))
+
+    def _newest(self) -> list[StreamId]:
+        """The last id that each stream gave out."""
+        with self._client.pipeline(transaction=False) as ends:
+            for key in self._keys:
+                ends.xinfo_stream(key)
+            replies = ends.execute(raise_on_error=False)
+        newest = []
+        for info in replies:
+            if isinstance(info, Exception) and not isinstance(info, redis.ResponseError):
+                raise info
+            newest.append(StreamId(0, 0) if isinstance(info, Exception) else StreamId.parse(info["last-generated-id"]))
+        return newest
 
     def read(self) -> None:
         """Buffers what is new, up to a full batch."""

@@ -240,12 +240,14 @@ def healthcheck(name: str, redis_url: str, *arguments: str, market: Path | None 
 
 def test_the_pacer_is_healthy_while_one_leads(redis_url: str) -> None:
     import redis
+    from open_market import let_in
 
     from serving.pacer import Pacer
 
     market = load_market(ROOT / mounts("pacer")["/etc/offerrank/market.toml"][0])
     assert healthcheck("pacer", redis_url).stderr.strip() == "no pacer leads"
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        let_in(client, market.name)
         pacer = Pacer(client, market, lock_s=60)
         pacer.turn(now_ms())
         assert healthcheck("pacer", redis_url).returncode == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from open_market import begin_archive, let_in
 
 from domain.clock import budget_day, now_ms
 from domain.keys import Keys, hold_member, partition_of
@@ -71,6 +72,7 @@ def market(market_file: Path) -> Market:
 @pytest.fixture
 def client(redis_url: str) -> Iterator["redis.Redis"]:
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        let_in(client, "paced")
         yield client
 
 
@@ -168,6 +170,7 @@ def test_it_opens_today_and_tomorrow_and_midnight_needs_nobody(client: "redis.Re
 
 def test_the_snapshot_says_what_is_left_to_gateways_of_any_market_file(redis_url: str, market: Market) -> None:
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        let_in(client, "paced")
         pacer = Pacer(client, market, lock_s=5)
         pacer.turn(at(3, 0.5))
         client.hset(KEYS.budget("budgeted", 3), mapping={"spent": 250_000, "held": 50_000})
@@ -199,6 +202,7 @@ Launch = Callable[[str], "subprocess.Popen[bytes]"]
 
 def start(market_file: Path, url: str, log: Path) -> "subprocess.Popen[bytes]":
     settings = {"OFFERRANK_MARKET": str(market_file), "OFFERRANK_REDIS_URL": url, "OFFERRANK_PACER_INTERVAL_S": "0.1"}
+    settings["OFFERRANK_LOG_DIR"] = str(begin_archive(market_file.parent / "archive", "paced"))
     with log.open("ab") as out:
         return subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "serving.pacer"], env=os.environ | settings, stdout=out, stderr=out

@@ -1,0 +1,113 @@
+"""Opens budgets, each with what the ledger says was spent on it."""
+
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+
+import redis
+
+from domain.errors import Unavailable
+from domain.keys import Keys, partition_of
+from features.market import Market
+from serving.budget_days import NO_LIMIT, budget_ttl_ms
+from serving.ledger.books import At, Charged, LedgerBooks
+from serving.ledger.reconcile import read_settled
+from serving.ledger.tail import PartitionRead
+
+AT_ONCE = 100
+"""Budgets that one script opens, a millisecond during which Redis serves nobody else."""
+ATTEMPTS = 20
+SCRIPT = (Path(__file__).parents[1] / "lua" / "restore_budgets.lua").read_text("utf-8")
+
+
+def open_budgets(
+    client: "redis.Redis",
+    market: Market,
+    partition: int,
+    books: LedgerBooks,
+    charged: Charged,
+    limits: Mapping[At, int | None],
+) -> tuple[Charged, dict[At, tuple[int, int]]]:
+    """Opens budgets of a partition with what the log says was spent on them, also while events arrive.
+
+    Args:
+      limits: of the budgets to open; None for no limit.
+    Returns:
+      The sums, with what was archived meanwhile; and what `spent` was and is now, where that is not the same.
+    Raises:
+      redis.RedisError: Redis is away; what was opened is right.
+      Unavailable: the books cannot be read, or budgets change all the time.
+    """
+    keys, corrected, todo = Keys(market.name), dict[At, tuple[int, int]](), set(limits)
+    for _ in range(ATTEMPTS):
+        charged, read = read_settled(client, keys, partition, books, charged, todo)
+        todo = {at for at in todo if not _is_right(read, at, limits[at])}
+        if not todo:
+            return charged, corrected
+        wrong = {at: (read.budgets[at].spent_micros, read.charged_micros[at]) for at in todo}
+        for at in _restore(client, market, wrong, limits):
+            was, now = wrong[at]
+            if (was or 0) != now:
+                corrected[at] = was or 0, now
+    raise Unavailable("ledger", f"partition {partition}: {len(todo)} budgets changed {ATTEMPTS} times while they were opened")
+
+
+def set_limits(client: "redis.Redis", market: Market, limits: Mapping[At, int | None]) -> list[At]:
+    """Gives open budgets these limits, which takes effect at once; those that are not open, which stay as they are.
+
+    Raises:
+      redis.RedisError: Redis is away.
+    """
+    keys, closed, wrong = Keys(market.name), list[At](), dict[At, tuple[int | None, int]]()
+    for chunk in _chunks(sorted(limits)):
+        pipe = client.pipeline(transaction=False)
+        for at in chunk:
+            pipe.hmget(keys.budget(*at), "limit", "spent")
+        for at, (limit, spent) in zip(chunk, pipe.execute(), strict=True):
+            if limit is None:
+                closed.append(at)
+            elif limit != _limit(limits[at]):
+                wrong[at] = (None, 0) if spent is None else (int(spent), int(spent))
+    again = {at: limits[at] for at in wrong.keys() - _restore(client, market, wrong, limits)}  # charged in between
+    return closed + (set_limits(client, market, again) if again else [])
+
+
+def _restore(
+    client: "redis.Redis", market: Market, spent: Mapping[At, tuple[int | None, int]], limits: Mapping[At, int | None]
+) -> set[At]:
+    """Runs the script; the budgets that are right now.
+
+    Args:
+      spent: as it was read, and as it has to be.
+    """
+    keys, done, restore = Keys(market.name), set[At](), client.register_script(SCRIPT)
+    by_partition = sorted(spent, key=lambda at: (partition_of(at[0]), at))
+    for _, same in groupby(by_partition, key=lambda at: partition_of(at[0])):
+        for chunk in _chunks(list(same)):
+            args: list[str | int] = []
+            for at in chunk:
+                was, now = spent[at]
+                args += ["" if was is None else was, now, _limit(limits[at]), *_span(market, at[1])]
+            replies = restore(keys=[keys.budget(*at) for at in chunk], args=args)
+            done |= {at for at, opened in zip(chunk, replies, strict=True) if opened}
+    return done
+
+
+def _limit(micros: int | None) -> str:
+    return NO_LIMIT if micros is None else str(micros)
+
+
+def _is_right(read: PartitionRead, at: At, limit: int | None) -> bool:
+    budget = read.budgets[at]
+    return budget.open and budget.limit_micros == limit and (budget.spent_micros or 0) == read.charged_micros[at]
+
+
+def _span(market: Market, day: int) -> tuple[int, int, int]:
+    """First millisecond of the day, first after it, and for how long the budget is kept from now."""
+    length_ms = market.policy.day_length_s * 1000
+    return day * length_ms, (day + 1) * length_ms, 2 * length_ms + budget_ttl_ms(market)
+
+
+def _chunks(budgets: list[At]) -> Iterator[list[At]]:
+    for start in range(0, len(budgets), AT_ONCE):
+        yield budgets[start : start + AT_ONCE]

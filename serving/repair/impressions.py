@@ -1,0 +1,157 @@
+"""Gives Redis the memory of what happened to impressions, from the archive, so that no old token is charged twice."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import orjson
+import redis
+
+from domain.events import EventStatus, EventType
+from domain.keys import Keys
+from features.log_archive import Part, StreamId
+from features.market import Market
+from serving.budget_days import budget_ttl_ms
+from serving.gateway.event_window import accepted_for_ms
+from serving.repair.memory import Happened, Memory, Wait, field_of, happened, remember
+from serving.repair.rows import Row, forgotten_after_ms, rows
+
+AT_ONCE = 500
+"""Impressions per round trip."""
+OF_THE_SCRIPT = ("type", "status", "charged_micros", "price_micros", "day", "event_id", "order_id", "reason", "time_ms")
+"""Fields of an entry that settle.lua adds by itself; the others it passes on."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """What the entries read so far say of the conversions of a campaign that wait for a budget with room."""
+
+    begun: dict[tuple[str, str], Happened] = field(default_factory=dict)
+    ended: set[tuple[str, str]] = field(default_factory=set)
+
+
+class ImpressionMemory:
+    """Rebuilds the hashes `imp`, the lists `due` and the claims `order` of a Redis that nobody else writes to.
+
+    Repeating it, also after it was interrupted, changes nothing more. Memory is bounded by a part of the archive and by the
+    conversions that wait.
+
+    Args:
+      client: decodes responses.
+      going: called for every part; raises if this has to end.
+    """
+
+    def __init__(self, client: "redis.Redis", market: Market, now_ms: int, going: Callable[[], None]) -> None:
+        self._redis, self._market, self._now_ms, self._going = client, market, now_ms, going
+        self._keys = Keys(market.name)
+        self._waiting: dict[str, _Waiting] = {}
+        self._pending_orders: dict[tuple[str, str, str], str] = {}
+
+    def rebuild(self, some: list[Part], lost: Mapping[int, StreamId], live: bool = False) -> int:
+        """Applies what these parts hold that was lost; how many entries that were.
+
+        Args:
+          live: others write to Redis again; these parts are older than all that was applied before.
+        Raises:
+          redis.RedisError: Redis is away.
+        """
+        applied = 0
+        for found in rows(some, self._market, lost, self._now_ms):
+            applied += self._take(found, live)
+        self._set_due()
+        self._drop_what_gave_way()
+        return applied
+
+    def add_tail(self, stream: str, since: StreamId) -> int:
+        """Applies what a stream holds beyond the archive, but for malformed entries; how many that were."""
+        applied, last = 0, str(since)
+        while entries := self._redis.xrange(stream, min=f"({last}", count=AT_ONCE):
+            last = entries[-1][0]
+            parsed = ((StreamId.parse(i).ms, happened(fields)) for i, fields in entries)
+            applied += self._take([(ms, e) for ms, e in parsed if e is not None], live=False)
+        return applied
+
+    def _take(self, found: list[Row], live: bool) -> int:
+        self._going()
+        by_impression: dict[tuple[str, str], list[Row]] = {}
+        for ms, e in found:
+            by_impression.setdefault((e.campaign_id, e.impression_id), []).append((ms, e))
+        impressions = list(by_impression.items())
+        for start in range(0, len(impressions), AT_ONCE):
+            self._apply(impressions[start : start + AT_ONCE])
+        self._claim_orders((e for _, e in found), live)
+        return len(found)
+
+    def _apply(self, impressions: list[tuple[tuple[str, str], list[Row]]]) -> None:
+        names = [self._keys.impression(*of) for of, _ in impressions]
+        pipe = self._redis.pipeline(transaction=False)
+        for name in names:
+            pipe.hgetall(name)
+            pipe.pttl(name)
+        replies = pipe.execute()
+        for name, before, ttl_ms, (_, entries) in zip(names, replies[::2], replies[1::2], impressions, strict=True):
+            memory: Memory = dict(before)
+            for _, e in entries:
+                self._note(e, remember(memory, e))
+            if changed := {f: v for f, v in memory.items() if before.get(f) != v}:
+                pipe.hset(name, mapping=changed)
+            if gone := before.keys() - memory.keys():
+                pipe.hdel(name, *gone)
+            # From the log time, which is never before the decision's: a little longer than settle.lua would.
+            until_ms = max(ms + forgotten_after_ms(EventType(e.type), self._market) for ms, e in entries)
+            if until_ms - self._now_ms > ttl_ms:
+                pipe.pexpireat(name, until_ms)
+        pipe.execute()
+
+    def _note(self, e: Happened, wait: Wait) -> None:
+        at = (e.impression_id, e.event_id)
+        if wait is Wait.BEGINS:
+            self._waiting.setdefault(e.campaign_id, _Waiting()).begun[at] = e
+        elif wait is Wait.ENDS:
+            self._waiting.setdefault(e.campaign_id, _Waiting()).ended.add(at)
+        if e.type == EventType.CONVERSION and e.order_id and e.reason == "click":
+            self._pending_orders[e.campaign_id, e.impression_id, e.order_id] = e.shopper_key
+
+    def _set_due(self) -> None:
+        """What was charged since is taken off the list, what began to wait is added at the end."""
+        for campaign, waiting in self._waiting.items():
+            name = self._keys.due(campaign)
+            there = {self._due_at(orjson.loads(raw)): raw for raw in self._redis.lrange(name, 0, -1)}
+            pipe = self._redis.pipeline(transaction=False)
+            for at in waiting.ended & there.keys():
+                pipe.lrem(name, 1, there[at])
+            for at in [at for at in waiting.begun if at not in waiting.ended and at not in there]:
+                pipe.rpush(name, self._due_entry(waiting.begun[at]))
+                pipe.pexpire(name, budget_ttl_ms(self._market))
+            pipe.execute()
+
+    def _due_at(self, entry: list[str | int]) -> tuple[str, str]:
+        return str(entry[4]).rpartition(":imp:")[2], str(entry[1])
+
+    def _due_entry(self, e: Happened) -> str:
+        """As settle.lua writes it."""
+        passed_on = {name: value for name, value in e._asdict().items() if name not in OF_THE_SCRIPT}
+        fields = [text for name, value in passed_on.items() for text in (name, "" if value is None else str(value))]
+        head = [e.price_micros, e.event_id, str(e.time_ms), e.order_id, self._keys.impression(e.campaign_id, e.impression_id)]
+        return orjson.dumps([*head, *fields]).decode()
+
+    def _claim_orders(self, entries: Iterable[Happened], live: bool) -> None:
+        """An order counts for the impression whose conversion it was, or for the first that waits for its click."""
+        ttl_ms = accepted_for_ms(EventType.RETURN, self._market)
+        pipe = self._redis.pipeline(transaction=False)
+        for e in entries:
+            what = e.reason if e.type == EventType.CHARGE else e.type
+            if what == EventType.CONVERSION and e.order_id and e.status not in (EventStatus.INVALID, EventStatus.EXPIRED):
+                waits = e.status == EventStatus.PENDING and e.reason == "click"
+                pipe.set(
+                    self._keys.order(e.shopper_key, e.order_id), f"{e.campaign_id}|{e.impression_id}", px=ttl_ms, nx=waits or live
+                )
+        pipe.execute()
+
+    def _drop_what_gave_way(self) -> None:
+        """A conversion that waited for its click until another impression of its order had one: see cancel_waiting.lua."""
+        for (campaign, impression, order), shopper in self._pending_orders.items():
+            claimed = self._redis.get(self._keys.order(shopper, order))
+            if claimed is not None and claimed != f"{campaign}|{impression}":
+                name, what = self._keys.impression(campaign, impression), field_of(EventType.CONVERSION, order)
+                if self._redis.hexists(name, f"w:{what}"):
+                    self._redis.hdel(name, f"w:{what}", what)

@@ -1,0 +1,130 @@
+"""What the pacer does about budgets: opens them where their money is right, and repairs it where it is not."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import redis
+
+from domain.errors import OfferRankError
+from domain.keys import Keys, partition_of
+from domain.money import format_micros
+from features.market import Market
+from serving.budget_days import open_days
+from serving.ledger.books import At, LedgerBooks
+from serving.repair.budgets import open_budgets, set_limits
+from serving.repair.repair import Repair, Repaired
+from serving.repair.servers import run_ids, verified
+from serving.repair.trust import check_books
+
+log = logging.getLogger("offerrank.repair")
+NOT_WHOLE = "this Redis is not known to be whole, nothing is sold"
+
+
+class Opening:
+    """Keeps today's and tomorrow's budgets open, on servers that are verified.
+
+    Args:
+      client: decodes responses.
+      log_dir: the archive, with the ledger; without one, lost money cannot be rebuilt.
+    """
+
+    def __init__(self, client: "redis.Redis", market: Market, log_dir: Path | None) -> None:
+        self._redis, self._market, self._log_dir = client, market, log_dir
+        self._keys = Keys(market.name)
+        self._repair = None if log_dir is None else Repair(client, market, log_dir)
+        self._opened: tuple[list[str], int] | None = None
+        """Servers and budget day when budgets were opened last."""
+        self._said = ""
+
+    def forget(self) -> None:
+        """The next turn looks at everything anew."""
+        self._opened = None
+
+    def ready(self, day: int) -> bool:
+        """Whether the money of this Redis is right, so that the pacer may go on. Repairs it and opens budgets, where it can.
+
+        Raises:
+          redis.RedisError: Redis is away.
+        """
+        servers = run_ids(self._redis)
+        if not set(servers) <= verified(self._redis, self._keys):
+            self._opened = None
+            if not self._repaired():
+                return False
+        if self._opened != (servers, day) and self._open(day):
+            self._opened = servers, day
+        return True
+
+    def reopen(self, closed: Sequence[str], day: int) -> None:
+        """Opens budgets of today that were open and are gone, evicted or deleted, with what the ledger says was spent."""
+        if closed and self._opened is not None:
+            lost = f"{len(closed)} budgets of day {day} are gone, such as that of {closed[0]}"
+            if self._log_dir is None:
+                self._say(lost, _no_ledger())
+            else:
+                log.error(lost)
+                limits = {c.id: c.daily_budget_micros for c in self._market.campaigns}
+                self._open_by_ledger({(c, day): limits[c] for c in closed})
+
+    def _repaired(self) -> bool:
+        if self._repair is None:
+            return self._say(NOT_WHOLE, _no_ledger())
+        try:
+            done = self._repair.run()
+        except OfferRankError as e:
+            return self._say(NOT_WHOLE, str(e))
+        self._said = ""
+        log.warning(describe(done, self._market))
+        return True
+
+    def _open(self, day: int) -> bool:
+        """Today's budgets and tomorrow's, so that midnight needs no pacer; all take the limits of the market file."""
+        limits = {(c.id, d): c.daily_budget_micros for c in self._market.campaigns for d in (day, day + 1)}
+        closed = set_limits(self._redis, self._market, limits)
+        if not closed:
+            return True
+        if self._log_dir is not None and self._open_by_ledger({at: limits[at] for at in closed}):
+            return True
+        # Nothing is spent on tomorrow. Without a ledger today's are taken for new, on a server that has not lost anything.
+        open_days(self._redis, self._market, (day + 1,) if self._log_dir else (day, day + 1))
+        return self._log_dir is None
+
+    def _open_by_ledger(self, limits: dict[At, int | None]) -> bool:
+        assert self._log_dir is not None
+        corrected: dict[At, tuple[int, int]] = {}
+        try:
+            with LedgerBooks(self._log_dir, must_exist=False) as books:
+                charged = books.charged(min(day for _, day in limits))
+                check_books(self._redis, self._keys, self._log_dir, charged)
+                for partition in sorted({partition_of(campaign) for campaign, _ in limits}):
+                    here = {at: limit for at, limit in limits.items() if partition_of(at[0]) == partition}
+                    charged, changed = open_budgets(self._redis, self._market, partition, books, charged, here)
+                    corrected |= changed
+        except OfferRankError as e:
+            return self._say(f"{len(limits)} budgets stay closed", str(e))
+        for (campaign, on), (was, now) in corrected.items():
+            amounts = (format_micros(m, self._market.currency) for m in (was, now))
+            log.warning("spent of %s on day %d was %s, and is %s by the ledger", campaign, on, *amounts)
+        self._said = ""
+        return True
+
+    def _say(self, what: str, why: str) -> bool:
+        """Once, until something else is the matter. Always False."""
+        if (said := f"{what}: {why}") != self._said:
+            log.error(said)
+        self._said = said
+        return False
+
+
+def describe(done: Repaired, market: Market) -> str:
+    """A repair in one line."""
+    micros = sum(abs(now - was) for was, now in done.corrected.values())
+    return (
+        f"verified in {done.seconds:.1f} s: {done.budgets} budgets are open, {len(done.corrected)} had another spent, by "
+        f"{format_micros(micros, market.currency)} in all; {done.entries} lost events were remembered"
+    )
+
+
+def _no_ledger() -> str:
+    return "give the pacer the archive (OFFERRANK_LOG_DIR), or run `offerrank reconcile --repair` where it is"

@@ -1,0 +1,166 @@
+"""A Redis whose data may be lost, older than it was, or just the same: rebuilds the money from the ledger, then opens it.
+
+What is rebuilt, in this order, so that it can be interrupted at any point and repeated:
+
+    1. what was accepted of impressions whose tokens are still good, so that nothing is charged twice
+    2. the ids of the streams, which go on after what is archived
+    3. `spent` of every budget that a token may still charge: the ledger's sum, and the tail of the stream that is not archived
+    4. the budgets are open, the server is verified, gateways talk to it
+    5. what may only be returned any more
+
+A hold that is still there is kept. Nobody but the repair writes to the server before 4.
+"""
+
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis
+
+from domain.errors import Unavailable
+from domain.keys import PARTITIONS, Keys, partition_of
+from features.log_archive import DECISIONS, ORIGIN, StreamId, archived
+from features.market import Market
+from serving.ledger.books import At, Charged, LedgerBooks
+from serving.ledger.reconcile import Days
+from serving.repair.budgets import open_budgets
+from serving.repair.impressions import ImpressionMemory
+from serving.repair.rows import lost_parts
+from serving.repair.servers import run_ids, verified, verify
+from serving.repair.trust import check_books, check_written
+
+LOCK_MS = 20_000
+LEAD = (Path(__file__).parents[1] / "lua" / "lead.lua").read_text("utf-8")
+RESIGN = (Path(__file__).parents[1] / "lua" / "resign.lua").read_text("utf-8")
+
+
+@dataclass(slots=True)
+class Repaired:
+    """What a repair did."""
+
+    corrected: dict[At, tuple[int, int]] = field(default_factory=dict)
+    """Budgets whose `spent` was wrong: what it was, and what it is."""
+    entries: int = 0
+    """Archived events that Redis had lost."""
+    budgets: int = 0
+    seconds: float = 0.0
+
+
+class Repair:
+    """Repairs the servers of one market from one archive.
+
+    Args:
+      client: decodes responses.
+      log_dir: the archive, with the ledger.
+    """
+
+    def __init__(self, client: "redis.Redis", market: Market, log_dir: Path) -> None:
+        self._redis, self._market, self._log_dir = client, market, log_dir
+        self._keys = Keys(market.name)
+        self._name = uuid.uuid4().hex
+        self._lead, self._resign = client.register_script(LEAD), client.register_script(RESIGN)
+
+    def run(self) -> Repaired:
+        """Makes the money right and opens it.
+
+        Raises:
+          Unavailable: not now: another repairs, the archiver has not written yet what it read, or the ledger cannot be read.
+          ContractError: the archive is another market's, or not that of this Redis.
+          redis.RedisError: Redis is away. After any of these the server is not verified, and repeating goes on.
+        """
+        begun, done = time.monotonic(), Repaired()
+        servers = run_ids(self._redis)
+        check_written(self._redis, self._keys, self._log_dir, servers)
+        self._hold_lock()
+        try:
+            with LedgerBooks(self._log_dir, must_exist=False) as books:
+                now_ms = self._now_ms()
+                days = Days.at(now_ms, self._market)
+                charged = books.charged(days.first)
+                check_books(self._redis, self._keys, self._log_dir, charged)
+                lost = self._lost(charged)
+                memory = ImpressionMemory(self._redis, self._market, now_ms, self._hold_lock)
+                living, older = lost_parts(self._log_dir, self._market, lost, now_ms)
+                done.entries = memory.rebuild(living, lost)
+                for partition in lost:
+                    done.entries += memory.add_tail(self._keys.events(partition), charged.position(partition))
+                self._continue_streams(charged)
+                limits = self._limits(days, books, charged)
+                self._open(done, books, charged, {at: m for at, m in limits.items() if at[1] >= days.living})
+                if run_ids(self._redis) != servers:
+                    raise Unavailable("redis", "it was restarted while it was repaired")
+                verify(self._redis, self._keys, servers)
+                done.seconds = time.monotonic() - begun
+                done.entries += memory.rebuild(older, lost, live=True)
+                self._open(done, books, charged, {at: m for at, m in limits.items() if at[1] < days.living})
+        finally:
+            self._resign(keys=[self._keys.repairing], args=[self._name])
+        return done
+
+    def _now_ms(self) -> int:
+        seconds, micros = self._redis.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    def _hold_lock(self) -> None:
+        if not self._lead(keys=[self._keys.repairing], args=[self._name, LOCK_MS]):
+            raise Unavailable("ledger", "another process repairs the budgets")
+
+    def _lost(self, charged: Charged) -> dict[int, StreamId]:
+        """Partitions whose stream ends before what is archived of it, and where it ends. Without verified servers all is lost."""
+        ends = self._stream_ends() if verified(self._redis, self._keys) else {}
+        return {p: ends.get(p, ORIGIN) for p, last in charged.last.items() if ends.get(p, ORIGIN) < last}
+
+    def _stream_ends(self) -> dict[int, StreamId]:
+        """Partition -> the last id that its stream gave out."""
+        pipe = self._redis.pipeline(transaction=False)
+        for partition in range(PARTITIONS):
+            pipe.xinfo_stream(self._keys.events(partition))
+        ends = {}
+        for partition, info in enumerate(pipe.execute(raise_on_error=False)):
+            if isinstance(info, redis.ResponseError):  # there is no such stream
+                continue
+            if isinstance(info, Exception):
+                raise info
+            ends[partition] = StreamId.parse(info["last-generated-id"])
+        return ends
+
+    def _continue_streams(self, charged: Charged) -> None:
+        """Ids that are archived are never given out again: the archiver would pass over their entries."""
+        ends = {self._keys.events(p): charged.position(p) for p in range(PARTITIONS)}
+        ends[self._keys.decisions] = archived(self._log_dir, DECISIONS).to(0)
+        for name, last in ends.items():
+            if last == ORIGIN:
+                continue
+            try:
+                newest = StreamId.parse(self._redis.xinfo_stream(name)["last-generated-id"])
+            except redis.ResponseError:
+                newest = None
+            if newest is None:
+                with self._redis.pipeline(transaction=True) as pipe:  # only a stream that there is has a last id
+                    pipe.xadd(name, {"continues": "after the archive"}, id=str(last))
+                    pipe.xdel(name, str(last))
+                    pipe.execute()
+            elif newest < last:
+                self._redis.execute_command("XSETID", name, str(last))
+
+    def _limits(self, days: Days, books: LedgerBooks, charged: Charged) -> dict[At, int | None]:
+        """What to open: today and tomorrow by the market file, earlier days as they were, as far as that is known."""
+        stored, current = books.limits(days.first), {c.id: c.daily_budget_micros for c in self._market.campaigns}
+        limits: dict[At, int | None] = {}
+        for campaign, limit in current.items():
+            for day in range(days.living, days.today + 2):
+                limits[campaign, day] = limit if day >= days.today else stored.get((campaign, day), limit)
+        for campaign, day in charged.micros.keys() - limits.keys():
+            # A campaign that is gone from the market is charged no more than it was.
+            limits[campaign, day] = stored.get((campaign, day), current.get(campaign, 0))
+        return limits
+
+    def _open(self, done: Repaired, books: LedgerBooks, charged: Charged, limits: Mapping[At, int | None]) -> None:
+        for partition in range(PARTITIONS):
+            here = {at: limit for at, limit in limits.items() if partition_of(at[0]) == partition}
+            self._hold_lock()
+            charged, corrected = open_budgets(self._redis, self._market, partition, books, charged, here)
+            done.corrected |= corrected
+            done.budgets += len(here)

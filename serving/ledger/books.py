@@ -10,7 +10,7 @@ from pathlib import Path
 from features.log_archive import ORIGIN, StreamId
 from ledger import Account, Balance, Kind
 from serving.ledger.archive import parts_since
-from serving.ledger.database import ledger_path, named_errors, open_empty, open_to_read, transaction
+from serving.ledger.database import LedgerUnavailable, ledger_path, named_errors, open_empty, open_to_read, transaction
 from serving.ledger.store import positions, posted
 
 At = tuple[str, int]
@@ -35,14 +35,20 @@ class LedgerBooks:
     """The books of one archive, read-only.
 
     Args:
-      must_exist: or else, where there are none, `charged` reads the archive, and all other methods find nothing.
+      must_exist: or else, where there are none or no good ones, `charged` reads the archive instead, which takes longer, and all
+        other methods find nothing.
     Raises, here and in every method:
       LedgerUnavailable: there are none, or they cannot be read.
     """
 
     def __init__(self, log_dir: Path, must_exist: bool = True) -> None:
         self._log_dir, self._path = log_dir, ledger_path(log_dir)
-        self._db = open_to_read(self._path) if must_exist or self._path.exists() else open_empty()
+        try:
+            self._db = open_to_read(self._path)
+        except LedgerUnavailable:
+            if must_exist:
+                raise
+            self._db = open_empty()
 
     def __enter__(self) -> "LedgerBooks":
         return self

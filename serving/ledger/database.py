@@ -68,13 +68,23 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise LedgerUnavailable("ledger", f"{path}: there is none; the archiver writes it")
     with named_errors(path):
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=LOCK_WAIT_S, isolation_level=None)
         try:
-            _check_version(db, path)
-        except BaseException:
-            db.close()
-            raise
-        return db
+            return _connect_to_read(path, "mode=ro")
+        except sqlite3.OperationalError:
+            if Path(f"{path}-wal").exists():
+                raise
+            # Nobody writes, and on a volume that is mounted read-only SQLite cannot make the files that would tell it so.
+            return _connect_to_read(path, "mode=ro&immutable=1")
+
+
+def _connect_to_read(path: Path, how: str) -> sqlite3.Connection:
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=LOCK_WAIT_S, isolation_level=None)
+    try:
+        _check_version(db, path)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 @contextmanager

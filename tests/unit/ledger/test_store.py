@@ -1,5 +1,6 @@
 """The books on disk: exactly once, all or nothing, append-only, and named errors where the file or the disk fails."""
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -157,3 +158,15 @@ def test_another_writer_and_a_full_disk_are_named(path: Path) -> None:
     store.post(1, [entry(1)], {3: StreamId(1, 0)})
     store.close()
     assert market_micros(path) == PRICE
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_books_in_a_folder_that_cannot_be_written_to_are_read(path: Path) -> None:
+    store = LedgerStore(path)
+    store.post(1, [entry(1)], {3: StreamId(1, 0)})
+    store.close()
+    path.parent.chmod(0o500)
+    try:
+        assert market_micros(path) == PRICE
+    finally:
+        path.parent.chmod(0o700)

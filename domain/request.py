@@ -30,6 +30,13 @@ class DecisionRequest:
     """Name of the key that asks; empty without one."""
     patience: float = 1.0
     """In (0, 1]: share of what the key asked for lately that was shown. Whoever never shows has money held for less time."""
+    invalid: str = ""
+    """Why it is not a shopper who asks, as `domain.traffic.InvalidTraffic` has it; else empty."""
+
+    @property
+    def reserves(self) -> bool:
+        """Whether money and caps are reserved for it: not for tests, and not for robots."""
+        return not self.test and not self.invalid
 
     @property
     def n_slots(self) -> int:

@@ -20,6 +20,7 @@ from domain.campaign import FeatureValue
 from domain.errors import DependencyError
 from domain.events import EventType
 from domain.request import DecisionRequest, Placement
+from serving.gateway.access import address
 from serving.gateway.answer import to_answer
 from serving.gateway.cors import PageOrigins
 from serving.gateway.counting import CountResponses, count_decision
@@ -29,11 +30,13 @@ from serving.gateway.key_records import Role
 from serving.gateway.keyring import Key
 from serving.gateway.market_view import MarketView
 from serving.gateway.openapi import describe, document
-from serving.gateway.ports import Made
+from serving.gateway.ports import Made, PageEvent
 from serving.gateway.record import to_decision
+from serving.gateway.reporter import Reporter
 from serving.gateway.schema import decision_body
 from serving.gateway.service import EVENT_TIMEOUT_S, Service
 from serving.gateway.tokens import Sold, TokenError
+from serving.gateway.traffic import Client
 from serving.gateway.wire import HttpError, answer, read_json, validate
 
 CLICK_TIMEOUT_S = 0.1
@@ -64,14 +67,16 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
         key = service.access.admit(request, "decisions")
         wanted = validate(body_model, await read_json(request))
         _permit(wanted, key, service)
-        asked = to_request(wanted, key, service)
+        asked = to_request(wanted, key, service.screen.of_client(_browser(wanted, key, request)), service)
         pricing = bool(wanted.include_pricing)
         if wanted.id is None:
             made = await _decide(asked, pricing, service)
             made.log()
             return _json(made.answer)
         given_key = asked.shopper_key if wanted.shopper and wanted.shopper.key else ""
-        written = orjson.dumps((replace(asked, shopper_key=given_key, patience=1.0), pricing), option=orjson.OPT_SORT_KEYS)
+        # A page that a browser has fetched ahead is the same page once it is looked at.
+        same = replace(asked, shopper_key=given_key, patience=1.0, invalid="")
+        written = orjson.dumps((same, pricing), option=orjson.OPT_SORT_KEYS)
         return _json(await service.answers.once(wanted.id, written, lambda: _decide(asked, pricing, service)))
 
     @app.post("/v1/events", **describe("events"))
@@ -79,27 +84,28 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
         service: Service = app.state.service
         key = service.access.admit(request, "events")
         now_ms = service.clock()
-        batch = read_batch(await read_json(request), service.tokens, market, key, now_ms)
+        reporter = Reporter(_client(request), service.screen, key)
+        batch = read_batch(await read_json(request), service.tokens, market, reporter, now_ms)
         try:
             status, content = await accept_batch(batch, service.ledger, now_ms, EVENT_TIMEOUT_S)
         except DependencyError as e:
             raise HttpError(503, "body", "try again: events cannot be stored now", e.dependency, {"retry-after": "1"}) from None
         for event in batch.events:
-            _count_shown(event.type, event.sold, service)
+            _count_shown(event, service)
         return answer(content, status)
 
     @app.get("/v1/i/{token}", **describe("impression"))
-    async def impression(token: str) -> Response:
+    async def impression(token: str, request: Request) -> Response:
         service: Service = app.state.service
         try:
             sold = open_token(service.tokens, token, EventType.IMPRESSION, market, service.clock())
         except TokenError as e:
             raise HttpError.of(e, TOKEN_STATUS[e.kind]) from None
-        await _accept_or_keep(service, EventType.IMPRESSION, sold)
+        await _accept_or_keep(service, EventType.IMPRESSION, sold, request)
         return Response(PIXEL, 200, NO_STORE, "image/gif")
 
     @app.get("/v1/c/{token}", **describe("click"))
-    async def click(token: str) -> Response:
+    async def click(token: str, request: Request) -> Response:
         service: Service = app.state.service
         try:
             sold = open_token(service.tokens, token, EventType.CLICK, market, service.clock())
@@ -108,7 +114,7 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
         offer = view.offer_by_id.get(sold.offer_id)
         if offer is None:
             return _dead_end(410, "This offer has ended.")
-        await _accept_or_keep(service, EventType.CLICK, sold)
+        await _accept_or_keep(service, EventType.CLICK, sold, request)
         # To an address of the market file only, never to one from the request.
         return RedirectResponse(offer.landing_url.replace("{token}", token), 302, NO_STORE)
 
@@ -155,8 +161,9 @@ async def _decide(request: DecisionRequest, pricing: bool, service: Service) -> 
 
     def log() -> None:
         count_decision(decided)
-        if not request.test:
+        if request.reserves:
             service.patience.asked(request.asked_by, len(decision.slots), time.monotonic())
+        if not request.test:
             service.log_decision(decision)
 
     return Made(orjson.dumps(content), log)
@@ -176,12 +183,23 @@ def _permit(wanted: Any, key: Key, service: Service) -> None:
         require(key, Role.SERVER, "include_pricing", "`include_pricing`")
     if wanted.test:
         require(key, Role.SERVER, "test", "`test`")
+    if wanted.ip or wanted.user_agent is not None:
+        require(key, Role.SERVER, "ip" if wanted.ip else "user_agent", "what a browser shows by itself")
     for i, placement in enumerate(wanted.placements):
         if placement.floor_ecpm_micros:
             require(key, Role.SERVER, f"placements[{i}].floor_ecpm_micros", "a floor")
 
 
-def to_request(wanted: Any, key: Key, service: Service) -> DecisionRequest:
+def _client(request: Request) -> Client:
+    return Client.of(address(request), request.scope["headers"])
+
+
+def _browser(wanted: Any, key: Key, request: Request) -> Client:
+    """Who will see the page: whoever asks, or whom a server asks for, as far as it says."""
+    return Client(wanted.ip or "", wanted.user_agent) if key.role.includes(Role.SERVER) else _client(request)
+
+
+def to_request(wanted: Any, key: Key, invalid: str, service: Service) -> DecisionRequest:
     """A validated body as the request path takes it."""
     usual = {p.name: p.count for p in service.view.market.placements}
     shopper = wanted.shopper
@@ -195,6 +213,7 @@ def to_request(wanted: Any, key: Key, service: Service) -> DecisionRequest:
         explain=bool(wanted.explain),
         asked_by=key.name,
         patience=service.patience.of(key.name, time.monotonic()),
+        invalid=invalid,
     )
 
 
@@ -202,22 +221,22 @@ def _given(attributes: dict[str, FeatureValue] | None) -> dict[str, FeatureValue
     return {name: value for name, value in attributes.items() if value is not None} if attributes else {}
 
 
-async def _accept_or_keep(service: Service, event: EventType, sold: Sold) -> None:
+async def _accept_or_keep(service: Service, event: EventType, sold: Sold, request: Request) -> None:
     """A shopper waits for no Redis: an event that cannot be stored now is stored later."""
     if sold.test or is_over(event, sold, service.view.market, service.clock()):
         return
-    _count_shown(event, sold, service)
     now_ms = service.clock()
-    reported = page_event(event, sold, now_ms)
+    reported = Reporter(_client(request), service.screen).screened(page_event(event, sold, now_ms), now_ms)
+    _count_shown(reported, service)
     try:
         await service.ledger.accept([reported], now_ms, CLICK_TIMEOUT_S)
     except DependencyError:
         service.accept_later(reported)
 
 
-def _count_shown(event: EventType, sold: Sold, service: Service) -> None:
-    if event is EventType.IMPRESSION:
-        service.patience.shown(sold.asked_by, time.monotonic())
+def _count_shown(event: PageEvent, service: Service) -> None:
+    if event.type is EventType.IMPRESSION and not event.invalid:
+        service.patience.shown(event.sold.asked_by, time.monotonic())
 
 
 def _json(content: bytes) -> Response:

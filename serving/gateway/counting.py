@@ -16,6 +16,8 @@ def count_decision(decided: Decided) -> None:
     sold, stages = len(decided.sale.winner), decided.stages
     metrics.DECISIONS.labels("filled" if sold == decided.request.n_slots else "partial" if sold else "empty").inc()
     metrics.EXPLORED.inc(decided.sale.explored)
+    if decided.request.invalid:
+        metrics.INVALID.labels("decision", decided.request.invalid).inc()
     for reasons in (decided.sale.reason, decided.pool.reason):
         times = np.bincount(reasons)
         for code in times.nonzero()[0].tolist():

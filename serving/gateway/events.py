@@ -11,11 +11,20 @@ from domain.events import EventStatus, EventType
 from features.market import Market
 from monitoring import metrics
 from serving.gateway.event_window import valid_until_ms
-from serving.gateway.key_records import Role
-from serving.gateway.keyring import Key
 from serving.gateway.ports import Ledger, PageEvent, Settlement
-from serving.gateway.schema import EVENT_BODY, EVENT_FIELDS, MAX_EVENTS, AnyEvent, ConversionEvent, DismissEvent, ReturnEvent
+from serving.gateway.reporter import Reporter
+from serving.gateway.schema import (
+    EVENT_BODY,
+    EVENT_FIELDS,
+    MAX_EVENTS,
+    AnyEvent,
+    ConversionEvent,
+    DismissEvent,
+    ReturnEvent,
+    ShownEvent,
+)
 from serving.gateway.tokens import Sold, TokenError, Tokens
+from serving.gateway.traffic import Client
 from serving.gateway.wire import HttpError, invalid, parse_json
 
 SKEW_MS = 600_000
@@ -72,7 +81,7 @@ class Batch:
     refused: dict[int, HttpError] = field(default_factory=dict)
 
 
-def read_batch(body: bytes, tokens: Tokens, market: Market, key: Key, now_ms: int) -> Batch:
+def read_batch(body: bytes, tokens: Tokens, market: Market, reporter: Reporter, now_ms: int) -> Batch:
     """Checks every event by itself.
 
     Raises:
@@ -88,7 +97,7 @@ def read_batch(body: bytes, tokens: Tokens, market: Market, key: Key, now_ms: in
     batch = Batch()
     for i, raw in enumerate(events):
         try:
-            for event in _read_event(raw, tokens, market, key, now_ms):
+            for event in _read_event(raw, tokens, market, reporter, now_ms):
                 if event.sold.test:
                     batch.tests.append(i)
                 else:
@@ -100,20 +109,32 @@ def read_batch(body: bytes, tokens: Tokens, market: Market, key: Key, now_ms: in
     return batch
 
 
-def _read_event(raw: object, tokens: Tokens, market: Market, key: Key, now_ms: int) -> list[PageEvent]:
+def _read_event(raw: object, tokens: Tokens, market: Market, reporter: Reporter, now_ms: int) -> list[PageEvent]:
     try:
         body = EVENT_BODY.validate_python(raw)
     except ValidationError as e:
         raise invalid(e, raw) from None
-    if body.type in FROM_SERVERS and not key.role.includes(Role.SERVER):
+    if body.type in FROM_SERVERS and not reporter.is_server:
         raise HttpError(403, "type", f"a {body.type} needs a server's key: a page could report any", body.type)
     try:
         shown = body.tokens if isinstance(body, DismissEvent) else (body.token,)
-        return [_checked(body, token, tokens, market, now_ms) for token in shown]
+        events = [_checked(body, token, tokens, market, now_ms) for token in shown]
     except TokenError as e:
         raise HttpError.of(e, TOKEN_STATUS[e.kind]) from None
     except InvalidRequest as e:
         raise HttpError.of(e) from None
+    browser = _browser(body, reporter)
+    return [e if e.sold.test else reporter.screened(e, now_ms, browser) for e in events]
+
+
+def _browser(body: AnyEvent, reporter: Reporter) -> Client | None:
+    """What a server says of the browser it speaks for."""
+    if not isinstance(body, ShownEvent) or (body.ip is None and body.user_agent is None):
+        return None
+    if not reporter.is_server:
+        field = "user_agent" if body.ip is None else "ip"
+        raise HttpError(403, field, "needs a server's key: a browser shows it by itself")
+    return Client(body.ip or "", body.user_agent)
 
 
 def _checked(body: AnyEvent, token: str, tokens: Tokens, market: Market, now_ms: int) -> PageEvent:

@@ -35,6 +35,7 @@ def to_decision(decided: Decided, view: MarketView, rng: np.random.Generator) ->
         degraded=list(decided.stages.degraded),
         stage_us=dict(decided.stages.us),
         total_us=decided.stages.total_us,
+        invalid=decided.request.invalid,
     )
 
 
@@ -44,7 +45,7 @@ def _slot(decided: Decided, view: MarketView, w: int) -> Slot:
     offer = int(decided.live.offer[i])
     campaign = view.market.campaigns[int(catalogue.campaign[offer])]
     price_micros = int(sale.price_micros[w])
-    held = campaign.daily_budget_micros is not None and not decided.request.test
+    held = campaign.daily_budget_micros is not None and decided.request.reserves
     return Slot(
         position=position,
         placement=_placement_of(decided, position),

@@ -1,5 +1,6 @@
 """The API's bodies. Those of a market are built from its features, so that the OpenAPI document shows the real ones."""
 
+import ipaddress
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
@@ -49,6 +50,18 @@ Count = Annotated[int, Field(strict=True, ge=1, le=MAX_COUNT), BeforeValidator(_
 Flag = Annotated[bool, Field(strict=True)]
 
 
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError("expected an IPv4 or IPv6 address") from None
+
+
+_FORMATS: Any = {"anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
+Address = Annotated[str, Field(strict=True, json_schema_extra=_FORMATS), AfterValidator(_address)]
+UserAgent = Annotated[str, Field(strict=True)]
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -83,6 +96,11 @@ def decision_body(market: Market) -> type[BaseModel]:
         shopper=(shopper | None, shopper()),
         context=(_attributes("ContextAttributes", market, "context") | None, {}),
         placements=(tuple[placement, ...], _field(..., "In page order.", min_length=1, max_length=MAX_PLACEMENTS)),
+        ip=(
+            Address | None,
+            _field(None, "The shopper's, from a server that asks for it: robots are told by it, it is not kept."),
+        ),
+        user_agent=(UserAgent | None, _field(None, "The shopper's browser, from a server that asks for it; the same.")),
         include_pricing=(Flag | None, _field(False, "Adds price and probabilities to each offer.")),
         explain=(Flag | None, _field(False, "Adds the fate of every candidate; for operators.")),
         test=(Flag | None, _field(False, "Never billed, never logged.")),
@@ -164,6 +182,10 @@ class ShownEvent(_Event):
 
     type: Literal["impression", "click"]
     token: Token
+    ip: Address | None = None
+    """The shopper's, from a server that reports for a browser: robots are told by it, it is not kept."""
+    user_agent: UserAgent | None = None
+    """The shopper's browser, from a server that reports for it; the same."""
 
 
 def _order_short_enough(order_id: str) -> str:

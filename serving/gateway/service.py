@@ -35,6 +35,9 @@ from serving.gateway.patience import Patience
 from serving.gateway.ports import Answers, Ledger, PageEvent, Ports
 from serving.gateway.settings import GatewaySettings
 from serving.gateway.tokens import Tokens
+from serving.gateway.traffic import Screen
+from serving.gateway.traffic.client import Pseudonyms
+from serving.gateway.traffic.networks import NetworkFile
 
 MAX_WAITING_EVENTS = 50_000
 EVENT_TIMEOUT_S = 0.5
@@ -60,6 +63,7 @@ class Service:
     dependencies: Callable[[], Awaitable[dict[str, bool]]]
     """Which of them answer."""
     access: Access
+    screen: Screen
     patience: Patience = field(default_factory=Patience)
     rng: np.random.Generator = field(default_factory=np.random.default_rng)
     clock: Callable[[], int] = now_ms
@@ -87,12 +91,15 @@ async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIter
     ring = (lambda: keys_file.ring) if keys_file else None
     access = Access(ring, clock.now_ms, settings.address_per_second or None, settings.operator_port)
 
+    datacentres = NetworkFile(settings.datacentres) if settings.datacentres else None
+    screen = Screen(market.policy.traffic, Pseudonyms(settings.secrets[0], market.name), datacentres)
+
     with contextlib.suppress(DependencyError):
         await campaigns.refresh()
     await health.look()
     beat = Beat(link, keys, market_digest(settings.market), campaigns, clock)
     running = [campaigns.watch, releases.watch, health.watch, decisions.run, events.run, beat.run]
-    running += [keys_file.watch] if keys_file else []
+    running += [file.watch for file in (keys_file, datacentres) if file]
     tasks = [asyncio.create_task(_for_ever(run)) for run in running]
     try:
         yield Service(
@@ -107,6 +114,7 @@ async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIter
             dependencies=health.dependencies,
             clock=clock.now_ms,
             access=access,
+            screen=screen,
         )
     finally:
         for task in tasks:

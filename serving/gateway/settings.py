@@ -6,6 +6,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from domain.errors import OfferRankError
+from serving.gateway.traffic.networks import NetworkFile
 from store import RedisUrl
 
 WILDCARDS = ("0.0.0.0", "::")
@@ -43,6 +45,8 @@ class GatewaySettings(BaseSettings):
     """Decisions, and as many reports of events, that one address may ask for with publishers' keys; 0 for any number."""
     trusted_proxies: str = "127.0.0.1,::1"
     """Addresses and networks of proxies whose `X-Forwarded-For` is believed."""
+    datacentres: Path | None = None
+    """File of networks where no shoppers are, one a line: what comes from them is marked. Read again when it changes."""
     max_connections: int = Field(default=8192, ge=16)
     """Connections at one time; when it is reached, idle and half-sent ones make way, then new ones get 503."""
     max_header_bytes: int = Field(default=16_384, ge=1024)
@@ -79,6 +83,16 @@ class GatewaySettings(BaseSettings):
         if keys is None and not (host.startswith("127.") or host in ("localhost", "::1", "")):
             raise ValueError(f"a gateway that listens on {host} needs a keys file; `offerrank keys create` makes one")
         return keys
+
+    @field_validator("datacentres")
+    @classmethod
+    def _readable(cls, datacentres: Path | None) -> Path | None:
+        if datacentres is not None:
+            try:
+                NetworkFile(datacentres)
+            except OfferRankError as e:
+                raise ValueError(str(e)) from None
+        return datacentres
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.errors import DependencyTimeout, Unavailable
-from domain.events import EventStatus, EventType
+from domain.events import EventStatus
 from features.market import Market
 from models.calibration import Calibrator
 from retrieval.catalogue import UNLIMITED
@@ -172,9 +172,9 @@ class MemoryModel:
 
 @dataclass(slots=True)
 class MemoryLedger:
-    """Accepts every event once and charges what is billed."""
+    """Accepts every event once and charges what is billed; invalid ones beside the others, for nothing."""
 
-    seen: dict[tuple[str, EventType], int] = field(default_factory=dict)
+    seen: dict[tuple[str, str], int] = field(default_factory=dict)
     accepted: list[PageEvent] = field(default_factory=list)
     away: bool = False
 
@@ -186,9 +186,12 @@ class MemoryLedger:
 
     def _accept(self, event: PageEvent) -> Settlement:
         self.accepted.append(event)
-        key = (event.sold.impression_id, event.type)
+        key = (event.sold.impression_id, f"x:{event.type}" if event.invalid else str(event.type))
         if key in self.seen:
             return Settlement(EventStatus.DUPLICATE, 0)
+        if event.invalid:
+            self.seen[key] = 0
+            return Settlement(EventStatus.INVALID, 0)
         billed = event.type == event.sold.billed_on
         self.seen[key] = event.sold.price_micros if billed else 0
         return Settlement(EventStatus.SETTLED if billed else EventStatus.LOGGED, self.seen[key])

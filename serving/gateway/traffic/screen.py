@@ -47,8 +47,12 @@ class Screen:
             return InvalidTraffic.DATACENTRE
         return ""
 
-    def of_event(self, event: EventType, sold: Sold, client: Client, now_ms: int) -> str:
-        """What is wrong with an event that a browser reports; it counts towards what is plausible from now on."""
+    def of_event(self, event: EventType, sold: Sold, client: Client, now_ms: int, at_ms: int | None = None) -> str:
+        """What is wrong with an event that a browser reports; it counts towards what is plausible from now on.
+
+        Args:
+          at_ms: when it happened, where a page reports several events at once; now, if absent.
+        """
         if event not in SCREENED:
             return ""
         found = self.of_client(client)
@@ -58,7 +62,7 @@ class Screen:
             # Gateways' clocks may differ by a few ms, either way.
             if abs(now_ms - sold.issued_ms) < self._policy.min_click_ms:
                 return InvalidTraffic.TOO_FAST
-            gap_ms = self._last_clicks.since_another(sold.decision_id, sold.position, now_ms)
+            gap_ms = self._last_clicks.since_another(sold.decision_id, sold.position, now_ms if at_ms is None else at_ms)
             if gap_ms is not None and gap_ms < self._policy.page_click_gap_ms:
                 found = InvalidTraffic.PAGE_RATE
         shopper_may = self._by_shopper[event].take(sold.shopper_key, now_ms)

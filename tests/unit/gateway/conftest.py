@@ -35,6 +35,8 @@ from serving.gateway.market_view import MarketView
 from serving.gateway.ports import PageEvent, Ports
 from serving.gateway.service import Service
 from serving.gateway.tokens import Tokens
+from serving.gateway.traffic import Screen
+from serving.gateway.traffic.client import Pseudonyms
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 NOW_MS = 1_800_000_000_000
@@ -141,6 +143,7 @@ def build(market: Market, seed: int = 1) -> Gateway:
         log_decision=logged.append,
         accept_later=kept.append,
         dependencies=dependencies,
+        screen=Screen(market.policy.traffic, Pseudonyms("a secret of tests", market.name)),
         access=Access(None, lambda: gateway.now_ms),
         rng=np.random.default_rng(seed),
         clock=lambda: gateway.now_ms,

@@ -62,6 +62,13 @@ def refuse_unsafe(url: str) -> None:
         raise ContractError(f"no money is put into {Address.parse(url)}: {problem}")
 
 
+def server_of(client: "redis.Redis", key: str) -> "redis.Redis":
+    """A client of the one server that has a key, for transactions; of a cluster until the key's slot moves."""
+    if isinstance(client, redis.RedisCluster):
+        return client.get_redis_connection(client.get_node_from_key(key))
+    return client
+
+
 def connect_asyncio(
     url: str, connect_timeout_s: float, max_connections: int, greet: Callable[[Any], Any], **options: Any
 ) -> "redis.asyncio.Redis":

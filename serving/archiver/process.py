@@ -43,7 +43,7 @@ def archive(settings: ArchiverSettings, stop: threading.Event) -> None:
     keys = Keys(market.name)
     refuse_unsafe(settings.redis_url)
     client = connect(settings.redis_url, 10, for_money=True)
-    keeper = LedgerKeeper(lambda _: client, market, settings.log_dir, settings.reconcile_interval_s)
+    keeper = LedgerKeeper(client, market, settings.log_dir, settings.reconcile_interval_s)
     with client, sole_archiver(settings.log_dir, market.name), keeper:
         streams = {EVENTS: [keys.events(p) for p in range(PARTITIONS)], DECISIONS: [keys.decisions]}
         logs = [

@@ -21,7 +21,7 @@ from serving.budget_days import budget_ttl_ms
 from serving.ledger.archive import parts_since
 from serving.ledger.books import At, LedgerBooks
 from serving.ledger.database import LedgerDamaged, ledger_path
-from serving.ledger.reconcile import Days, Reconciliation, reconcile
+from serving.ledger.reconcile import Days, Reconciliation, reconcile, time_ms
 from serving.ledger.report import report
 from serving.ledger.store import LedgerStore
 
@@ -37,18 +37,17 @@ class LedgerKeeper:
     """The books' writer.
 
     Args:
-      client_of: partition -> a client of the server that has it; the market's other keys are with partition 0's.
       reconcile_s: time between two reconciliations.
     """
 
     def __init__(
         self,
-        client_of: "Callable[[int], redis.Redis]",
+        client: "redis.Redis",
         market: Market,
         log_dir: Path,
         reconcile_s: float = RECONCILE_S,
     ) -> None:
-        self._client_of, self._market, self._log_dir = client_of, market, log_dir
+        self._client, self._market, self._log_dir = client, market, log_dir
         self._budget_ttl_ms, self._reconcile_s = budget_ttl_ms(market), reconcile_s
         self._path, self._keys = ledger_path(log_dir), Keys(market.name)
         self._store: LedgerStore | None = None
@@ -94,7 +93,7 @@ class LedgerKeeper:
             log.info("the books are up to date again")
         self._trouble = trouble
         with suppress(redis.RedisError):
-            self._client_of(0).hset(self._keys.ledger, "trouble", trouble)
+            self._client.hset(self._keys.ledger, "trouble", trouble)
 
     def _trying(self, step: Callable[[], object]) -> str:
         try:
@@ -120,21 +119,20 @@ class LedgerKeeper:
 
     def reconcile(self, trouble: str = "") -> Reconciliation:
         """Compares with Redis, takes over holds and limits, and says in Redis what was found and what `trouble` there is."""
-        seconds, micros = self._client_of(0).time()
-        at_ms = int(seconds) * 1000 + int(micros) // 1000
+        at_ms = time_ms(self._client, self._keys)
         store = self._open()
         store.expire(at_ms - self._budget_ttl_ms)
         self._turns += 1
         days = Days.at(at_ms, self._market)
         with LedgerBooks(self._log_dir) as books:
-            found = reconcile(self._client_of, self._market, books, days, self._is_due)
+            found = reconcile(self._client, self._market, books, days, self._is_due)
             refused = books.refused()
         if found.differences and {(a.campaign, a.day) for a in found.differences} != self._suspects:
             log.error("log and Redis differ: %s", "; ".join(map(str, found.differences[:5])))
         self._suspects = {(a.campaign, a.day) for a in found.differences}
         self._mirror(store, found)
         said = report(found, self._market, at_ms, self._reconcile_s, refused)
-        self._client_of(0).hset(self._keys.ledger, mapping=said | {"trouble": trouble})
+        self._client.hset(self._keys.ledger, mapping=said | {"trouble": trouble})
         return found
 
     def _is_due(self, at: At) -> bool:

@@ -13,6 +13,7 @@ from features.market import Market
 from serving.budget_days import budget_ttl_ms
 from serving.ledger.books import At, Charged, LedgerBooks
 from serving.ledger.tail import BudgetRead, PartitionRead, read_partition
+from store import server_of
 
 ATTEMPTS = 20
 
@@ -78,7 +79,7 @@ class Reconciliation:
 
 
 def reconcile(
-    client_of: "Callable[[int], redis.Redis]",
+    client: "redis.Redis",
     market: Market,
     books: LedgerBooks,
     days: Days,
@@ -88,7 +89,6 @@ def reconcile(
     """Compares every partition, each at one instant, and reads nothing of the archive but what the books lack.
 
     Args:
-      client_of: partition -> a client of the server that has it.
       older: which accounts of earlier days to compare, beside those that were charged lately.
       also: budgets to compare, whatever market and books say.
     Raises:
@@ -101,7 +101,7 @@ def reconcile(
         wanted = {(c.id, day) for c in market.campaigns if partition_of(c.id) == partition for day in days.current}
         wanted |= {at for at in charged.micros if partition_of(at[0]) == partition and at[1] not in days.current and older(at)}
         wanted |= {at for at in also if partition_of(at[0]) == partition}
-        charged, read = read_settled(client_of(partition), keys, partition, books, charged, wanted)
+        charged, read = read_settled(client, keys, partition, books, charged, wanted)
         result.unreadable += read.unreadable
         result.budgets |= read.budgets
         for (campaign, day), budget in read.budgets.items():
@@ -115,13 +115,18 @@ def reconcile(
 
 def reconcile_now(client: "redis.Redis", market: Market, log_dir: Path) -> Reconciliation:
     """Compares every account of the books, and every budget that Redis has. Errors as in `reconcile`."""
-    seconds, micros = client.time()
-    days = Days.at(int(seconds) * 1000 + int(micros) // 1000, market)
+    days = Days.at(time_ms(client, Keys(market.name)), market)
     pattern = Keys(market.name).budget_prefix(0).replace(":0}", ":*}") + "*"
     names = (name if isinstance(name, str) else name.decode() for name in client.scan_iter(match=pattern, count=1000))
     budgets = [(campaign, int(day)) for campaign, day in (name.rsplit(":", 2)[1:] for name in names)]
     with LedgerBooks(log_dir, must_exist=False) as books:
-        return reconcile(lambda _: client, market, books, days, also=budgets)
+        return reconcile(client, market, books, days, also=budgets)
+
+
+def time_ms(client: "redis.Redis", keys: Keys) -> int:
+    """The time of Redis, which money is counted by."""
+    seconds, micros = server_of(client, keys.ledger).time()
+    return int(seconds) * 1000 + int(micros) // 1000
 
 
 def read_settled(

@@ -10,6 +10,7 @@ from domain.keys import Keys
 from features.log_archive import StreamId
 from serving.budget_days import NO_LIMIT
 from serving.ledger.books import At, Charged
+from store import server_of
 
 ENTRIES_AT_ONCE = 1000
 BUDGETS_AT_ONCE = 500
@@ -56,16 +57,16 @@ def read_partition(client: "redis.Redis", keys: Keys, partition: int, charged: C
     Raises:
       redis.RedisError: Redis cannot be read.
     """
-    tail = _Tail(charged.position(partition))
-    stream = keys.events(partition)
-    while tail.take(client.xrange(stream, min=f"({tail.last}", count=ENTRIES_AT_ONCE)) == ENTRIES_AT_ONCE:
+    tail, stream = _Tail(charged.position(partition)), keys.events(partition)
+    server = server_of(client, stream)
+    while tail.take(server.xrange(stream, min=f"({tail.last}", count=ENTRIES_AT_ONCE)) == ENTRIES_AT_ONCE:
         pass
     read = PartitionRead()
     todo = sorted({*wanted, *tail.charged})
     known = set(todo)
     while todo:
         chunk, todo = todo[:BUDGETS_AT_ONCE], todo[BUDGETS_AT_ONCE:]
-        with client.pipeline(transaction=True) as instant:
+        with server.pipeline(transaction=True) as instant:
             instant.xrange(stream, min=f"({tail.last}")
             for at in chunk:
                 instant.hmget(keys.budget(*at), "limit", "spent", "held")

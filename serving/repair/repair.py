@@ -24,12 +24,13 @@ from domain.keys import PARTITIONS, Keys, partition_of
 from features.log_archive import DECISIONS, ORIGIN, StreamId, archived
 from features.market import Market
 from serving.ledger.books import At, Charged, LedgerBooks
-from serving.ledger.reconcile import Days
+from serving.ledger.reconcile import Days, time_ms
 from serving.repair.budgets import open_budgets
 from serving.repair.impressions import ImpressionMemory
 from serving.repair.rows import lost_parts
 from serving.repair.servers import run_ids, verified, verify
 from serving.repair.trust import check_books, check_written
+from store import server_of
 
 LOCK_MS = 20_000
 LEAD = (Path(__file__).parents[1] / "lua" / "lead.lua").read_text("utf-8")
@@ -76,7 +77,7 @@ class Repair:
         self._hold_lock()
         try:
             with LedgerBooks(self._log_dir, must_exist=False) as books:
-                now_ms = self._now_ms()
+                now_ms = time_ms(self._redis, self._keys)
                 days = Days.at(now_ms, self._market)
                 charged = books.charged(days.first)
                 check_books(self._redis, self._keys, self._log_dir, charged)
@@ -98,10 +99,6 @@ class Repair:
         finally:
             self._resign(keys=[self._keys.repairing], args=[self._name])
         return done
-
-    def _now_ms(self) -> int:
-        seconds, micros = self._redis.time()
-        return int(seconds) * 1000 + int(micros) // 1000
 
     def _hold_lock(self) -> None:
         if not self._lead(keys=[self._keys.repairing], args=[self._name, LOCK_MS]):
@@ -138,12 +135,12 @@ class Repair:
             except redis.ResponseError:
                 newest = None
             if newest is None:
-                with self._redis.pipeline(transaction=True) as pipe:  # only a stream that there is has a last id
+                with server_of(self._redis, name).pipeline(transaction=True) as pipe:  # only a stream that there is has a last id
                     pipe.xadd(name, {"continues": "after the archive"}, id=str(last))
                     pipe.xdel(name, str(last))
                     pipe.execute()
             elif newest < last:
-                self._redis.execute_command("XSETID", name, str(last))
+                server_of(self._redis, name).execute_command("XSETID", name, str(last))
 
     def _limits(self, days: Days, books: LedgerBooks, charged: Charged) -> dict[At, int | None]:
         """What to open: today and tomorrow by the market file, earlier days as they were, as far as that is known."""

@@ -1,16 +1,14 @@
 """The log on a Redis Cluster of three servers: its seventeen streams lie on all of them, and no command touches two."""
 
 import threading
-import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import redis
 from log_entries import MARKET_TOML, decision, decision_fields, event_fields, slot
-from redis_servers import redis_server
+from redis_servers import redis_cluster
 
 from domain.clock import now_ms
 from domain.keys import PARTITIONS, Keys
@@ -28,19 +26,8 @@ STREAMS = {"events": [KEYS.events(p) for p in range(PARTITIONS)], "decisions": [
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator["redis.RedisCluster"]:
-    folder = tmp_path_factory.mktemp("cluster")
-    options = ("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf")
-    with ExitStack() as stack:
-        servers = [stack.enter_context(redis_server(folder / str(i), *options)) for i in range(3)]
-        clients = [stack.enter_context(server.client()) for server in servers]
-        for i, client in enumerate(clients):
-            client.execute_command("CLUSTER", "ADDSLOTS", *range(i * 16384 // 3, (i + 1) * 16384 // 3))
-            clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", servers[i].port)
-        deadline = time.monotonic() + 30
-        while any(c.cluster("info")["cluster_state"] != "ok" or len(c.cluster("nodes")) < 3 for c in clients):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        yield stack.enter_context(redis.RedisCluster("127.0.0.1", servers[0].port))
+    with redis_cluster(tmp_path_factory.mktemp("cluster")) as client:
+        yield client
 
 
 def test_all_partitions_are_archived_once_and_trimmed(cluster: "redis.RedisCluster", tmp_path: Path) -> None:

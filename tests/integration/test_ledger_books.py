@@ -30,7 +30,7 @@ class Ledger:
         self.money.open(self.today - 1, self.today, self.today + 1)
         self.archiver = EventArchiver(url, MARKET, log_dir)
         self.client = redis.Redis.from_url(url)
-        self.keeper = LedgerKeeper(lambda _: self.client, MARKET, log_dir)
+        self.keeper = LedgerKeeper(self.client, MARKET, log_dir)
 
     @property
     def today(self) -> int:

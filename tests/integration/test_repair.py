@@ -41,7 +41,7 @@ class World:
         """After a restart."""
         self.money = MoneyPath(self.url, now_ms=None)
         self.archiver = EventArchiver(self.url, MARKET, self.log_dir)
-        self.keeper = LedgerKeeper(lambda _: self.archiver.client, MARKET, self.log_dir)
+        self.keeper = LedgerKeeper(self.archiver.client, MARKET, self.log_dir)
 
     def disconnect(self) -> None:
         self.keeper.close()

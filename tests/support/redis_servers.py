@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -22,6 +23,8 @@ class RedisServer:
     def __init__(self, directory: Path, *arguments: str, host: str = "127.0.0.1", password: str | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.host, self.port, self.password = host, free_port(), password
+        while "--cluster-enabled" in arguments and self.port > 55_535:  # a cluster speaks 10,000 ports higher
+            self.port = free_port()
         command = [str(find_redis_server()), "--port", str(self.port), "--bind", host, "--dir", str(directory), "--save", ""]
         command += ["--logfile", str(directory / "redis.log"), *arguments]
         command += ["--requirepass", password] if password else []
@@ -57,6 +60,23 @@ def redis_server(directory: Path, *arguments: str, host: str = "127.0.0.1", pass
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def redis_cluster(directory: Path, n: int = 3, **options: Any) -> Iterator["redis.RedisCluster"]:
+    """A client of a cluster of n masters, each with as many slots."""
+    arguments = ("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf")
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(redis_server(directory / str(i), *arguments)) for i in range(n)]
+        clients = [stack.enter_context(server.client()) for server in servers]
+        for i, client in enumerate(clients):
+            client.execute_command("CLUSTER", "ADDSLOTS", *range(i * 16384 // n, (i + 1) * 16384 // n))
+            clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", servers[i].port)
+        deadline = time.monotonic() + 30
+        while any(c.cluster("info")["cluster_state"] != "ok" or len(c.cluster("nodes")) < n for c in clients):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield stack.enter_context(redis.RedisCluster("127.0.0.1", servers[0].port, **options))
 
 
 class VirtualAddress:

@@ -124,6 +124,21 @@ def test_a_gateway_that_was_paused_beyond_its_claim_gives_the_answer_that_came_f
     run(redis_url, scenario)
 
 
+def test_a_gateway_that_could_not_claim_the_id_waits_for_the_one_that_could(redis_url):
+    async def scenario(one: Gateway, other: Gateway) -> None:
+        one.takes_s = 0.3
+        late = asyncio.create_task(one.ask("order-1"))
+        await asyncio.sleep(0.1)
+        # As if the claim had been lost on its way, and another gateway's had not.
+        await one.link.client.delete(KEYS.answer("order-1"))
+        other.takes_s = 0.5
+        first, second = await asyncio.gather(late, other.ask("order-1"))
+        assert first == second == b"other 1"
+        assert (one.logged, other.logged) == ([], [b"other 1"])
+
+    run(redis_url, scenario)
+
+
 def test_without_redis_one_gateway_still_gives_one_answer_at_a_time(own_redis: EmbeddedRedis):
     async def scenario(one: Gateway, other: Gateway) -> None:
         own_redis.stop()

@@ -20,7 +20,8 @@ CLAIM_MS = 5_000
 WAIT_S = 1.0
 """How long a request waits for the answer that another gateway is making."""
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.004, 0.064
-TIMEOUT_S = 0.05
+TIMEOUT_S = 0.25
+"""Longer than a decision, since deciding without a claim is what this is to prevent."""
 
 # What is kept under an id: one of these bytes, the SHA-256 of the request, then a random number or the answer.
 CLAIM, ANSWER = b"?", b"="
@@ -38,6 +39,7 @@ class RedisAnswers:
         self._link = link
         self._keys = keys
         self._under_way: dict[str, asyncio.Future[bytes]] = {}
+        self._late: set[asyncio.Task[None]] = set()
 
     async def once(self, decision_id: str, request: bytes, decide: Callable[[], Awaitable[Made]]) -> bytes:
         """The first answer to this id; decides if there is none yet.
@@ -75,13 +77,21 @@ class RedisAnswers:
         try:
             made = await decide()
         except Exception:
-            await self._put(key, claim, b"")
+            with contextlib.suppress(DependencyError):
+                await self._put(key, claim, b"")
             raise
         own = ANSWER + print_ + made.answer
-        kept = await self._put(key, claim, own)
-        if kept != own and kept.startswith(ANSWER):
-            log.warning("a decision took longer than %d ms: another gateway has answered its id, and its holds expire", CLAIM_MS)
-            return kept
+        try:
+            while (kept := await self._put(key, claim, own)) != own:
+                # The claim had expired meanwhile, or Redis had not answered it: another request was first, or soon is.
+                if kept[: 1 + len(print_)] != CLAIM + print_:
+                    log.warning("a decision was made for nothing, and its holds expire: another gateway has answered its id")
+                    return kept
+                await asyncio.sleep(LAST_PAUSE_S)
+        except DependencyError:
+            # Whoever asks here has waited long enough, whoever asks elsewhere still needs it.
+            self._late.add(late := asyncio.create_task(self._put_late(key, claim, own)))
+            late.add_done_callback(self._late.discard)
         made.log()
         return own
 
@@ -108,8 +118,15 @@ class RedisAnswers:
             pause_s = min(2 * pause_s, LAST_PAUSE_S)
 
     async def _put(self, key: str, claim: bytes, answer: bytes) -> bytes:
-        """What is kept under the id from now on; the answer itself if Redis is away."""
-        with contextlib.suppress(DependencyError):
-            (kept,) = await self._link.run([ScriptCall("answer", [key], [claim, answer, REPLAY_MS])], TIMEOUT_S)
-            return bytes(kept) if kept is not None else answer
-        return answer
+        """What is kept under the id from now on; nothing once a claim is given up."""
+        (kept,) = await self._link.run([ScriptCall("answer", [key], [claim, answer, REPLAY_MS])], TIMEOUT_S)
+        return bytes(kept or b"")
+
+    async def _put_late(self, key: str, claim: bytes, answer: bytes) -> None:
+        """Tries for as long as the claim stands."""
+        give_up_s = time.monotonic() + CLAIM_MS / 1000
+        while time.monotonic() < give_up_s:
+            await asyncio.sleep(LAST_PAUSE_S)
+            with contextlib.suppress(DependencyError):
+                await self._put(key, claim, answer)
+                return

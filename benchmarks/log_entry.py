@@ -19,7 +19,14 @@ from features.log_entry import DEFLATED, PLAIN, deflated
 from features.market import Market
 from models.calibration import Calibrator, TaskCalibration
 from serving.archiver.rows import Entry, log_formats
-from serving.gateway.adapters.memory import MemoryBudgets, MemoryCampaigns, MemoryModel, MemoryReleases, MemoryShoppers
+from serving.gateway.adapters.memory import (
+    MemoryBudgets,
+    MemoryCampaigns,
+    MemoryCaps,
+    MemoryModel,
+    MemoryReleases,
+    MemoryShoppers,
+)
 from serving.gateway.decide import Decided, decide
 from serving.gateway.market_view import MarketView
 from serving.gateway.ports import Ports
@@ -27,48 +34,53 @@ from serving.gateway.record import to_decision
 from simulation.shoppers import Shoppers
 
 N_OFFERS, N_DECISIONS, REPEATS = 10_000, 400, 5
+WAYS: tuple[tuple[str, float | None, Callable[[Decision], dict[bytes, bytes]]], ...] = (
+    ("all candidates, JSON", 1.0, lambda made: {PLAIN: orjson.dumps(made)}),
+    ("all candidates, deflated", 1.0, lambda made: {DEFLATED: deflated(made)}),
+    ("winners and counts, JSON", 0.0, lambda made: {PLAIN: orjson.dumps(made)}),
+    ("winners and counts, deflated", 0.0, lambda made: {DEFLATED: deflated(made)}),
+    ("as the default policy says", None, lambda made: {DEFLATED: deflated(made)}),
+)
+"""Name, `policy.log_candidates` (None for the policy as it is), and how a decision becomes an entry."""
 
 
 def main() -> None:
     """Prints a line per way to log; `us` is CPU time per decision, the least of several runs."""
     _, market = bench_market(N_OFFERS)
-    print(f"{'':34}{'bytes':>8}{'record us':>11}{'encode us':>11}{'archive us':>12}")
-    for name, share, encode in (
-        ("all candidates, JSON", 1.0, lambda made: {PLAIN: orjson.dumps(made)}),
-        ("all candidates, deflated", 1.0, lambda made: {DEFLATED: deflated(made)}),
-        ("winners and counts, JSON", 0.0, lambda made: {PLAIN: orjson.dumps(made)}),
-        ("winners and counts, deflated", 0.0, lambda made: {DEFLATED: deflated(made)}),
-        ("as the default policy says", None, lambda made: {DEFLATED: deflated(made)}),
-    ):
-        print(f"{name:34}" + "".join(f"{value:>11,.0f}" for value in _measured(market, share, encode)))
+    print(f"{'':34}{'bytes':>11}{'record us':>11}{'encode us':>11}{'archive us':>11}")
+    for name, share, encode in WAYS:
+        print(f"{name:34}" + "".join(f"{value:>11,.0f}" for value in measure(market, share, encode, N_DECISIONS)))
 
 
-def _measured(market: Market, share: float | None, encode: Callable[[Decision], dict[bytes, bytes]]) -> list[float]:
+def measure(
+    market: Market, share: float | None, encode: Callable[[Decision], dict[bytes, bytes]], n_decisions: int
+) -> tuple[float, float, float, float]:
+    """Bytes of an entry, and microseconds to record, to encode and to archive a decision."""
     policy = market.policy if share is None else market.policy.model_copy(update={"log_candidates": share, "epsilon": 0.0})
     market = market.model_copy(update={"policy": policy})
     view, rng = MarketView.of(market), np.random.default_rng(SEED)
-    decided = asyncio.run(_decided(view, rng))
+    decided = asyncio.run(_decided(view, rng, n_decisions))
     made = [to_decision(one, view, rng) for one in decided]
     entries = [Entry(StreamId(1, i), encode(one)) for i, one in enumerate(made)]
     _, log = log_formats(market)
-    return [
-        sum(len(value) for entry in entries for value in entry.fields.values()) / len(entries),
-        _us(lambda: [to_decision(one, view, rng) for one in decided]),
-        _us(lambda: [encode(one) for one in made]),
-        _us(lambda: log.table(entries)),
-    ]
+
+    def us(work: Callable[[], Any]) -> float:
+        took = []
+        for _ in range(REPEATS):
+            begun = time.process_time()
+            work()
+            took.append((time.process_time() - begun) / n_decisions * 1e6)
+        return min(took)
+
+    return (
+        sum(len(value) for entry in entries for value in entry.fields.values()) / n_decisions,
+        us(lambda: [to_decision(one, view, rng) for one in decided]),
+        us(lambda: [encode(one) for one in made]),
+        us(lambda: log.table(entries)),
+    )
 
 
-def _us(work: Callable[[], Any]) -> float:
-    took = []
-    for _ in range(REPEATS):
-        begun = time.process_time()
-        work()
-        took.append((time.process_time() - begun) / N_DECISIONS * 1e6)
-    return min(took)
-
-
-async def _decided(view: MarketView, rng: np.random.Generator) -> list[Decided]:
+async def _decided(view: MarketView, rng: np.random.Generator, n: int) -> list[Decided]:
     market, shoppers = view.market, Shoppers(view.market, SEED)
     any_offer_feature = next(iter(view.columns.columns))
     calibrator = Calibrator(tasks={task: TaskCalibration() for task in view.task_names})
@@ -78,10 +90,11 @@ async def _decided(view: MarketView, rng: np.random.Generator) -> list[Decided]:
         }
     )
     releases = MemoryReleases.of(view, 1_700_000_000, calibrator)
-    ports = Ports(MemoryShoppers(), MemoryCampaigns(market), MemoryBudgets(), releases, model)
+    known = MemoryShoppers()
+    ports = Ports(known, MemoryCampaigns(market), MemoryBudgets(market), MemoryCaps(known), releases, model)
     placements = tuple(Placement(p.name, p.count, 0) for p in market.placements)
     out = []
-    for i in range(N_DECISIONS):
+    for i in range(n):
         purchase = shoppers.purchase(i, 40 * i)
         features = view.request_defaults | purchase.shopper | purchase.context
         request = DecisionRequest(f"{int(rng.integers(1 << 62)):024x}", f"shopper-{i}", features, placements, False, False)

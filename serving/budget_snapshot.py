@@ -13,6 +13,8 @@ from domain.errors import ContractError
 
 _HEADER = struct.Struct("<4sqqq32s32s")
 _MAGIC = b"ORB1"
+STAMP_BYTES = 20
+"""Of the beginning, which tell whether there is a new one: magic, day and time."""
 
 
 def digest(campaign_ids: Sequence[str]) -> bytes:

@@ -73,7 +73,7 @@ def run(settings: PacerSettings) -> None:
 
 def pace(settings: PacerSettings, stop: threading.Event) -> None:
     """`run` without signals: paces until `stop` is set, then resigns."""
-    market = load_market(settings.market)
+    market = load_market(settings.market).model_copy(update={"offers": ()})  # of which it needs none, and a market may have many
     digest_of_file = market_digest(settings.market)
     # Every command here may be repeated safely. Short, so that a stop is not held up for long by a Redis that hangs.
     retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2)
@@ -146,6 +146,7 @@ class Pacer:
         """Whether the last turn found money that is not right, and could not repair it yet."""
         self._looked_ms = 0
         self._said: set[Disagreement] = set()
+        self._written: dict[str, str] = {}
         self._lead, self._resign, self._sweep = (
             client.register_script((LUA / f"{name}.lua").read_text("utf-8")) for name in ("lead", "resign", "sweep_holds")
         )
@@ -193,6 +194,7 @@ class Pacer:
         self._pacing = None
         self._opening.forget()
         self._looked_ms = 0
+        self._written = {}
 
     def resign(self) -> None:
         """Lets another lead at once."""
@@ -235,7 +237,10 @@ class Pacer:
     def _publish(self, pacing: Pacing, reading: BudgetReading, now_ms: int) -> None:
         """The multipliers for the next leader, and everything for the gateways."""
         values = zip(self._campaign_ids, pacing.multiplier.tolist(), strict=True)
-        self._redis.hset(self._keys.pacing, mapping={c: f"{m:.6f}" for c, m in values})
+        written = {c: f"{m:.6f}" for c, m in values}
+        if changed := dict(written.items() - self._written.items()):
+            self._redis.hset(self._keys.pacing, mapping=changed)
+            self._written = written
         room = reading.room_micros(slack_micros(self._market, pacing.day))
         market, campaigns = self._digests
         ids = "\n".join(self._campaign_ids).encode()

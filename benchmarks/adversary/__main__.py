@@ -15,10 +15,16 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.adversary import conversions
+from benchmarks.adversary import conversions, drain, end_of_budget, fraud, losses
 from benchmarks.adversary.row import Row
 
-GROUPS: dict[str, Callable[..., Iterator[Row]]] = {"conversions": conversions.cases}
+GROUPS: dict[str, Callable[..., Iterator[Row]]] = {
+    "end-of-budget": end_of_budget.cases,
+    "conversions": conversions.cases,
+    "drain": drain.cases,
+    "fraud": fraud.cases,
+    "losses": losses.cases,
+}
 
 
 def main() -> None:

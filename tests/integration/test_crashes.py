@@ -64,10 +64,11 @@ class Shoppers:
 
     def _click(self, http: httpx.Client, offer: dict[str, Any]) -> None:
         for _ in range(40):  # a page retries until it is answered, as the API promises is safe
-            answer = self._post(http, "/v1/events", {"events": [{"type": "click", "token": offer["token"]}]})
+            events = [{"type": event, "token": offer["token"]} for event in ("impression", "click")]
+            answer = self._post(http, "/v1/events", {"events": events})
             if answer is not None:
-                assert answer["results"], answer
-                self.accepted[offer["impression_id"]] = answer["results"][0]
+                assert len(answer["results"]) == 2, answer
+                self.accepted[offer["impression_id"]] = answer["results"][1]
                 return
             time.sleep(0.25)
 
@@ -145,9 +146,9 @@ def _live(supervisor: Supervisor, seconds: float) -> None:
 
 def _nothing_is_overspent(client: "redis.Redis", market: Market) -> None:
     spent: Counter[str] = Counter()
-    for key in client.scan_iter(match=f"{Keys(market.name).budget_prefix}*"):
+    for key in client.scan_iter(match="or:{*}:budget:*"):
         campaign = market.campaign_by_id[key.decode().rsplit(":", 2)[1]]
-        budget = {name.decode(): int(value) for name, value in client.hgetall(key).items()}
+        budget = {name: int(client.hget(key, name) or 0) for name in ("spent", "held")}
         assert budget.get("held", 0) >= 0
         if campaign.daily_budget_micros is not None:
             assert budget.get("spent", 0) + budget.get("held", 0) <= campaign.daily_budget_micros

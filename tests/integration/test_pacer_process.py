@@ -185,7 +185,7 @@ def test_the_snapshot_says_what_is_left_to_gateways_of_any_market_file(redis_url
         assert state.room_micros is not None
         # Of today, which is not the day of the snapshot, nothing is known.
         assert state.room_micros.tolist()[0] == known.campaigns[0].daily_budget_micros
-        campaigns._day, campaigns._written_ms = 3, 0
+        campaigns._day, campaigns._written_ms, campaigns._stamp = 3, 0, b""
         await campaigns.refresh()
         await link.close()
         return list(zip(campaigns._room.tolist(), campaigns._multiplier.tolist(), strict=True))

@@ -11,7 +11,7 @@ from domain.keys import Keys
 from features.market import Market
 from monitoring import metrics
 from retrieval.catalogue import UNLIMITED, Catalogue
-from serving.budget_snapshot import Snapshot, digest
+from serving.budget_snapshot import STAMP_BYTES, Snapshot, digest
 from serving.gateway.adapters.money_clock import MoneyClock
 from serving.gateway.adapters.redis_link import RedisLink
 from serving.gateway.ports import CampaignState
@@ -37,7 +37,7 @@ class RedisCampaigns:
         self._digest = digest(catalogue.campaign_ids)
         self._limited = catalogue.budget_micros != UNLIMITED
         self._budget = catalogue.budget_micros
-        self._written_ms, self._read_ms = 0, -STALE_MS
+        self._stamp, self._written_ms, self._read_ms = b"", 0, -STALE_MS
         self._multiplier = np.ones(len(self._index))
         self._day = -1
         self._room = self._seen = self._drain = catalogue.budget_micros
@@ -66,11 +66,17 @@ class RedisCampaigns:
           DependencyError: Redis is away; the last reading stays.
         """
         asked_ms = now_ms()
-        (seconds, micros), stored = await self._link.pipeline(lambda pipe: pipe.time().get(self._keys.snapshot), READ_TIMEOUT_S)
+        name = self._keys.snapshot
+        (seconds, micros), stamp = await self._link.pipeline(
+            lambda pipe: pipe.time().getrange(name, 0, STAMP_BYTES - 1), READ_TIMEOUT_S
+        )
         self._clock.set(seconds * 1000 + micros // 1000, asked_ms, now_ms())
-        if stored is not None:
+        if stamp != self._stamp:  # the pacer writes less often than this looks
+            (stored,) = await self._link.pipeline(lambda pipe: pipe.get(name), READ_TIMEOUT_S)
+            self._stamp = stamp
             try:
-                self._take(Snapshot.parse(stored))
+                if stored is not None:
+                    self._take(Snapshot.parse(stored))
             except ContractError as e:
                 log.error("budgets are asked for one by one: %s", e)
         self._read_ms = self._clock.now_ms()

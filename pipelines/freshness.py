@@ -2,27 +2,24 @@
 
 from pathlib import Path
 
-from domain.errors import ContractError
 from features.market import Market
 from models import release
 from models.release import FeatureSpecs, FinalLabels, Release
+from models.release_folder import newest_usable
 
 
 def release_to_continue(market: Market, releases: Path, now_ms: int, full_every_s: int) -> tuple[Release | None, str]:
-    """The newest release, if rows that it has not seen can bring it up to date; else none.
+    """The newest release that is whole, if rows that it has not seen can bring it up to date; else none.
 
     All releases in the folder have passed their gates. Settings of the network may differ: what no longer fits starts fresh.
 
     Returns:
       release or none, and a reason in words.
     """
-    versions = release.versions(releases)
-    if not versions:
-        return None, "there is no release yet"
-    try:
-        newest = release.load_release(releases / str(versions[-1]))
-    except ContractError as e:
-        return None, str(e)
+    found = newest_usable(releases)
+    if found.release is None:
+        return None, str(found.passed_over[0]) if found.passed_over else "there is no release yet"
+    newest = found.release
     made = newest.manifest
     name = f"release {newest.version}"
     if made.market != market.name or newest.specs != FeatureSpecs.of(market):

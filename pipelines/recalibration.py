@@ -20,6 +20,7 @@ from models import metrics, release
 from models.calibration import Calibrator
 from models.calibration.selection import clearly_worse, enough
 from models.release import Release, calibrated_column
+from models.release_folder import newest_usable
 from pipelines.bags import tensor_columns
 from pipelines.calibration import Columns, calibrated, counting, fit_task, where_shown
 from pipelines.examples import join_log, matures_s
@@ -106,15 +107,17 @@ def recalibrate(market: Market, log_dir: Path, releases: Path, window_s: int, no
 
 
 def newest_release(releases: Path) -> Release:
-    """The newest release in a folder, checked.
+    """The newest release in a folder that is whole: the one that gateways serve.
 
     Raises:
-      ContractError: there is none, or it is damaged.
+      ContractError: there is none, or all of them are damaged.
     """
-    found = release.versions(releases)
-    if not found:
-        raise ContractError(f"{releases}: expected a folder with at least one release, found none")
-    return release.load_release(releases / str(found[-1]))
+    found = newest_usable(releases)
+    if found.release is not None:
+        return found.release
+    if found.passed_over:
+        raise found.passed_over[0]
+    raise ContractError(f"{releases}: expected a folder with at least one release, found none")
 
 
 def predicted(market: Market, trained: Release, rows: pa.Table) -> Columns:

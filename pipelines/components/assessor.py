@@ -11,7 +11,6 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types.standard_artifacts import Examples, Model, ModelEvaluation
 from tfx.utils import path_utils
 
-from domain.errors import ContractError
 from features.market import Market, load_market
 from features.model_spec import TaskSpec
 from features.training_spec import Gate
@@ -31,6 +30,7 @@ from models.evaluation import (
 )
 from models.gates import check_task
 from models.release import calibrated_column, raw_column
+from models.release_folder import newest_usable
 from pipelines.calibration import calibrated, counting, usable, where_shown
 from pipelines.components.calibrator import CALIBRATOR_FILE
 from pipelines.ingest import arrow_schema
@@ -98,10 +98,10 @@ def in_service(market: Market, releases: Path, rows: Columns) -> InService | Non
     versions = release.versions(releases)
     if not versions:
         return None
-    try:
-        newest = release.load_release(releases / str(versions[-1])).compatible_with(market)
-    except ContractError as e:
-        return InService(version=versions[-1], note=f"not compared: {e}")
+    found = newest_usable(releases, market)
+    if found.release is None:
+        return InService(version=versions[-1], note=f"not compared: {found.passed_over[0]}")
+    newest = found.release
     raw = score(market, load_ranker(str(newest.path)), rows)
     theirs = where_shown(market, rows | raw)
     theirs |= calibrated(market, newest.calibrator, theirs)

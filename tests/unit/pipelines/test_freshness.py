@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from domain.errors import ContractError
 from features.market import Market, parse_market
 from models import release
 from models.calibration import Calibrator, TaskCalibration
 from models.release import FinalLabels
 from pipelines.freshness import release_to_continue
+from pipelines.recalibration import newest_release
 from tests.unit.pipelines.conftest import MARKET, MakeMarket
 
 HOUR_MS, DAY_S = 3_600_000, 86_400
@@ -54,6 +56,20 @@ def test_it_goes_on_from_the_newest_release(market: Market, tmp_path: Path) -> N
     assert found is not None
     assert found.version == 10
     assert why == "release 10 goes on from what it has learned"
+
+
+def test_a_newest_release_that_is_not_whole_is_no_release_here_either(market: Market, tmp_path: Path) -> None:
+    write_release(tmp_path, market, 9)
+    write_release(tmp_path, market, 10)
+    (tmp_path / "10" / release.WEIGHTS).unlink()  # it is still being copied, say
+    found, _ = release_to_continue(market, tmp_path, FULL_MS + HOUR_MS, DAY_S)
+    assert found is not None
+    assert found.version == 9
+    assert newest_release(tmp_path).version == 9
+    (tmp_path / "9" / release.CALIBRATOR).unlink()
+    assert release_to_continue(market, tmp_path, FULL_MS, DAY_S)[1].endswith("10/assets.extra/weights.npz: no such file")
+    with pytest.raises(ContractError, match=r"10/assets\.extra/weights\.npz: no such file"):
+        newest_release(tmp_path)
 
 
 def test_without_a_release_it_begins_anew(market: Market, tmp_path: Path) -> None:

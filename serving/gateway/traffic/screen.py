@@ -12,6 +12,12 @@ SCREENED = frozenset((EventType.IMPRESSION, EventType.CLICK))
 """A conversion or a return is judged by its click, a dismissal moves no money out."""
 
 
+def is_tool(client: Client) -> bool:
+    """A program on this machine that says it is one, such as the simulator: the operator's own."""
+    of_library = client.user_agent is not None and user_agents.verdict(client.user_agent) == InvalidTraffic.LIBRARY
+    return of_library and origin_of(client.address).is_local
+
+
 class Screen:
     """One gateway's. Counts are its own: a flood over N gateways passes N times as much before it is marked.
 
@@ -56,7 +62,7 @@ class Screen:
         if event not in SCREENED:
             return ""
         found = self.of_client(client)
-        if found or origin_of(client.address).is_local:
+        if found or is_tool(client):
             return found
         if event is EventType.CLICK:
             # Gateways' clocks may differ by a few ms, either way.

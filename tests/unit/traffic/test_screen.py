@@ -165,6 +165,8 @@ def test_the_tools_of_this_machine_may_do_all_that_at_any_rate(address: str) -> 
         for i in range(1000)
     ]
     assert set(found) == {""}
+    # A browser that seems to be here is a shopper's, behind a proxy that does not say where it is.
+    assert one.of_event(CLICK, sold, Client(address, SAFARI), NOW_MS) == InvalidTraffic.TOO_FAST
 
 
 def test_more_clicks_than_every_other_impression_are_none_of_shoppers() -> None:

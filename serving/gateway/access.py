@@ -1,6 +1,5 @@
 """Who may ask what, from where, and how often."""
 
-import ipaddress
 import logging
 import math
 import time
@@ -13,6 +12,7 @@ from monitoring import metrics
 from serving.gateway.key_records import Role
 from serving.gateway.keyring import LOCAL_ORIGINS, Key, Keyring
 from serving.gateway.limits import RateLimit
+from serving.gateway.traffic.client import origin_of
 from serving.gateway.wire import HttpError
 
 SAID_PER_SECOND = 0.1
@@ -77,7 +77,7 @@ class Access:
             return
         if self._given(request)[0]:
             self.require(self._key(request), Role.OPERATOR, "key", request.url.path)
-        elif self._keys is not None or not _is_local(address(request)):
+        elif self._keys is not None or not origin_of(address(request)).is_local:
             raise HttpError(404, "url", "Not Found", f"{request.method} {request.url.path}")
 
     def allows_origin(self, origin: str) -> bool:
@@ -86,7 +86,7 @@ class Access:
 
     def _key(self, request: Request) -> Key:
         text, in_url = self._given(request)
-        if not text and self._keys is None and _is_local(address(request)):
+        if not text and self._keys is None and origin_of(address(request)).is_local:
             return KEYLESS
         key = self._keys().find(text, self._clock()) if text and self._keys is not None else None
         if key is None:
@@ -110,9 +110,9 @@ class Access:
         """Addresses before keys, so that one address cannot use up what a key has. Asking does not use up reporting."""
         now_s = time.monotonic()
         if key.role is Role.PUBLISHER and self._address_per_second is not None:
-            client = address(request)
-            if not _is_local(client):
-                wait_s = self._by_address.wait_s(f"{route} {network(client)}", self._address_per_second, now_s)
+            client = origin_of(address(request))
+            if not client.is_local:
+                wait_s = self._by_address.wait_s(f"{route} {client.network}", self._address_per_second, now_s)
                 if wait_s:
                     raise self._too_often("address", "too many requests from this address", wait_s, key)
         if key.per_second is not None:
@@ -138,18 +138,3 @@ class Access:
 def address(request: Request) -> str:
     """The client's, as seen through trusted proxies; empty where the server does not know."""
     return request.client.host if request.client else ""
-
-
-def network(address: str) -> str:
-    """What is counted as one client: an IPv4 address, or the /64 of IPv6, which is the least that one client is given."""
-    if ":" not in address:
-        return address
-    try:
-        ip = ipaddress.IPv6Address(address.partition("%")[0])
-    except ValueError:
-        return address
-    return str(ip.ipv4_mapped or ipaddress.IPv6Network((int(ip) >> 64 << 64, 64)))
-
-
-def _is_local(address: str) -> bool:
-    return address.startswith("127.") or address in ("::1", "::ffff:127.0.0.1")

@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from domain.campaign import FeatureValue
 from domain.errors import DependencyError
-from domain.events import EventType
+from domain.events import EventStatus, EventType
 from domain.request import DecisionRequest, Placement
 from serving.gateway.access import address
 from serving.gateway.answer import to_answer
@@ -90,8 +90,9 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
             status, content = await accept_batch(batch, service.ledger, now_ms, EVENT_TIMEOUT_S)
         except DependencyError as e:
             raise HttpError(503, "body", "try again: events cannot be stored now", e.dependency, {"retry-after": "1"}) from None
-        for event in batch.events:
-            _count_shown(event, service)
+        became = {result["index"]: result["status"] for result in content["results"]}
+        for i, event in zip(batch.index, batch.events, strict=True):
+            _count_shown(event, became[i], service)
         return answer(content, status)
 
     @app.get("/v1/i/{token}", **describe("impression"))
@@ -227,15 +228,17 @@ async def _accept_or_keep(service: Service, event: EventType, sold: Sold, reques
         return
     now_ms = service.clock()
     reported = Reporter(_client(request), service.screen).screened(page_event(event, sold, now_ms), now_ms)
-    _count_shown(reported, service)
     try:
-        await service.ledger.accept([reported], now_ms, CLICK_TIMEOUT_S)
+        (settled,) = await service.ledger.accept([reported], now_ms, CLICK_TIMEOUT_S)
     except DependencyError:
         service.accept_later(reported)
+        _count_shown(reported, EventStatus.PENDING, service)
+    else:
+        _count_shown(reported, settled.status, service)
 
 
-def _count_shown(event: PageEvent, service: Service) -> None:
-    if event.type is EventType.IMPRESSION and not event.invalid:
+def _count_shown(event: PageEvent, status: str, service: Service) -> None:
+    if event.type is EventType.IMPRESSION and status not in (EventStatus.DUPLICATE, EventStatus.INVALID):
         service.patience.shown(event.sold.asked_by, time.monotonic())
 
 

@@ -88,7 +88,7 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: 
     bids = _bids(pool.kept, probability, pacing_multiplier, view)
     reserves = slot_reserves(request.placements, policy.reserve_ecpm_micros)
     epsilon = policy.cold_start_epsilon if release.version is None else policy.epsilon
-    page = Page(reserves, epsilon, day, request.decision_id, billable=request.reserves)
+    page = Page(reserves, epsilon, day, request.decision_id, request.reserves, request.patience)
     sale = await sell_within_budgets(
         page, pool.kept, bids, catalogue, ports.budgets, stages, rng, policy.deadlines_ms.hold / 1000
     )

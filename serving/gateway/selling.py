@@ -30,6 +30,8 @@ class Page:
     day: int
     decision_id: str
     billable: bool
+    patience: float = 1.0
+    """Share of the usual time that holds wait for the page."""
 
 
 async def sell_within_budgets(
@@ -69,7 +71,7 @@ async def sell_within_budgets(
         if not asked:
             break
         try:
-            grants = await budgets.hold([item for _, item in asked], timeout_s)
+            grants = await budgets.hold([item for _, item in asked], timeout_s, page.patience)
         except DependencyError:
             stages.degrade("budgets")
             shut_out[limited] = Reason.BUDGET_UNKNOWN

@@ -73,6 +73,8 @@ class MemoryBudgets:
     """Campaign and decision -> micros."""
     asked: int = 0
     """How often `hold` was called: round trips."""
+    patience: float = 1.0
+    """As last asked with."""
     away: bool = False
 
     async def hold(self, items: Sequence[HoldItem], timeout_s: float, patience: float = 1.0) -> list[Grant]:
@@ -80,6 +82,7 @@ class MemoryBudgets:
         if self.away:
             raise Unavailable("redis", "connection refused")
         self.asked += 1
+        self.patience = patience
         grants = []
         for i in items:
             budget = self.market.campaign_by_id[i.campaign_id].daily_budget_micros

@@ -73,7 +73,7 @@ class Plan:
             model_grpc_port=take(8500),
             model_rest_port=take(8501),
             redis_port=take(6390),
-            operator_port=take(8082),
+            operator_port=take(port + 2 if port < 65_000 else 8082),
         )
 
     @property

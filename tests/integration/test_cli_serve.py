@@ -59,6 +59,13 @@ def ask(call: str) -> "dict[str, Any]":
     return answer
 
 
+def listeners(served: Served) -> "list[tuple[str, str]]":
+    """Who of a stack listens, on which address."""
+    family = psutil.Process(served.process.pid).children(recursive=True)
+    found = [(p, c) for p in family for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    return [(p.cmdline()[3] if "offerrank" in p.cmdline() else p.name(), c.laddr.ip) for p, c in found]
+
+
 class _Stay(urllib.request.HTTPRedirectHandler):
     """Does not follow."""
 
@@ -119,12 +126,14 @@ def test_serving_survives_a_killed_gateway_and_a_restart(tmp_path: Path) -> None
     secret = (run_dir / "secret").read_text()
     assert (run_dir / "secret").stat().st_mode & 0o077 == 0
 
-    with serve(market, run_dir) as served:
+    with serve(market, run_dir, "--host", "0.0.0.0", "--public-url", "https://ads.example") as served:
         served.until("gateway: http")
         assert (run_dir / "secret").read_text() == secret
         # A URL from before the restart still counts, and its money is still held in the same Redis.
         assert get(shown["click_url"]) == 302
         served.until("page: http")
+        open_to_others = [name for name, address in listeners(served) if address != "127.0.0.1"]
+        assert open_to_others == (["gateway"] if sys.platform == "linux" else open_to_others)
     assert served.process.returncode == 0
 
 

@@ -13,6 +13,7 @@ import httpx
 from benchmarks.adversary.market import Spec, market_toml
 from benchmarks.adversary.row import Row
 from benchmarks.adversary.running import Running, offers, running, seen_and_clicked
+from domain.clock import budget_day
 from features.log_archive import EVENTS, read_log
 from features.log_schema import event_schema
 
@@ -35,9 +36,11 @@ def cases(folder: Path, *, short: bool) -> Iterator[Row]:
 
 
 def _sell_half(case: Running) -> list[str]:
-    """Clicks for about half of the budget; the tokens that were charged, all archived."""
+    """Clicks for about half of the budget, where pacing lets it; the tokens that were charged, all archived."""
     tokens, charged = [], 0
-    while charged < BUDGET_MICROS // 2:
+    for _ in range(60):
+        if charged >= BUDGET_MICROS // 2:
+            break
         for offer in (o for o in offers(case.page()) if o["campaign_id"] == "prey"):
             (_, click) = case.report(*seen_and_clicked(offer["token"]))
             charged += click["charged_micros"]
@@ -83,7 +86,7 @@ def _after_a_loss(case: Running, name: str, lose: Any) -> Row:
     tokens = _sell_half(case)
     before = _archived_micros(case)
     lose(case, copy)
-    recovery_s = case.wait(lambda: case.whole() and _sells_prey(case), "budgeted offers are sold again")
+    recovery_s = case.wait(lambda: case.whole() and _is_open(case), "budgeted offers are sold again")
     again = [case.report({"type": "click", "token": t}) for t in tokens]
     doubled = sum(1 for results in again for r in results if r["charged_micros"])
     for _ in range(60):
@@ -93,7 +96,7 @@ def _after_a_loss(case: Running, name: str, lose: Any) -> Row:
     charged = _archived_micros(case)
     return Row(
         name,
-        ok=charged <= BUDGET_MICROS and doubled == 0 and recovery_s <= 5 and charged > before,
+        ok=charged <= BUDGET_MICROS and doubled == 0 and recovery_s <= 5 and charged >= before,
         budget_micros=BUDGET_MICROS,
         charged_micros=charged,
         doubled=doubled,
@@ -101,8 +104,10 @@ def _after_a_loss(case: Running, name: str, lose: Any) -> Row:
     )
 
 
-def _sells_prey(case: Running) -> bool:
-    return any(o["campaign_id"] == "prey" for o in offers(case.page(test=True)))
+def _is_open(case: Running) -> bool:
+    """Whether the budget of today is one that sells."""
+    today = budget_day(case.now_ms(), case.stack.market.policy.day_length_s)
+    return case.raw.hexists(case.keys.budget("prey", today), "limit")
 
 
 def _clicks_while_redis_is_away(case: Running) -> Row:

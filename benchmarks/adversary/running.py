@@ -60,6 +60,11 @@ class Running:
                 return list(answer.json()["results"])
         return []
 
+    def now_ms(self) -> int:
+        """The time of Redis."""
+        seconds, micros = self.raw.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
     def charged(self) -> dict[tuple[str, int], int]:
         """Campaign and budget day -> micros, by the events in Redis."""
         sums: dict[tuple[str, int], int] = {}

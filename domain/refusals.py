@@ -7,11 +7,14 @@ count = 0             expected at least 1
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+
+from domain.errors import OfferRankError, shown
 
 Location = tuple[int | str, ...]
+Settings = TypeVar("Settings", bound=BaseModel)
 
 MISSING = "is missing"
 UNKNOWN = "there is no such key"
@@ -109,6 +112,21 @@ def first_refusal(error: ValidationError, given: object = None, table: str = "a 
     same = [e for e in found if _within(given, e["loc"]) == location and e["type"] != "value_error"]
     expected = " or ".join(dict.fromkeys(_expected(e, table) for e in same))
     return Refusal(location, "", f"expected {expected}", not isinstance(first["input"], Mapping), first["input"])
+
+
+def read_settings(kind: type[Settings], **given: Any) -> Settings:
+    """A process's settings: those given here, the rest from its environment; None is not given.
+
+    Raises:
+      OfferRankError: one is wrong; names its variable, and shows no secret.
+    """
+    try:
+        return kind(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as e:
+        wrong = first_refusal(e)
+        name = "OFFERRANK_" + "_".join(map(str, wrong.location)).upper()
+        got = f", got {shown(wrong.got)}" if wrong.has_got and not name.endswith(("SECRET", "KEY")) else ""
+        raise OfferRankError(f"{name}: {wrong.sentence}{got}") from None
 
 
 def _expected(error: Any, table: str) -> str:

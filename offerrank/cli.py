@@ -464,21 +464,6 @@ def _log() -> None:
 
 
 def _settings(kind: "type[Settings]", **given: Any) -> "Settings":
-    """A process's settings: options given here, the rest from its own environment variables.
+    from domain.refusals import read_settings
 
-    Raises:
-      OfferRankError: one is wrong; names its variable.
-    """
-    from pydantic import ValidationError
-
-    from domain.errors import shown
-    from domain.refusals import first_refusal
-
-    try:
-        return kind(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as e:
-        wrong = first_refusal(e)
-        name = "OFFERRANK_" + "_".join(str(step) for step in wrong.location).upper()
-        secret = name.endswith(("SECRET", "KEY"))
-        got = f", got {shown(wrong.got)}" if wrong.has_got and not secret else ""
-        raise OfferRankError(f"{name}: {wrong.sentence}{got}") from None
+    return read_settings(kind, **given)

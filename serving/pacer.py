@@ -21,6 +21,7 @@ from auction.pacing import MIN_MULTIPLIER, Pacing, traffic_until, update
 from domain.clock import budget_day, traffic_passed
 from domain.errors import OfferRankError
 from domain.keys import PARTITIONS, Keys
+from domain.refusals import read_settings
 from features.market import Market, load_market, market_digest
 from retrieval.catalogue import UNLIMITED, Catalogue
 from serving.beats import Disagreement, disagreements
@@ -259,6 +260,6 @@ def _multiplier(stored: str | None) -> float:
 
 if __name__ == "__main__":
     try:
-        run(PacerSettings())
+        run(read_settings(PacerSettings))
     except OfferRankError as error:
         sys.exit(f"pacer: {error}")

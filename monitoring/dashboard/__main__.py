@@ -3,9 +3,10 @@
 import sys
 
 from domain.errors import OfferRankError
+from domain.refusals import read_settings
 from monitoring.dashboard import DashboardSettings, run
 
 try:
-    run(DashboardSettings())
+    run(read_settings(DashboardSettings))
 except OfferRankError as error:
     sys.exit(f"dashboard: {error}")

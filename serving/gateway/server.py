@@ -13,10 +13,9 @@ from functools import partial
 
 import uvicorn
 import uvloop
-from pydantic import ValidationError
 
 from domain.errors import OfferRankError, Unavailable
-from domain.refusals import first_refusal
+from domain.refusals import read_settings
 from features.market import load_market
 from serving.gateway.admission import Gate, Limits
 from serving.gateway.app import create_app
@@ -127,11 +126,7 @@ def main() -> None:
     """Entry point; exits with 2 on wrong settings, a wrong market or keys file, or a port that is taken."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        run(GatewaySettings())
-    except ValidationError as e:
-        wrong = first_refusal(e)
-        print(f"OFFERRANK_{'_'.join(map(str, wrong.location)).upper()}: {wrong.sentence}", file=sys.stderr)
-        raise SystemExit(2) from None
+        run(read_settings(GatewaySettings))
     except OfferRankError as e:
         print(e, file=sys.stderr)
         raise SystemExit(2) from None

@@ -133,6 +133,15 @@ def test_settings_from_the_environment_are_named_by_their_variable() -> None:
     assert "expected a number, got 'soon'" in done.stderr
 
 
+@pytest.mark.parametrize("module", ["serving.gateway", "serving.pacer", "serving.archiver", "monitoring.dashboard"])
+def test_a_process_without_its_settings_says_in_one_line_which_it_lacks(module: str) -> None:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("OFFERRANK_")}
+    done = subprocess.run([sys.executable, "-m", module], cwd=REPOSITORY, capture_output=True, text=True, env=clean, timeout=60)
+    assert done.returncode != 0
+    assert done.stderr.endswith("OFFERRANK_MARKET: is missing\n")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_secret_that_is_refused_is_not_printed() -> None:
     done = offerrank("gateway", OFFERRANK_MARKET=MARKET, OFFERRANK_SECRET="swordfish")
     assert done.returncode == 2

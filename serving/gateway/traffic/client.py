@@ -56,7 +56,7 @@ class Origin:
     """A network of the operator's, this machine included: many clients may stand behind one address."""
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def origin_of(address: str) -> Origin:
     """Parses an address; the last ones are remembered, as parsing takes longer than all else that is done with it."""
     try:
@@ -74,7 +74,7 @@ class Pseudonyms:
 
     def __init__(self, secret: str, market: str) -> None:
         self._key = hashlib.sha256(f"offerrank address\0{market}\0{secret}".encode()).digest()
-        self._of = lru_cache(maxsize=65_536)(self._made)
+        self._of = lru_cache(maxsize=16_384)(self._made)
 
     def of(self, address: str, now_ms: int) -> str:
         """12 hexadecimal digits, or nothing for an address that is not known."""

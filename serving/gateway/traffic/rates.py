@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from domain.traffic import Rate
 
 MAX_NAMES = 65_536
-"""Shoppers, addresses or pages that are remembered, some 10 MB of each; the one that was quiet for longest goes first."""
+"""Shoppers, addresses or pages that are remembered, 10 to 30 MB of each; the one that was quiet for longest goes first."""
 HALF_LIFE_MS = 300_000
 MAX_OFFERS = 100_000
 

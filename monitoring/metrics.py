@@ -26,6 +26,9 @@ INVALID = Counter("offerrank_invalid_traffic", "Events and decisions that were m
 CHARGED_MICROS = Counter("offerrank_charged_micros", "Money charged by accepted events, in micros.")
 
 OUTBOX_WAITING = Gauge("offerrank_outbox_waiting", "Records not yet written to Redis, by what they are.", ["what"])
+JOURNAL_FAILURES = Counter(
+    "offerrank_journal_failures", "Events that wait in memory alone, since the journal could not be written."
+)
 DROPPED = Counter("offerrank_dropped", "Records lost while Redis or the archiver was away for too long, by kind.", ["what"])
 
 REDIS_UP = Gauge("offerrank_redis_up", "1 while budgets can be read, else 0.")

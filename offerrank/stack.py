@@ -119,6 +119,7 @@ class Stack:
             "OFFERRANK_MODEL_SERVER": f"{HOST}:{plan.model_grpc_port}",
             "OFFERRANK_RELEASES": str(plan.releases),
             "OFFERRANK_LOG_DIR": str(plan.log_dir),
+            "OFFERRANK_JOURNAL_DIR": str(plan.run_dir / "journal"),
             "OFFERRANK_GATEWAY_URL": plan.gateway_url,
             "OFFERRANK_SECRET": _secret(plan.run_dir / "secret"),
             "OFFERRANK_KEYS": str(plan.run_dir / "keys.jsonl"),

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.errors import Unavailable
 from domain.events import Decision, EventStatus, EventType
 from models.calibration import Calibrator
 from retrieval.retriever import Retriever
@@ -185,11 +186,20 @@ class Settlement:
     charged_micros: int
 
 
+class BudgetsClosed(Unavailable):
+    """Some events of a batch were not accepted, since their budgets are not open; the others were."""
+
+    def __init__(self, events: list[PageEvent]) -> None:
+        first = events[0].sold
+        super().__init__("redis", f"the budget of {first.campaign_id} for day {first.day} is not open")
+        self.events = events
+
+
 class Ledger(Protocol):
     """Accepts events: moves the money and logs them, once each."""
 
     async def accept(self, events: Sequence[PageEvent], now_ms: int, timeout_s: float) -> list[Settlement]:
-        """Each event by itself is all or nothing, and safe to repeat; raises DependencyError."""
+        """Each event by itself is all or nothing, and safe to repeat; raises BudgetsClosed, DependencyError."""
         ...
 
 

@@ -29,6 +29,7 @@ from serving.gateway.adapters.outbox import Outbox
 from serving.gateway.adapters.redis_link import RedisLink
 from serving.gateway.adapters.releases import FolderReleases
 from serving.gateway.adapters.shoppers import RedisShoppers
+from serving.gateway.adapters.waiting_events import WaitingEvents
 from serving.gateway.keyring import KeyFile
 from serving.gateway.market_view import MarketView
 from serving.gateway.patience import Patience
@@ -39,7 +40,6 @@ from serving.gateway.traffic import Screen
 from serving.gateway.traffic.client import Pseudonyms
 from serving.gateway.traffic.networks import NetworkFile
 
-MAX_WAITING_EVENTS = 50_000
 EVENT_TIMEOUT_S = 0.5
 RESTART_S = 1.0
 
@@ -83,9 +83,7 @@ async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIter
     ledger = RedisLedger(link, keys, market, shoppers)
     append = append_decisions(link, keys, settings.decision_stream_mb * 2**20)
     decisions: Outbox[Decision] = Outbox("decisions", append, MAX_WAITING)
-    events: Outbox[PageEvent] = Outbox(
-        "events", lambda _, batch: ledger.accept(batch, clock.now_ms(), EVENT_TIMEOUT_S), MAX_WAITING_EVENTS
-    )
+    events = WaitingEvents(ledger, market, clock.now_ms, settings.journal_dir)
 
     keys_file = KeyFile(settings.keys) if settings.keys else None
     ring = (lambda: keys_file.ring) if keys_file else None
@@ -97,8 +95,9 @@ async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIter
     with contextlib.suppress(DependencyError):
         await campaigns.refresh()
     await health.look()
+    events.inherit()
     beat = Beat(link, keys, market_digest(settings.market), campaigns, clock)
-    running = [campaigns.watch, releases.watch, health.watch, decisions.run, events.run, beat.run]
+    running = [campaigns.watch, releases.watch, health.watch, decisions.run, events.run, events.watch, beat.run]
     running += [file.watch for file in (keys_file, datacentres) if file]
     tasks = [asyncio.create_task(_for_ever(run)) for run in running]
     try:
@@ -120,7 +119,7 @@ async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIter
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(decisions.flush(), events.flush())
+        await asyncio.gather(decisions.end(), events.end())
         await model.close()
         await link.close()
 

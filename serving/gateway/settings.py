@@ -47,6 +47,8 @@ class GatewaySettings(BaseSettings):
     """Addresses and networks of proxies whose `X-Forwarded-For` is believed."""
     datacentres: Path | None = None
     """File of networks where no shoppers are, one a line: what comes from them is marked. Read again when it changes."""
+    journal_dir: Path | None = None
+    """Local folder where clicks and impressions wait while Redis is away; without one, in memory, and a crash loses them."""
     max_connections: int = Field(default=8192, ge=16)
     """Connections at one time; when it is reached, idle and half-sent ones make way, then new ones get 503."""
     max_header_bytes: int = Field(default=16_384, ge=1024)

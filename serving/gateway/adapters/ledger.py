@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 
-from domain.errors import DependencyError, Unavailable
+from domain.errors import DependencyError
 from domain.events import EventStatus, EventType
 from domain.keys import Keys, hold_member, partition_of
 from features.market import Market
@@ -11,9 +11,13 @@ from monitoring import metrics
 from serving.budget_days import budget_ttl_ms, conversion_delay_ms
 from serving.gateway.adapters.redis_link import RedisLink, ScriptCall
 from serving.gateway.adapters.shoppers import RedisShoppers
-from serving.gateway.event_window import valid_until_ms
-from serving.gateway.ports import PageEvent, Settlement
+from serving.gateway.event_window import accepted_for_ms, valid_until_ms
+from serving.gateway.ports import BudgetsClosed, PageEvent, Settlement
 
+NEAR_THE_END = 1 / 6
+"""Of the time in which an event is accepted."""
+REMEMBER_MS = 86_400_000
+"""An event that is stored late, after an outage, is repeated if its reply is lost: it is remembered well beyond its window."""
 UNCOUNTED = (EventStatus.DUPLICATE, EventStatus.INVALID)
 """What changes nothing about a shopper."""
 
@@ -48,31 +52,35 @@ class RedisLedger:
         name their order take one or two round trips more, since an order counts once over all impressions of its shopper.
 
         Raises:
+          BudgetsClosed: some were not accepted, and says which.
           DependencyError: what was accepted is safe to repeat, and the rest was not.
         """
-        settled = [Settlement(EventStatus.DUPLICATE, 0)] * len(events)
+        settled: list[Settlement | None] = [Settlement(EventStatus.DUPLICATE, 0)] * len(events)
         ordered = [i for i, e in enumerate(events) if e.type is EventType.CONVERSION and e.order_id and not e.invalid]
         others = [i for i in range(len(events)) if i not in ordered]
         if others:
             replies = await self._link.run([self._call(events[i], now_ms) for i in others], timeout_s)
             for i, reply in zip(others, replies, strict=True):
-                settled[i] = _settlement(reply, events[i])
+                settled[i] = _settlement(reply)
         for i in ordered:  # one after another: whether an order counts for one impression depends on what became of another
             if await self._claims_its_order(events[i], timeout_s):
                 (reply,) = await self._link.run([self._call(events[i], now_ms)], timeout_s)
-                settled[i] = _settlement(reply, events[i])
-        for event, settlement in zip(events, settled, strict=True):
+                settled[i] = _settlement(reply)
+        accepted = [(event, s) for event, s in zip(events, settled, strict=True) if s is not None]
+        for event, settlement in accepted:
             metrics.EVENTS.labels(event.type, settlement.status).inc()
             metrics.CHARGED_MICROS.inc(max(settlement.charged_micros, 0))
             if settlement.status is EventStatus.INVALID:
                 metrics.INVALID.labels(event.type, event.invalid).inc()
-        new = [e for e, s in zip(events, settled, strict=True) if s.status not in UNCOUNTED]
+        new = [event for event, s in accepted if s.status not in UNCOUNTED]
         try:
             await self._shoppers.count(new, timeout_s)
         except DependencyError as e:
             metrics.DROPPED.labels("shopper_counts").inc(len(new))
             log.warning("%d events did not reach their shoppers' counters: %s", len(new), e)
-        return settled
+        if closed := [event for event, s in zip(events, settled, strict=True) if s is None]:
+            raise BudgetsClosed(closed)
+        return [s for _, s in accepted]
 
     async def _claims_its_order(self, event: PageEvent, timeout_s: float) -> bool:
         """Whether a conversion's order counts for its impression, or else for another of the shopper's.
@@ -102,7 +110,8 @@ class RedisLedger:
         member = hold_member(sold.campaign_id, sold.day, sold.decision_id)
         # An event is remembered for as long as its token would be accepted again; a conversion also for its return.
         last = EventType.RETURN if event.type is EventType.CONVERSION else event.type
-        remember_ms = max(valid_until_ms(last, sold, self._market) - now_ms, 1)
+        left_ms = valid_until_ms(last, sold, self._market) - now_ms
+        remember_ms = left_ms if left_ms > NEAR_THE_END * accepted_for_ms(last, self._market) else REMEMBER_MS
         if event.type is EventType.DISMISS:
             return ScriptCall("release", names, [member, remember_ms, *_dismissal(event), *_entry(event)])
         needs_impression = self._market.policy.impressions == "reported" and not event.attested
@@ -115,11 +124,10 @@ class RedisLedger:
         return ScriptCall("settle", [*names, keys.due(sold.campaign_id)], args)
 
 
-def _settlement(reply: tuple[bytes, int], event: PageEvent) -> Settlement:
+def _settlement(reply: tuple[bytes, int]) -> Settlement | None:
+    """None: the budget is not open, and nothing was done."""
     status, charged = reply
-    if status == b"closed":
-        raise Unavailable("redis", f"the budget of {event.sold.campaign_id} for day {event.sold.day} is not open")
-    return Settlement(EventStatus(status.decode()), int(charged))
+    return None if status == b"closed" else Settlement(EventStatus(status.decode()), int(charged))
 
 
 def _dismissal(event: PageEvent) -> list[str | int | bytes]:

@@ -24,12 +24,22 @@ class Outbox(Generic[Record]):
     """At most `capacity` records; when it is full, new ones are dropped and counted.
 
     Batches are numbered from 1. One is sent again, under its number, until `send` returns: `send` makes repeats harmless.
+
+    Args:
+      emptied: called whenever nothing waits any more.
     """
 
-    def __init__(self, what: str, send: Callable[[int, list[Record]], Awaitable[object]], capacity: int) -> None:
+    def __init__(
+        self,
+        what: str,
+        send: Callable[[int, list[Record]], Awaitable[object]],
+        capacity: int,
+        emptied: Callable[[], None] = lambda: None,
+    ) -> None:
         self._what = what
         self._send = send
         self._capacity = capacity
+        self._emptied = emptied
         self._waiting: deque[Record] = deque()
         self._batch: list[Record] = []
         self._number = 0
@@ -43,7 +53,15 @@ class Outbox(Generic[Record]):
         if len(self) >= self._capacity:
             metrics.DROPPED.labels(self._what).inc()
             return
+        self.put_back(record)
+
+    def put_back(self, record: Record) -> None:
+        """Accepts one that had been accepted before, whatever the capacity."""
         self._waiting.append(record)
+        self._filled.set()
+
+    def wake(self) -> None:
+        """Looks at what waits, even if nothing does: `emptied` is called then."""
         self._filled.set()
 
     async def run(self) -> None:
@@ -72,15 +90,20 @@ class Outbox(Generic[Record]):
             self._batch = []
         if not self._waiting:
             self._filled.clear()
+            self._emptied()
 
-    async def flush(self) -> None:
-        """Sends what is left, for a few seconds at most; says what was lost."""
+    async def flush(self) -> int:
+        """Sends what is left, for a few seconds at most; how many are left then."""
         deadline = time.monotonic() + FLUSH_S
         while len(self) and time.monotonic() < deadline:
             try:
                 await self._send_one_batch()
             except DependencyError:
                 await asyncio.sleep(RETRY_S)
-        if len(self):
-            metrics.DROPPED.labels(self._what).inc(len(self))
-            log.error("%d %s are lost: Redis was away at the end", len(self), self._what)
+        return len(self)
+
+    async def end(self) -> None:
+        """Flushes, and says what was lost."""
+        if lost := await self.flush():
+            metrics.DROPPED.labels(self._what).inc(lost)
+            log.error("%d %s are lost: Redis was away at the end", lost, self._what)

@@ -17,7 +17,7 @@ from domain.errors import DependencyTimeout, Unavailable
 from serving.gateway.adapters.breaker import Breaker
 from store import connect_asyncio, parse_info, unsafe
 
-CONNECT_TIMEOUT_S = 0.1
+CONNECT_TIMEOUT_S = 0.25
 MAX_CONNECTIONS = 32
 FAILURES_TO_OPEN = 3
 OPEN_S = 0.25
@@ -82,6 +82,8 @@ class RedisLink:
             MAX_CONNECTIONS,
             Greeting(verified).on_connect,
             retry=Retry(NoBackoff(), 0),  # type: ignore[no-untyped-call,unused-ignore]
+            lib_name=None,  # two round trips less
+            lib_version=None,
         )
         self._breaker = Breaker("redis", FAILURES_TO_OPEN, OPEN_S)
         self._scripts = {path.stem: self.client.register_script(path.read_text("utf-8")) for path in SCRIPTS.glob("*.lua")}

@@ -68,7 +68,7 @@ def test_flushing_at_the_end_says_what_was_lost(failures, lost):
         outbox = Outbox("records", redis.send, capacity=1000)
         for i in range(3):
             outbox.put(i)
-        await outbox.flush()
+        await outbox.end()
 
     asyncio.run(scenario())
     assert metrics.DROPPED.labels("records")._value.get() - before == lost

@@ -92,10 +92,10 @@ class KeyFile:
         log.info("%d keys read from %s", len(self.ring), self._path)
 
     async def watch(self) -> None:
-        """Refreshes for ever."""
+        """Refreshes for ever, beside the requests: the file may be on a disk that is slow."""
         while True:
             await asyncio.sleep(RELOAD_S)
-            self.refresh()
+            await asyncio.to_thread(self.refresh)
 
     def _signature(self) -> tuple[int, int, int] | None:
         try:

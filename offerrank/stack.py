@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from domain.addresses import host_port
 from domain.errors import ContractError, IncompleteRelease
 from features.market import Market, load_market
 from models.release import versions
@@ -59,8 +60,8 @@ class Plan:
         """
         taken: set[int] = set()
 
-        def take(preferred: int) -> int:
-            taken.add(chosen := port_from(preferred, taken))
+        def take(preferred: int, host: str = HOST) -> int:
+            taken.add(chosen := port_from(preferred, taken, host))
             return chosen
 
         return cls(
@@ -68,7 +69,7 @@ class Plan:
             run_dir=run_dir.resolve(),
             releases=(releases or run_dir / "releases").resolve(),
             host=host,
-            gateway_port=take(port),
+            gateway_port=take(port, host),
             monitor_port=take(monitor_port),
             model_grpc_port=take(8500),
             model_rest_port=take(8501),
@@ -85,7 +86,7 @@ class Plan:
     def gateway_url(self) -> str:
         """Where decisions are asked for, from this machine."""
         host = HOST if self.host in WILDCARDS else self.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.gateway_port}"
+        return f"http://{host_port(host, self.gateway_port)}"
 
     @property
     def operator_url(self) -> str:

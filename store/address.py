@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, unquote
 
 from pydantic import AfterValidator
 
+from domain.addresses import host_port
 from domain.errors import InvalidAddress
 
 PORT = 6379
@@ -58,7 +59,7 @@ class Address:
         if self.path:
             return f"unix://{self.path}"
         scheme = ("rediss" if self.tls else "redis") + ("" if self.kind == "server" else f"+{self.kind}")
-        hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.nodes)
+        hosts = ",".join(host_port(*node) for node in self.nodes)
         return f"{scheme}://{hosts}" + (f"/{self.name}" if self.name else "") + (f"/{self.db}" if self.kind != "cluster" else "")
 
 

@@ -14,6 +14,7 @@ from functools import partial
 import uvicorn
 import uvloop
 
+from domain.addresses import host_port
 from domain.errors import OfferRankError, Unavailable
 from domain.refusals import read_settings
 from features.market import load_market
@@ -88,7 +89,7 @@ def run(settings: GatewaySettings) -> None:
     # What exists now lives as long as the process: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
-    log.info("gateway of market %s on http://%s:%d", view.market.name, settings.host, settings.port)
+    log.info("gateway of market %s on http://%s", view.market.name, host_port(settings.host, settings.port))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Server(config, gate).serve(sockets))
 

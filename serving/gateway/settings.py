@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from domain.addresses import host_port
 from domain.errors import OfferRankError
 from serving.gateway.traffic.networks import NetworkFile
 from store import RedisUrl
@@ -111,5 +112,4 @@ class GatewaySettings(BaseSettings):
     @property
     def tracking_url(self) -> str:
         """Base of impression and click URLs, without a slash at the end."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+        return (self.public_url or f"http://{host_port(self.host, self.port)}").rstrip("/")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import uvicorn
 
+from domain.addresses import host_port
 from domain.errors import Unavailable
 from serving.model_server.settings import ModelServerSettings
 from serving.signals import told_to_stop
@@ -41,7 +42,7 @@ def run(settings: ModelServerSettings) -> None:
         with _rest(core, listener, settings) as rest_port, _grpc(core, settings) as port:
             core.start()
             try:
-                where = f"gRPC {settings.host}:{port}, REST {settings.host}:{rest_port}"
+                where = f"gRPC {host_port(settings.host, port)}, REST {host_port(settings.host, rest_port)}"
                 print(f"model-server ready: {where}, {settings.model_name} from {settings.model_base_path}", flush=True)
                 stop.wait()
                 log.info("ending: waiting up to %g s for calls under way", settings.drain_s)
@@ -81,9 +82,9 @@ def _grpc(core: "Core", settings: ModelServerSettings) -> Iterator[int]:
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(core), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core), server)
     try:
-        port = server.add_insecure_port(f"{settings.host}:{settings.port}")
+        port = server.add_insecure_port(host_port(settings.host, settings.port))
     except RuntimeError as error:
-        raise Unavailable("model-server", f"cannot listen on {settings.host}:{settings.port}: {error}") from error
+        raise Unavailable("model-server", f"cannot listen on {host_port(settings.host, settings.port)}: {error}") from error
     server.start()
     try:
         yield port
@@ -99,7 +100,7 @@ def _bind(host: str, port: int) -> socket.socket:
         bound.bind((host, port))
     except OSError as error:
         bound.close()
-        raise Unavailable("model-server", f"cannot listen on {host}:{port}: {error}") from error
+        raise Unavailable("model-server", f"cannot listen on {host_port(host, port)}: {error}") from error
     return bound
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import redis
 from gateway_process import GOLDEN, REPOSITORY, GatewayProcess
@@ -64,6 +65,20 @@ def test_kill_9_loses_no_settled_click_and_a_second_start_charges_nothing_twice(
     with redis.Redis.from_url(redis_url) as raw:
         _, entry = [e for _, e in raw.xrange(Keys("golden").events(partition_of("alpha-spring")))]
     assert (entry[b"offer_id"], entry[b"charged_micros"]) == (b"alpha-shoes", b"750000")
+
+
+@pytest.mark.parametrize(("host", "begins"), [("::1", "http://[::1]:"), ("localhost", "http://localhost:")])
+def test_it_listens_on_addresses_and_names_and_its_urls_lead_there(redis_url, tmp_path, host, begins):
+    open_market(redis_url, load_market(GOLDEN))
+    gateway = GatewayProcess(GOLDEN, redis_url.replace("127.0.0.1", "localhost"), tmp_path / "gateway.log", host=host)
+    try:
+        gateway.start()
+        url = gateway.decide()["placements"][0]["offers"][0]["click_url"]
+        assert url.startswith(f"{begins}{gateway.port}/v1/c/")
+        assert httpx.get(url).status_code == 302
+    finally:
+        if gateway.child is not None:
+            gateway.end(signal.SIGKILL)
 
 
 def test_it_never_loads_tensorflow_and_stays_small(start):

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from domain.addresses import host_port
 from offerrank.stack import embedded_keys
 from serving.embedded_redis import free_port
 from serving.gateway.key_records import Role
@@ -24,7 +25,7 @@ class GatewayProcess:
 
     def __init__(self, market: Path, redis_url: str, log: Path, *, keyless: bool = False, **settings: object) -> None:
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host_port(str(settings.get('host', '127.0.0.1')), self.port)}"
         self.log = log
         self.keys = {} if keyless else embedded_keys(log.parent)
         self.headers = {} if keyless else {"authorization": f"Bearer {self.keys[Role.SERVER]}"}

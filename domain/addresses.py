@@ -1,0 +1,6 @@
+"""Hosts and ports as text."""
+
+
+def host_port(host: str, port: int) -> str:
+    """`127.0.0.1:8080`, `[::1]:8080`: an IPv6 address has colons of its own, and stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

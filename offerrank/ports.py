@@ -7,7 +7,7 @@ from domain.errors import Unavailable
 
 
 def port_from(preferred: int, taken: set[int], host: str = "127.0.0.1") -> int:
-    """The first TCP port at or after `preferred` that is free on a host; of one that this machine is not, whoever listens will say so.
+    """The first TCP port at or after `preferred` that is free on a host; if it is none of this machine, whoever listens says so.
 
     Raises:
       Unavailable: none of the next 200 is free.

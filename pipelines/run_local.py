@@ -2,9 +2,7 @@
 
 import logging
 import os
-import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +22,7 @@ from pipelines.ingest import Ingested
 from pipelines.logs import component_times, logs_to
 from pipelines.progress import Listener, StepFinished, StepStarted, listening, tell
 from pipelines.report import write_report
+from pipelines.scratch import scratch_folder, temporary_files_in
 from pipelines.workplace import Workplace
 
 COMPONENTS = 13
@@ -100,6 +99,7 @@ def train(
       InvalidMarket, InvalidTrainingData: before anything is written to `out`.
       NotBlessed: the model missed a gate.
       ContractError: a component failed; names it and the log.
+      OSError: the rows or the folder for them cannot be read or written.
     """
     market = load_market(market_path)
     if not market.offer_features or not market.request_features:
@@ -107,6 +107,7 @@ def train(
     _require_writable(out)
     with ExitStack() as stack:
         work = stack.enter_context(_workplace(work_dir))
+        stack.enter_context(temporary_files_in(work / "tmp"))
         listener = progress or stack.enter_context(console_listener())
         stack.enter_context(listening(listener))
         stack.enter_context(_sigterm_unwinds())
@@ -119,6 +120,8 @@ def train(
         try:
             with component_times(first=3, of=STEPS) as components:
                 run(market, Workplace(work), out.absolute(), rows, previous, beam_args)
+        except NotBlessed:
+            pass  # by the last component; below, with all that TFMA says, too
         except Exception as e:
             if isinstance(e, OfferRankError) and not isinstance(e, ContractError):
                 raise
@@ -149,24 +152,16 @@ def _workplace(work_dir: Path | None) -> Iterator[Path]:
         work.mkdir(parents=True)
         yield work
         return
-    work = Path(tempfile.mkdtemp(prefix="offerrank-train-"))
-    kept: tuple[str, ...] = ()
-    try:
-        yield work
-    except ContractError:
-        kept = (LOG, REPORT)
-        raise
-    except NotBlessed:
-        kept = (REPORT,)
-        raise
-    finally:
-        for path in work.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            elif path.name not in kept:
-                path.unlink()
-        if not any(work.iterdir()):
-            work.rmdir()
+    kept: set[str] = set()
+    with scratch_folder("train", kept) as work:
+        try:
+            yield work
+        except ContractError:
+            kept |= {LOG, REPORT}
+            raise
+        except NotBlessed:
+            kept |= {REPORT}
+            raise
 
 
 @contextmanager

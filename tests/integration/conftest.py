@@ -1,6 +1,7 @@
 """A release trained on the coupon data, of two of its networks, once for all tests that want one: 60 to 90 s."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -28,6 +29,8 @@ class TrainedRelease:
     """The JSON on standard output."""
     progress: str
     """Standard error."""
+    temporary: Path
+    """TMPDIR, which was empty before."""
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +38,11 @@ def coupon_release(tmp_path_factory: pytest.TempPathFactory) -> TrainedRelease:
     folder = tmp_path_factory.mktemp("coupons")
     market, releases = folder / "market.toml", folder / "releases"
     market.write_text(re.sub(r"members = \d+", "members = 2", COUPON_MARKET.read_text(encoding="utf-8")), encoding="utf-8")
+    (temporary := folder / "tmp").mkdir()
     command = [sys.executable, "-m", "offerrank", "train", "--market", str(market), "--data", str(COUPONS)]
-    run = subprocess.run([*command, "--out", str(releases), "--json"], capture_output=True, text=True, timeout=560)
+    command += ["--out", str(releases), "--json"]
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    run = subprocess.run(command, capture_output=True, text=True, timeout=560, env=environment)
     assert run.returncode == 0, run.stderr[-5000:]
     result = json.loads(run.stdout)
-    return TrainedRelease(market, releases, Path(result["release"]), result["version"], result, run.stderr)
+    return TrainedRelease(market, releases, Path(result["release"]), result["version"], result, run.stderr, temporary)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from features.market import load_market
 from pipelines.ingest import ingest
+from pipelines.scratch import scratch_folder
 from tests.integration.conftest import COUPON_MARKET, COUPONS
 
 GOOD_HEADER = (
@@ -67,8 +69,8 @@ def test_a_releases_folder_that_cannot_be_is_refused_at_once(tmp_path: Path, env
     assert "import TFX" not in run.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_ended_early_leaves_nothing(number: signal.Signals, tmp_path: Path, environment: dict[str, str]) -> None:
+def ended_at(step: str, number: signal.Signals, tmp_path: Path, environment: dict[str, str]) -> tuple[int, bytes, str]:
+    """A training that gets a signal as soon as it has begun a step: its exit code and what it said."""
     log = tmp_path / "stderr"
     ours = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would hand down that it ignores it
     try:
@@ -78,17 +80,41 @@ def test_a_run_ended_early_leaves_nothing(number: signal.Signals, tmp_path: Path
         signal.signal(signal.SIGINT, ours)
     try:
         deadline = time.monotonic() + 60
-        while "import TFX" not in log.read_text() and time.monotonic() < deadline and run.poll() is None:
+        while f"] {step}" not in log.read_text() and time.monotonic() < deadline and run.poll() is None:
             time.sleep(0.05)
         run.send_signal(number)
         stdout, _ = run.communicate(timeout=60)
     finally:
         run.kill()
         run.wait()
-    assert run.returncode != 0
+    return run.returncode, stdout, log.read_text()
+
+
+@pytest.mark.parametrize(("number", "step"), [(signal.SIGTERM, "StatisticsGen"), (signal.SIGINT, "import TFX")])
+def test_a_run_ended_early_leaves_nothing(number: signal.Signals, step: str, tmp_path: Path, environment: dict[str, str]) -> None:
+    code, stdout, said = ended_at(step, number, tmp_path, environment)
+    assert code != 0
     assert stdout == b""
-    assert "Traceback" not in log.read_text()
+    assert "Traceback" not in said
     assert not (tmp_path / "out").exists()
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_what_a_killed_run_leaves_the_next_one_removes_and_nothing_of_one_that_lives(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    ended_at("import TFX", signal.SIGKILL, tmp_path, environment)
+    (left,) = (tmp_path / "tmp").iterdir()
+    assert (left / "rows" / "train").is_dir()
+    (tmp_path / "log.csv").write_text("")
+    before, tempfile.tempdir = tempfile.tempdir, environment["TMPDIR"]
+    try:
+        with scratch_folder("train") as ours:
+            assert not left.exists()
+            subprocess.run(command(tmp_path / "log.csv", tmp_path / "out"), capture_output=True, env=environment)
+            assert ours.is_dir()
+    finally:
+        tempfile.tempdir = before
     assert list((tmp_path / "tmp").iterdir()) == []
 
 

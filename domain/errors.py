@@ -6,6 +6,7 @@
     ├── InvalidKeys         the keys file, or what should go into it, is wrong: names the line and what was got
     ├── InvalidAddress      a Redis URL is none: says what was expected, and never a password
     ├── InvalidTrainingData a training log cannot be used: names the column and what was got
+    │   └── NothingToLearn  nothing is wrong with it, and there is too little in it yet
     ├── NotBlessed          a trained model missed a gate: names it, the value and the bound; nothing was released
     ├── DependencyError     something we call failed: a named fallback takes over, the decision says `degraded`
     │   ├── DependencyTimeout
@@ -57,6 +58,10 @@ class InvalidAddress(OfferRankError, ValueError):
 
 class InvalidTrainingData(_FieldError):
     """A training log that cannot be used; `field` is the file or the column."""
+
+
+class NothingToLearn(InvalidTrainingData):
+    """A training log that is right as far as it goes, and does not go far enough yet."""
 
 
 class NotBlessed(OfferRankError):

@@ -70,9 +70,9 @@ class Market(Record):
 
     @cached_property
     def row_columns(self) -> tuple[str, ...]:
-        """Integer columns of checked rows beside features and labels: which tasks a row counts for, and the position, where its
-        bias is learned."""
-        columns = dict.fromkeys(name for t in self.tasks for name in (t.usable_column, t.counts_column))
+        """Integer columns of checked rows beside features and labels: when a row was decided, or -1, which tasks it counts for,
+        and the position, where its bias is learned."""
+        columns = dict.fromkeys(("time_ms", *(name for t in self.tasks for name in (t.usable_column, t.counts_column))))
         if (entering := self.importance_task) is not None:
             columns |= dict.fromkeys((entering.entry_column, entering.delay_column))
         return (*columns, "position") if self.model.bias else tuple(columns)

@@ -46,11 +46,16 @@ class Metrics(Record):
         )
 
 
-class Measured(Record):
-    """Metrics before and after calibration, over the rows that count."""
+class LabelCount(Record):
+    """Rows that count for a task, and the positives among them."""
 
     rows: int
     positives: int
+
+
+class Measured(LabelCount):
+    """Metrics before and after calibration, over the rows that count."""
+
     raw: Metrics
     calibrated: Metrics
 
@@ -78,17 +83,21 @@ class TaskEvaluation(Measured):
     """Of a task with `given`, fitted on the entire space: P(given) P(label | given) over all rows."""
 
 
-class Change(Record):
-    """Relative difference of this model's log loss from that of the release in service: above 0 is worse."""
+class Change(LabelCount):
+    """Relative difference of this model's log loss from that of the release in service, on these rows: above 0 is worse."""
 
     relative: float
     interval: Interval
 
 
-class Rival(Record):
-    """The release in service on the same rows, calibrated; and how much this model's log loss differs."""
+class Rival(LabelCount):
+    """This model and the release in service, each calibrated, on the rows that the latter has not learned from."""
 
+    seen: int
+    """Rows that were left out, since it has."""
+    ours: Metrics
     metrics: Metrics
+    """Of the release in service."""
     change: Change | None
     slices: dict[str, dict[str, Change]] = Field(default={})
 
@@ -100,13 +109,6 @@ class InService(Record):
     note: str = ""
     """Why it could not be compared."""
     tasks: dict[str, Rival] = Field(default={})
-
-
-class LabelCount(Record):
-    """Rows that count for a task, and the positives among them."""
-
-    rows: int
-    positives: int
 
 
 class SplitData(Record):
@@ -192,19 +194,28 @@ def evaluate_task(labels: Labels, raw: Floats, calibrated: Floats, slices: Slice
     )
 
 
-def compare(labels: Labels, ours: Floats, theirs: Floats, slices: Slices) -> Rival:
+def compare(labels: Labels, ours: Floats, theirs: Floats, slices: Slices, seen: int = 0) -> Rival:
     """This model against the release in service, on the same rows.
 
     Args:
-      labels, ours, theirs: [N], calibrated probabilities.
+      labels, ours, theirs: [N], calibrated probabilities of rows that the release in service has not learned from.
       slices: as in `evaluate_task`.
+      seen: rows that were left out.
     """
     by_feature: dict[str, dict[str, Change]] = {}
     for feature, values in slices.items():
         masks = frequent_values(values)
         changes = {value: log_loss_change(labels[m], ours[m], theirs[m], len(masks)) for value, m in masks.items()}
         by_feature[feature] = {value: change for value, change in changes.items() if change is not None}
-    return Rival(metrics=Metrics.of(labels, theirs), change=log_loss_change(labels, ours, theirs), slices=by_feature)
+    return Rival(
+        rows=len(labels),
+        positives=int(labels.sum()),
+        seen=seen,
+        ours=Metrics.of(labels, ours),
+        metrics=Metrics.of(labels, theirs),
+        change=log_loss_change(labels, ours, theirs),
+        slices=by_feature,
+    )
 
 
 def log_loss_change(labels: Labels, ours: Floats, theirs: Floats, comparisons: int = 1) -> Change | None:
@@ -225,7 +236,8 @@ def log_loss_change(labels: Labels, ours: Floats, theirs: Floats, comparisons: i
     ratio = float(a.sum() / b.sum())
     z = NormalDist().inv_cdf(1 - 0.025 / comparisons)
     half = z * float((a - ratio * b).std(ddof=1) / (np.sqrt(len(labels)) * b.mean()))
-    return Change(relative=ratio - 1, interval=Interval(ratio - 1 - half, ratio - 1 + half))
+    interval = Interval(ratio - 1 - half, ratio - 1 + half)
+    return Change(rows=len(labels), positives=int(labels.sum()), relative=ratio - 1, interval=interval)
 
 
 def frequent_values(values: NDArray[np.object_]) -> dict[str, NDArray[np.bool_]]:

@@ -8,7 +8,7 @@ import operator
 from collections.abc import Iterator
 
 from features.training_spec import Gate
-from models.evaluation import GateResult, InService, LabelCount, Measured, TaskEvaluation
+from models.evaluation import GateResult, InService, LabelCount, Measured, Rival, TaskEvaluation
 from models.metrics import Interval
 
 
@@ -18,12 +18,12 @@ def check_task(
     """Every bound of a task's gate; `train` counts the training rows."""
     found = check_label_rate(task, gate, train.rows, train.positives)
     found += check_gate(task, gate, evaluation) + check_slices(task, gate, evaluation)
-    return found if in_service is None else found + check_increase(task, gate, evaluation, in_service)
+    return found if in_service is None else found + check_increase(task, gate, in_service)
 
 
-def has_enough(gate: Gate, measured: Measured) -> bool:
+def has_enough(gate: Gate, counted: LabelCount) -> bool:
     """Whether there are enough positives and negatives to judge by."""
-    return min(measured.positives, measured.rows - measured.positives) >= gate.min_positives
+    return min(counted.positives, counted.rows - counted.positives) >= gate.min_positives
 
 
 def check_label_rate(task: str, gate: Gate, rows: int, positives: int) -> tuple[GateResult, ...]:
@@ -79,19 +79,20 @@ def check_slices(task: str, gate: Gate, evaluation: TaskEvaluation) -> tuple[Gat
     return tuple(results)
 
 
-def check_increase(task: str, gate: Gate, evaluation: TaskEvaluation, in_service: InService) -> tuple[GateResult, ...]:
-    """Log loss against the release in service, over all rows and, for each feature, the slice that comes closest to failing."""
+def check_increase(task: str, gate: Gate, in_service: InService) -> tuple[GateResult, ...]:
+    """Log loss against the release in service, over all rows that it has not learned from and, for each feature, the slice that
+    comes closest to failing."""
     name, metric = "max_log_loss_increase", "relative increase in log loss"
     bound, over = gate.max_log_loss_increase, in_service.version
     if bound is None:
         return ()
     rival = in_service.tasks.get(task)
-    skip = in_service.note if rival is None else _too_few(gate, evaluation)
+    skip = in_service.note if rival is None else _nothing_unseen(rival, over) or _too_few(gate, rival)
     if skip or rival is None or rival.change is None:
         return (_result(task, name, metric, None, bound, held=False, skip=skip, over=over),)
     closest = {"": rival.change}
-    for feature, slices in _judged(gate, evaluation):
-        changes = {f"{feature} = {value}": rival.slices[feature][value] for value in slices}
+    for feature, slices in rival.slices.items():
+        changes = {f"{feature} = {value}": change for value, change in slices.items() if has_enough(gate, change)}
         closest |= dict(sorted(changes.items(), key=lambda change: -change[1].interval.low)[:1])
     return tuple(
         _result(task, name, metric, c.relative, bound, c.interval.low <= bound, where=where, over=over, interval=c.interval)
@@ -133,9 +134,16 @@ def _judged(gate: Gate, evaluation: TaskEvaluation) -> Iterator[tuple[str, dict[
         yield feature, {value: m for value, m in slices.items() if has_enough(gate, m)}
 
 
-def _too_few(gate: Gate, measured: Measured) -> str:
+def _nothing_unseen(rival: Rival, version: int) -> str:
+    """Why there is nothing to compare on, or nothing."""
+    return "" if rival.rows or not rival.seen else f"release {version} has learned from all {rival.seen:,} rows"
+
+
+def _too_few(gate: Gate, counted: LabelCount) -> str:
     """Why there is nothing to judge by, or nothing."""
-    if has_enough(gate, measured):
+    if has_enough(gate, counted):
         return ""
-    few = f"{measured.positives} positives in {measured.rows} rows"
+    few = f"{counted.positives} positives in {counted.rows} rows"
+    if isinstance(counted, Rival) and counted.seen:
+        few += f", without {counted.seen:,} that it has learned from"
     return f"{few}: too few to judge by (min_positives = {gate.min_positives})"

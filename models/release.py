@@ -115,6 +115,8 @@ class Origin(Record):
     """Time of the newest logged decision that it or the releases before it learned from; none for rows from elsewhere."""
     labels: FinalLabels | None = None
     """Which labels it or the releases before it learned from; none where labels were taken as known."""
+    held_out: str | None = None
+    """How every training that it goes back to held rows out by hash, always the same ones; none for another split."""
     warm_from: int | None = None
     """Version whose weights it started from; none for a full training."""
     full_ms: int | None = None

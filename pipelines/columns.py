@@ -103,6 +103,17 @@ def time_column(raw: pa.Array, where: Where) -> NDArray[np.float64]:
     return values
 
 
+def decided_column(raw: pa.Array | None, rows: int) -> pa.Array:
+    """Time of decisions in ms, as rows that were joined from the log say it; -1 for whatever else a file means by the name."""
+    raw = plain(pa.nulls(rows) if raw is None else raw)
+    if pa.types.is_string(raw.type):
+        whole = pc.fill_null(pc.match_substring_regex(raw, r"^\d{1,18}$"), False)
+        raw = pc.replace_with_mask(raw, pc.invert(whole), pa.scalar("-1")).cast(pa.int64())
+    if not pa.types.is_integer(raw.type):
+        return pa.array(np.full(rows, -1))
+    return raw.cast(pa.int64(), safe=False).fill_null(-1)
+
+
 def plain(raw: pa.Array) -> pa.Array:
     """Without dictionaries, and with one type of text."""
     if pa.types.is_dictionary(raw.type):

@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from domain.errors import InvalidTrainingData
+from domain.errors import InvalidTrainingData, NothingToLearn
 from domain.events import EventType
 from features.log_archive import DECISIONS, EVENTS, archived, read_log
 from features.log_schema import ARROW_TYPES, contiguous, decision_schema, event_schema
@@ -111,14 +111,13 @@ def learnable_rows(market: Market, log_dir: Path, now_ms: int, previous: Origin 
     """
     if market.training.delayed_labels == "ignore":
         return join_log(market, log_dir, now_ms, (previous.trained_through_ms or 0) + 1 if previous else 0)
-    ends = (archived(log_dir, log).complete_ms for log in (DECISIONS, EVENTS))
-    as_of_ms = min([now_ms, *(end for end in ends if end)])
+    as_of_ms = archive_end_ms(log_dir, now_ms)
     before_ms = previous.labels.as_of_ms if previous and previous.labels else None
     matures_ms = {label: 1000 * s for label, s in matures_s(market).items()}
     spans = [(0, as_of_ms)]
     if before_ms is not None:
         if as_of_ms <= before_ms:
-            raise InvalidTrainingData(str(log_dir), "entries that were archived since the last training", "none")
+            raise NothingToLearn(str(log_dir), "entries that were archived since the last training", "none")
         spans = _merged([(before_ms - ms - SHOWN_WITHIN_MS, as_of_ms - ms) for ms in matures_ms.values()])
     if before_ms is not None and market.importance_task is not None:
         spans = [(spans[0][0], as_of_ms)]  # clicks of now, and of whenever they convert now
@@ -143,7 +142,7 @@ def learnable_rows(market: Market, log_dir: Path, now_ms: int, previous: Origin 
     rows = rows.filter(learnable).drop([_CLICK_MS, _CONVERSION_MS])
     if not len(rows):
         expected = "labels that have become final since the last training"
-        raise InvalidTrainingData(str(log_dir), expected, f"none in {report.rows:,} impressions")
+        raise NothingToLearn(str(log_dir), expected, f"none in {report.rows:,} impressions")
     return rows, replace(
         report,
         rows=len(rows),
@@ -154,11 +153,17 @@ def learnable_rows(market: Market, log_dir: Path, now_ms: int, previous: Origin 
     )
 
 
-def matures_s(market: Market) -> dict[str, int]:
-    """Label -> seconds after an impression from which on no event can change it."""
-    click_s = market.training.click_window_s
-    window_s = {"click": click_s, "conversion": click_s + market.training.conversion_window_s}
+def matures_s(market: Market, windows: FinalLabels | None = None) -> dict[str, int]:
+    """Label -> seconds after an impression from which on no event can change it, by the market's windows or others."""
+    by = windows or market.training
+    window_s = {"click": by.click_window_s, "conversion": by.click_window_s + by.conversion_window_s}
     return {label: window_s[source] for label, source in _labels(market).items()}
+
+
+def archive_end_ms(log_dir: Path, now_ms: int) -> int:
+    """What "now" is for labels: no later than the end of the archive, since a click may stand beyond it."""
+    ends = (archived(log_dir, log).complete_ms for log in (DECISIONS, EVENTS))
+    return min([now_ms, *(end for end in ends if end)])
 
 
 def join_log(market: Market, log_dir: Path, now_ms: int, since_ms: int = 0) -> tuple[pa.Table, JoinReport]:
@@ -206,9 +211,7 @@ def _join(market: Market, log_dir: Path, now_ms: int, spans: Sequence[Span]) -> 
     slots = slots.append_column(_CLICK_MS, click).append_column(_CONVERSION_MS, conversion)
     rows = slots.filter(rendered)
     if not len(rows):
-        raise InvalidTrainingData(
-            str(log_dir), "a log with at least one rendered impression", f"{len(slots)} slots, none rendered"
-        )
+        raise NothingToLearn(str(log_dir), "a log with at least one rendered impression", f"{len(slots)} slots, none rendered")
 
     tracked = events.filter(pc.is_in(events["type"], value_set=pa.array([EventType.IMPRESSION.value, *_LABELS])))
     known = pc.is_in(tracked["impression_id"], value_set=contiguous(slots["impression_id"]))
@@ -247,7 +250,7 @@ def _require_matured(market: Market, log_dir: Path, label: str, rows: pa.Table, 
     expected = f"rows whose label {label!r} of task {task!r} is final, once {windows} of [training] have passed"
     oldest_s = pc.max(rows["elapsed_ms"]).as_py() // 1000
     ways = 'later, with shorter windows, or with delayed_labels = "ignore" there will be some'
-    raise InvalidTrainingData(str(log_dir), expected, f"{len(rows):,} impressions, the oldest {oldest_s:,} s ago; {ways}")
+    raise NothingToLearn(str(log_dir), expected, f"{len(rows):,} impressions, the oldest {oldest_s:,} s ago; {ways}")
 
 
 def _delay_ms(rows: pa.Table, task: TaskSpec) -> pa.Array:
@@ -289,7 +292,7 @@ def _slots(market: Market, log_dir: Path, spans: Sequence[Span]) -> pa.Table:
         read.append(part.filter(pc.and_(pc.greater_equal(part["time_ms"], begin), pc.less_equal(part["time_ms"], end))))
     log = pa.concat_tables(read)
     if not len(log):
-        raise InvalidTrainingData(str(log_dir), "a log with at least one decision", "no decisions")
+        raise NothingToLearn(str(log_dir), "a log with at least one decision", "no decisions")
     request = log.select(["decision_id", "time_ms", "features"]).flatten().take(pc.list_parent_indices(contiguous(log["slots"])))
     slot = pa.table({"slots": pc.list_flatten(log["slots"])}).flatten().flatten()
     columns = {f.name: _feature(request[f"features.{f.name}"], f.default) for f in market.request_features}

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from domain.errors import InvalidTrainingData
+from domain.errors import InvalidTrainingData, NothingToLearn
 from features.log_schema import ARROW_TYPES
 from features.market import Market
 from features.model_spec import TaskSpec
@@ -24,7 +24,7 @@ from features.training_spec import Gate
 from models.evaluation import DataUsed, LabelCount, SplitData
 from models.gates import check_label_rate
 from pipelines.bags import tensor_columns
-from pipelines.columns import blank_as_null, integer_column, label_column, plain, time_column, usable_column
+from pipelines.columns import blank_as_null, decided_column, integer_column, label_column, plain, time_column, usable_column
 from pipelines.sources import files_of, read
 from pipelines.splits import EVAL, SPLITS, TRAIN, Codes, Cuts, RandomSplit, hash_split, time_cuts, time_split
 
@@ -161,7 +161,7 @@ def _checked(market: Market, file: Path, start: int, raw: pa.RecordBatch, schema
         arrays += tensor_columns(f, raw_column, where)
     usable = {t.usable_column: _usable(t, file, start, raw) for t in market.tasks}
     known = {t.label: usable[t.usable_column] for t in market.tasks}
-    others: dict[str, pa.Array] = {}
+    others = {"time_ms": decided_column(columns.get("time_ms"), raw.num_rows)}
     if (entering := market.importance_task) is not None:
         entry = pa.array(usable[entering.usable_column].astype(np.int64) - 1)  # at once where final, else never
         unsaid = {entering.entry_column: entry, entering.delay_column: pa.array(np.full(raw.num_rows, -1))}
@@ -289,10 +289,10 @@ def _require_enough(
 ) -> None:
     total = sum(rows.values())
     if total < market.training.min_rows:
-        raise InvalidTrainingData(str(data), f"at least {market.training.min_rows} rows (training.min_rows)", f"{total} rows")
+        raise NothingToLearn(str(data), f"at least {market.training.min_rows} rows (training.min_rows)", f"{total} rows")
     for split, count in rows.items():
         if not count:
-            raise InvalidTrainingData(str(data), f"rows for the {split} split ({market.training.split.kind})", f"{rows}")
+            raise NothingToLearn(str(data), f"rows for the {split} split ({market.training.split.kind})", f"{rows}")
     for t in market.tasks:
         seen = sum(tasks[s][t.name].rows for s in SPLITS)
         if continuing and not seen:
@@ -300,6 +300,6 @@ def _require_enough(
         for kind in ("positives", "negatives"):
             column = f"{data.name}: column {t.log_column!r}"
             if not sum(getattr(tasks[s][t.name], kind) for s in SPLITS):
-                raise InvalidTrainingData(column, kind, f"none in {seen} rows that count for task {t.name!r}")
+                raise NothingToLearn(column, kind, f"none in {seen} rows that count for task {t.name!r}")
             if not getattr(tasks[SPLITS[TRAIN]][t.name], kind):
-                raise InvalidTrainingData(column, f"{kind} in the train split", f"none for task {t.name!r}: more rows are needed")
+                raise NothingToLearn(column, f"{kind} in the train split", f"none for task {t.name!r}: more rows are needed")

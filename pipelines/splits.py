@@ -44,6 +44,13 @@ def hash_split(keys: pa.Array, spec: SplitSpec, seed: int) -> Codes:
     return _by_share(share[encoded.indices.to_numpy(zero_copy_only=False)], spec)
 
 
+def held_out(spec: SplitSpec, seed: int) -> str | None:
+    """What the places of rows rest on in a split by hash: where it is equal, the same rows are held out. None of other splits."""
+    if spec.kind != "hash":
+        return None
+    return f"hash of {spec.by}, seed {seed}, valid {spec.valid_fraction:g}, eval {spec.eval_fraction:g}"
+
+
 def time_cuts(times: NDArray[np.float64], spec: SplitSpec) -> Cuts:
     """Times at which `valid` and `eval` begin; rows of one time stay together."""
     valid = float(np.quantile(times, 1 - spec.eval_fraction - spec.valid_fraction, method="higher"))

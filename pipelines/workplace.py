@@ -16,6 +16,7 @@ from pathlib import Path
 from features.market import load_market
 from models.release import FinalLabels, Origin, Release
 from pipelines.ingest import Ingested, ingest
+from pipelines.splits import held_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +81,14 @@ class Workplace:
         market = load_market(market_path)
         shutil.copy(market_path, self.market)
         ingested = ingest(market, data, self.rows, continuing=previous is not None)
-        origin = Origin(rows=ingested.rows, trained_through_ms=through_ms, labels=labels)
+        places = held_out(market.training.split, market.model.seed)
+        origin = Origin(rows=ingested.rows, trained_through_ms=through_ms, labels=labels, held_out=places)
         if previous is not None:
             former = previous.manifest
             origin = origin.model_copy(
                 update={
                     "trained_through_ms": max(through_ms or 0, former.trained_through_ms or 0) or None,
+                    "held_out": places if places == former.held_out else None,
                     "warm_from": former.version,
                     "full_ms": former.full_ms or former.created_ms,
                 }

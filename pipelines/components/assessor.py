@@ -33,6 +33,7 @@ from models.release import calibrated_column, raw_column
 from models.release_folder import newest_usable
 from pipelines.calibration import calibrated, counting, usable, where_shown
 from pipelines.components.calibrator import CALIBRATOR_FILE
+from pipelines.freshness import held_out_alike, learned_through_ms, seen
 from pipelines.ingest import arrow_schema
 from pipelines.scoring import Columns, load_ranker, read_columns, score
 
@@ -94,7 +95,7 @@ def assess(
 
 
 def in_service(market: Market, releases: Path, rows: Columns) -> InService | None:
-    """The newest release on the same rows, by its own model and calibrator; None where there is none."""
+    """The newest release on the rows that it has not learned from, by its own model and calibrator; None where there is none."""
     versions = release.versions(releases)
     if not versions:
         return None
@@ -105,11 +106,14 @@ def in_service(market: Market, releases: Path, rows: Columns) -> InService | Non
     raw = score(market, load_ranker(str(newest.path)), rows)
     theirs = where_shown(market, rows | raw)
     theirs |= calibrated(market, newest.calibrator, theirs)
+    through_ms = {} if held_out_alike(market, newest.manifest) else learned_through_ms(market, newest.manifest)
     tasks: dict[str, Rival] = {}
     for t in (t for t in market.tasks if raw_column(t.name) in raw):
         counts, column = counting(t, rows), calibrated_column(t.name)
-        slices = _slices(market, rows, counts)
-        tasks[t.name] = compare(rows[t.label][counts], rows[column][counts], theirs[column][counts], slices)
+        unseen = counts & ~seen(rows, through_ms.get(t.label))
+        labels, ours, its = rows[t.label][unseen], rows[column][unseen], theirs[column][unseen]
+        left_out = int(counts.sum() - unseen.sum())
+        tasks[t.name] = compare(labels, ours, its, _slices(market, rows, unseen), left_out)
     return InService(version=newest.version, tasks=tasks)
 
 

@@ -15,8 +15,8 @@ import pytest
 from domain.errors import ContractError, InvalidTrainingData
 from features.market import Market, load_market
 from models import release
-from models.evaluation import DataUsed, EvaluationReport, InService
-from models.release import calibrated_column, raw_column
+from models.evaluation import DataUsed, EvaluationReport, InService, LabelCount, SplitData
+from models.release import calibrated_column, load_release, raw_column
 from tests.integration.conftest import TrainedRelease
 
 RAW, CALIBRATED = raw_column("ctr"), calibrated_column("ctr")
@@ -99,6 +99,27 @@ def test_a_model_that_overcharges_for_one_coupon_is_stopped(assess: Assess, rows
     assert reasons["max_pcoc"] == "coupon = Bar"
 
 
+@pytest.mark.parametrize(("through", "said"), [(999, ""), (3_807, "has learned from all 3,808 rows")], ids=["some", "all"])
+def test_rows_that_the_release_in_service_has_learned_from_are_left_out_of_the_comparison_alone(
+    components: Any, market: Market, coupon_release: TrainedRelease, rows: Columns, tmp_path: Path, through: int, said: str
+) -> None:
+    shutil.copytree(coupon_release.path, tmp_path / str(coupon_release.version))
+    manifest = load_release(coupon_release.path).manifest.model_copy(update={"trained_through_ms": through})
+    release.seal(tmp_path / str(coupon_release.version), manifest)
+    decided = rows | {"time_ms": np.arange(3_808)}
+    found: InService = components[0].in_service(market, tmp_path, decided)
+    rival = found.tasks["ctr"]
+    unseen = decided["time_ms"] > through
+    assert (rival.rows, rival.seen, rival.positives) == (3_807 - through, through + 1, rows["accepted"][unseen].sum())
+    assert sum(change.rows for change in rival.slices["coupon"].values()) == rival.rows
+    train = LabelCount(rows=8_000, positives=4_000)
+    used = DataUsed(splits={"train": SplitData(rows=8_000, tasks={"ctr": train})})
+    report = components[0].assess(market, decided, used, {}, found)
+    assert report.tasks["ctr"].rows == 3_808
+    skipped = {(g.key.rsplit(".", 1)[1], g.note) for g in report.gates if g.verdict == "skipped"}
+    assert skipped == ({("max_log_loss_increase", f"release {coupon_release.version} {said}")} if said else set())
+
+
 def test_a_release_that_takes_other_inputs_is_not_compared_with(
     components: Any, coupon_release: TrainedRelease, market: Market, rows: Columns
 ) -> None:
@@ -162,7 +183,7 @@ def test_values_that_the_market_does_not_know_are_an_anomaly(
         from pipelines.schema import schema_of
 
         names = [f.name for f in market.features] + ["accepted"]
-        seen = pd.DataFrame({name: rows[name] for name in names}).assign(accepted_usable=1)
+        seen = pd.DataFrame({name: rows[name] for name in names}).assign(accepted_usable=1, time_ms=-1)
         for split, weather in (("train", seen["weather"]), ("eval", "Foggy")):
             found = tfdv.generate_statistics_from_dataframe(seen.assign(weather=weather))
             (tmp_path / f"Split-{split}").mkdir()

@@ -93,6 +93,10 @@ def test_the_releases_folder_holds_the_release_and_nothing_else(coupon_release: 
     assert release.versions(coupon_release.releases) == [coupon_release.version]
 
 
+def test_no_temporary_file_is_left(coupon_release: TrainedRelease) -> None:
+    assert list(coupon_release.temporary.iterdir()) == []
+
+
 def test_the_release_loads_and_fits_its_market(coupon_release: TrainedRelease, market: Market) -> None:
     loaded = release.load_release(coupon_release.path).compatible_with(market)
     assert loaded.version == coupon_release.version
@@ -234,7 +238,8 @@ def test_baseline_statistics_describe_the_training_rows(coupon_release: TrainedR
     content = (coupon_release.path / release.STATISTICS).read_bytes()
     (split,) = statistics_pb2.DatasetFeatureStatisticsList.FromString(content).datasets
     assert split.num_examples == 7659
-    assert {f.path.step[0] for f in split.features} == {f.name for f in market.features} | {"accepted", "accepted_usable"}
+    beside = {"accepted", "accepted_usable", "time_ms"}
+    assert {f.path.step[0] for f in split.features} == {f.name for f in market.features} | beside
 
 
 @pytest.fixture(scope="module")

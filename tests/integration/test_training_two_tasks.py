@@ -1,5 +1,6 @@
 """CTR and CVR under MMoE, features of all kinds, split by time, no conversion among the latest rows, a gate no model passes."""
 
+import sqlite3
 import subprocess
 import sys
 import warnings
@@ -121,6 +122,15 @@ def test_a_model_that_misses_a_gate_is_not_released(refused: Refused) -> None:
     assert [p.name for p in refused.out.iterdir()] == ["17"]
 
 
+def test_to_an_orchestrator_a_refused_model_is_a_task_that_failed(refused: Refused) -> None:
+    with sqlite3.connect(refused.artifacts.parent / "metadata.sqlite") as db:
+        query = "SELECT Type.name, last_known_state FROM Execution JOIN Type ON Type.id = type_id ORDER BY Execution.id"
+        *others, pusher = db.execute(query).fetchall()
+    complete, failed = 3, 4  # of ML Metadata's Execution.State
+    assert pusher == ("pipelines.components.atomic_pusher.AtomicPusher", failed)
+    assert {state for _, state in others} == {complete}
+
+
 def test_the_report_of_a_refused_model_is_kept_and_named(refused: Refused) -> None:
     path = refused.artifacts.parent / "report.html"
     assert f"report: {path}" in " ".join(refused.stderr.split())
@@ -211,7 +221,7 @@ def test_calibration_of_a_conditional_task_uses_the_rows_that_count(refused: Ref
     assert rows.num_rows == 600
     columns = {"country", "amount", "basket", "past_clicks", "offer_id", "topics", "topics_weights", "click", "conversion"}
     predicted = {column(task) for task in ("ctr", "cvr") for column in (raw_column, calibrated_column)}
-    assert set(rows.column_names) == columns | {"click_usable", "conversion_usable", "cvr_counts"} | predicted
+    assert set(rows.column_names) == columns | {"time_ms", "click_usable", "conversion_usable", "cvr_counts"} | predicted
     assert rows["cvr_counts"].equals(rows["click"])
     # Nothing converted in `valid`: calibration lowers the probability, and does not drive it to nothing.
     assert 0 < rows[calibrated_column("cvr")].to_numpy().mean() < rows[raw_column("cvr")].to_numpy().mean()

@@ -21,7 +21,7 @@ def evaluation(calibrated: Any, slices: dict[str, Any] | None = None) -> TaskEva
 
 def against(calibrated: Any, theirs: Any, slices: dict[str, Any] | None = None) -> tuple[GateResult, ...]:
     in_service = InService(version=17, tasks={"ctr": compare(LABELS, calibrated, theirs, slices or {})})
-    return check_increase("ctr", Gate(), evaluation(calibrated, slices), in_service)
+    return check_increase("ctr", Gate(), in_service)
 
 
 def test_a_good_model_passes_every_gate() -> None:
@@ -125,20 +125,45 @@ def test_a_slice_that_got_worse_fails() -> None:
 
 def test_the_tolerance_can_be_lifted() -> None:
     in_service = InService(version=17, tasks={"ctr": compare(LABELS, 1 - TRUE, TRUE, {})})
-    assert check_increase("ctr", Gate(max_log_loss_increase=None), evaluation(1 - TRUE), in_service) == ()
+    assert check_increase("ctr", Gate(max_log_loss_increase=None), in_service) == ()
 
 
 def test_a_release_that_could_not_be_compared_skips_the_gate_and_says_why() -> None:
     in_service = InService(version=17, note="not compared: release 17 takes feature 'brand'")
-    (skipped,) = check_increase("ctr", Gate(), evaluation(TRUE), in_service)
+    (skipped,) = check_increase("ctr", Gate(), in_service)
     assert (skipped.verdict, skipped.note) == ("skipped", in_service.note)
 
 
 def test_too_few_positives_skip_the_comparison_too() -> None:
     in_service = InService(version=17, tasks={"ctr": compare(LABELS, TRUE, TRUE, {})})
-    (skipped,) = check_increase("ctr", Gate(min_positives=3000), evaluation(TRUE), in_service)
+    (skipped,) = check_increase("ctr", Gate(min_positives=3000), in_service)
     assert skipped.verdict == "skipped"
     assert "too few to judge by" in skipped.note
+
+
+def without_the_seen(unseen: Any) -> tuple[GateResult, ...]:
+    """A model without a gift against the truth, on some of the rows and phones alone."""
+    worse, phone = np.full(ROWS, 0.25), np.array(["phone"] * ROWS, object)
+    rival = compare(LABELS[unseen], worse[unseen], TRUE[unseen], {"device": phone[unseen]}, seen=int((~unseen).sum()))
+    rival_of_all = InService(version=17, tasks={"ctr": rival})
+    return check_task("ctr", Gate(), evaluation(worse, {"device": phone}), TRAINED_ON, rival_of_all)
+
+
+def test_rows_that_the_release_in_service_has_learned_from_do_not_count_as_enough() -> None:
+    first_hundred = np.arange(ROWS) < 100  # some 25 positives
+    (increase,) = [r for r in without_the_seen(first_hundred) if "increase" in r.key]
+    assert increase.verdict == "skipped"
+    assert increase.note == (
+        f"{LABELS[:100].sum()} positives in 100 rows, without 3,900 that it has learned from: "
+        "too few to judge by (min_positives = 100)"
+    )
+
+
+def test_where_nothing_is_left_to_compare_on_that_gate_alone_is_skipped_and_says_so() -> None:
+    results = without_the_seen(np.zeros(ROWS, bool))
+    skipped = {r.key.rsplit(".", 1)[1]: r.note for r in results if r.verdict == "skipped"}
+    assert skipped == {"max_log_loss_increase": "release 17 has learned from all 4,000 rows"}
+    assert {r.key.rsplit(".", 1)[1] for r in results if r.verdict != "skipped"} == {"min_auc", "min_pcoc", "max_pcoc"}
 
 
 def test_the_first_release_has_nothing_to_be_compared_with() -> None:

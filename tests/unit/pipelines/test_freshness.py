@@ -10,9 +10,10 @@ from domain.errors import ContractError
 from features.market import Market, parse_market
 from models import release
 from models.calibration import Calibrator, TaskCalibration
-from models.release import FinalLabels
-from pipelines.freshness import release_to_continue
+from models.release import FinalLabels, Origin
+from pipelines.freshness import held_out_alike, learned_through_ms, release_to_continue, seen
 from pipelines.recalibration import newest_release
+from pipelines.splits import held_out
 from tests.unit.pipelines.conftest import MARKET, MakeMarket
 
 HOUR_MS, DAY_S = 3_600_000, 86_400
@@ -85,6 +86,74 @@ def test_a_full_training_is_due_by_the_age_of_the_last_one_not_of_the_last_relea
 def test_each_training_is_full_where_that_is_asked_for(market: Market, tmp_path: Path) -> None:
     write_release(tmp_path, market, 9)
     assert release_to_continue(market, tmp_path, FULL_MS, 0)[0] is None
+
+
+def test_a_full_training_that_brought_no_release_leaves_the_turns_to_incremental_ones_until_the_next_is_due(
+    market: Market, tmp_path: Path
+) -> None:
+    write_release(tmp_path, market, 9, warm_from=8, full_ms=FULL_MS - 30 * HOUR_MS)
+    tried_ms = FULL_MS + 6 * HOUR_MS
+    found, why = release_to_continue(market, tmp_path, tried_ms + HOUR_MS, DAY_S, tried_ms)
+    assert found is not None
+    assert why == "release 9 goes on from what it has learned; the full training 1.0 h ago brought no release"
+    assert release_to_continue(market, tmp_path, tried_ms + 24 * HOUR_MS - 1, DAY_S, tried_ms)[0] is not None
+    due = (None, "the last full training was 24.0 h ago")
+    assert release_to_continue(market, tmp_path, tried_ms + 24 * HOUR_MS, DAY_S, tried_ms) == due
+
+
+def test_a_clock_that_was_ahead_puts_off_no_full_training(market: Market, tmp_path: Path) -> None:
+    write_release(tmp_path, market, 9)
+    ahead_ms = FULL_MS + 1_000 * HOUR_MS
+    assert release_to_continue(market, tmp_path, FULL_MS + 24 * HOUR_MS, DAY_S, ahead_ms)[0] is None
+    assert release_to_continue(market, tmp_path, FULL_MS - 1, DAY_S)[0] is None
+
+
+AS_OF_MS = 2_000 * HOUR_MS
+CLICK_S, CONVERSION_S = 3_600, 7 * 86_400  # of a market that sets none
+
+
+def learned(market: Market, **origin: Any) -> dict[str, int]:
+    return learned_through_ms(market, Origin(rows={}, **origin))
+
+
+def test_a_label_is_unseen_where_it_was_not_final_as_of_the_last_training(market: Market) -> None:
+    # The newest decision of a training as of hour 2000 is an hour old, when its click is final; the newest final conversion
+    # is of a decision a click window and a conversion window old.
+    labels, through_ms = FinalLabels.of(market, AS_OF_MS), AS_OF_MS - HOUR_MS - 5
+    found = learned(market, trained_through_ms=through_ms, labels=labels)
+    assert found == {"click": through_ms, "conversion": AS_OF_MS - 1000 * (CLICK_S + CONVERSION_S)}
+
+
+def test_windows_are_those_by_which_the_release_learned(market: Market, make_market: MakeMarket) -> None:
+    made = {"trained_through_ms": AS_OF_MS, "labels": FinalLabels.of(market, AS_OF_MS)}
+    assert learned(make_market(conversion_window_s=60), **made) == learned(market, **made)
+
+
+def test_labels_that_enter_before_they_are_final_are_seen_with_their_decision(market: Market, make_market: MakeMarket) -> None:
+    assert learned(market, trained_through_ms=AS_OF_MS) == {"click": AS_OF_MS, "conversion": AS_OF_MS}
+    weighted = make_market(delayed_labels="importance")
+    found = learned(weighted, trained_through_ms=AS_OF_MS, labels=FinalLabels.of(weighted, AS_OF_MS))
+    assert found == {"click": AS_OF_MS - 1000 * CLICK_S, "conversion": AS_OF_MS}
+
+
+def test_a_release_of_rows_from_elsewhere_does_not_say_what_it_has_seen(market: Market) -> None:
+    assert learned(market) == {}
+
+
+def test_rows_are_seen_up_to_a_time_and_those_without_one_are_not() -> None:
+    rows = {"time_ms": np.array([-1, 0, 5, 6])}
+    assert seen(rows, 5).tolist() == [False, True, True, False]
+    assert seen(rows, None).tolist() == [False] * 4
+
+
+def test_a_split_by_hash_holds_out_the_same_rows_from_every_training(make_market: MakeMarket) -> None:
+    by_shopper = {"kind": "hash", "by": "shopper"}
+    market = make_market(split=by_shopper)
+    made = Origin(rows={}, held_out=held_out(market.training.split, market.model.seed))
+    assert held_out_alike(market, made)
+    assert not held_out_alike(make_market(split=by_shopper | {"eval_fraction": 0.3}), made)
+    assert not held_out_alike(market.model_copy(update={"model": market.model.model_copy(update={"seed": 2})}), made)
+    assert not held_out_alike(make_market(), Origin(rows={}))
 
 
 CHANGES: dict[str, dict[str, Any]] = {

@@ -24,9 +24,9 @@ def all_rows(done: Ingested) -> list[dict[str, Any]]:
 def test_rows_come_out_under_the_markets_names(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
     done = ingest(make_market(), write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
     (row, *_), schema = all_rows(done), pq.read_schema(tmp_path / "rows" / "train" / "rows.parquet")
-    counts = {"click_usable": 1, "conversion_usable": 1, "cvr_counts": 1}
+    counts = {"time_ms": 0, "click_usable": 1, "conversion_usable": 1, "cvr_counts": 1}
     assert schema.names == ["city", "age", "brand", "click", "conversion", *counts]
-    assert [str(t) for t in schema.types] == ["string", "int64", "string"] + ["int64"] * 5
+    assert [str(t) for t in schema.types] == ["string", "int64", "string"] + ["int64"] * 6
     assert row == {"city": "Bonn", "age": 0, "brand": "b0", "click": 1, "conversion": 1} | counts
     assert sum(done.rows.values()) == 200
 
@@ -40,6 +40,26 @@ def test_every_format_gives_the_same_rows(make_market: MakeMarket, columns: Colu
     ]
     assert results[0].rows == results[1].rows == results[2].rows
     assert all_rows(results[0]) == all_rows(results[1]) == all_rows(results[2])
+
+
+@pytest.mark.parametrize(
+    ("said", "decided_ms"),
+    [
+        (None, -1),
+        (["12"] * 200, 12),
+        ([1_763_700_000_000, *[None] * 199], -1),
+        (["2025-11-21 04:40"] * 200, -1),
+        ([12.5] * 200, -1),
+    ],
+    ids=["nothing", "text", "null", "a date", "no whole number"],
+)
+def test_when_a_row_was_decided_is_known_or_minus_1(
+    make_market: MakeMarket, columns: Columns, tmp_path: Path, said: list[Any] | None, decided_ms: int
+) -> None:
+    del columns["time_ms"]
+    pq.write_table(pa.table(columns | ({"time_ms": said} if said else {})), tmp_path / "log.parquet")
+    rows = all_rows(ingest(make_market(), tmp_path / "log.parquet", tmp_path / "rows"))
+    assert sorted(row["time_ms"] for row in rows)[:199] == [decided_ms] * 199
 
 
 def test_a_directory_is_read_whole_and_hidden_files_are_not(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:

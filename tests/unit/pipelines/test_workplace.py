@@ -52,6 +52,16 @@ def test_rows_lie_by_split_beside_the_market_as_it_is_now(inputs: tuple[Path, Pa
     assert Origin.model_validate_json(place.origin.read_bytes()) == Origin(rows=rows.rows)
 
 
+def test_the_origin_says_which_rows_a_split_by_hash_has_always_held_out(inputs: tuple[Path, Path], place: Workplace) -> None:
+    market, data = inputs
+    market.write_text(MARKET.replace("min_rows = 20", 'min_rows = 20, split = { kind = "hash", by = "shopper" }'))
+    expected = "hash of shopper, seed 1, valid 0.1, eval 0.2"
+    for previous, found in ((None, expected), (former(held_out=expected), expected), (former(held_out="other"), None)):
+        place.clear()
+        place.lay_out(market, data, previous=previous)
+        assert Origin.model_validate_json(place.origin.read_bytes()).held_out == found
+
+
 def test_the_origin_of_a_full_training_on_the_log_is_when_it_ended(inputs: tuple[Path, Path], place: Workplace) -> None:
     final = FinalLabels(as_of_ms=200_000, click_window_s=1, conversion_window_s=2)
     place.lay_out(*inputs, through_ms=199_000, labels=final)

@@ -22,7 +22,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from domain.errors import ContractError
+from domain.errors import ContractError, InvalidTrainingData
 from domain.keys import PARTITIONS
 from features.log_schema import conform
 
@@ -160,7 +160,7 @@ def read_log(log_dir: Path, log: str, schema: pa.Schema, since_ms: int = 0, unti
     """The columns of `schema` from every part that holds entries logged from `since_ms` to `until_ms`, each stream's in order.
 
     Raises:
-      InvalidTrainingData: a column's type differs from the schema's.
+      InvalidTrainingData: a column's type differs from the schema's, or a part cannot be read, as one that was cut short.
     """
     return pa.concat_tables(_tables(log_dir, log, schema, since_ms, until_ms))
 
@@ -169,7 +169,15 @@ def _tables(log_dir: Path, log: str, schema: pa.Schema, since_ms: int, until_ms:
     yield conform(schema.empty_table(), schema, log)
     for part in parts(log_dir, log):
         if part.last_ms >= since_ms and part.first_ms <= until_ms:
-            # Opened as a file: read_table of a path takes `hour=` for a column.
-            with pq.ParquetFile(part.path) as file:
-                present = set(file.schema_arrow.names)
-                yield conform(file.read([n for n in schema.names if n in present]), schema, str(part.path))
+            yield conform(_read(part.path, schema.names), schema, str(part.path))
+
+
+def _read(path: Path, names: list[str]) -> pa.Table:
+    """The columns that a part has of those."""
+    try:
+        # Opened as a file: read_table of a path takes `hour=` for a column.
+        with pq.ParquetFile(path) as file:
+            present = set(file.schema_arrow.names)
+            return file.read([n for n in names if n in present])
+    except (pa.ArrowException, OSError) as e:
+        raise InvalidTrainingData(str(path), "a readable Parquet file", str(e).split("\n")[0]) from None

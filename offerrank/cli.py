@@ -124,10 +124,12 @@ def train(
     beam_arg: options.BeamArgs = [],  # noqa: B006
 ) -> None:
     """Train a release: the TFX pipeline from examples to a checked, pushed version."""
+    from offerrank.training import disk_errors_said
     from offerrank.training import train as run
     from pipelines.beam import beam_args
 
-    run(market, data, out, as_json=json, work_dir=work_dir, beam_args=beam_args(beam_runner, beam_arg))
+    with disk_errors_said():
+        run(market, data, out, as_json=json, work_dir=work_dir, beam_args=beam_args(beam_runner, beam_arg))
 
 
 @app.command()
@@ -152,10 +154,12 @@ def retrain(
     beam_arg: options.BeamArgs = [],  # noqa: B006
 ) -> None:
     """Train on what the gateway logged: starts from the newest release, on what is new since; now and then on everything."""
-    from offerrank.training import Schedule
-    from offerrank.training import retrain as run
+    from offerrank.retraining import Schedule
+    from offerrank.retraining import retrain as run
     from pipelines.beam import beam_args
 
+    if every:
+        _log()
     schedule = Schedule(
         every_s=options.seconds(every) if every else None,
         delay_s=options.seconds(delay) if delay else 0,

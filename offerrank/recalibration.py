@@ -8,6 +8,7 @@ import typer
 
 from domain.clock import now_ms
 from features.market import load_market
+from offerrank.training import disk_errors_said
 
 if TYPE_CHECKING:
     from pipelines.recalibration import Comparison, Recalibrated
@@ -17,11 +18,12 @@ def recalibrate(market: Path, log_dir: Path, releases: Path, window_s: int, as_j
     """Recalibrates the newest release and prints what changed.
 
     Raises:
-      InvalidMarket, InvalidTrainingData, ContractError: nothing was published.
+      InvalidMarket, InvalidTrainingData, ContractError, OfferRankError: nothing was published.
     """
     from pipelines.recalibration import recalibrate as run
 
-    done = run(load_market(market), log_dir, releases, window_s, now_ms())
+    with disk_errors_said():
+        done = run(load_market(market), log_dir, releases, window_s, now_ms())
     if as_json:
         result = done.report.model_dump() | {"published": None if done.release is None else str(done.release)}
         typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from domain.errors import ContractError
+from domain.errors import ContractError, NothingToLearn
 from features.log_schema import contiguous
 from features.market import Market
 from features.model_spec import TaskSpec
@@ -23,7 +23,8 @@ from models.release import Release, calibrated_column
 from models.release_folder import newest_usable
 from pipelines.bags import tensor_columns
 from pipelines.calibration import Columns, calibrated, counting, fit_task, where_shown
-from pipelines.examples import join_log, matures_s
+from pipelines.examples import archive_end_ms, join_log, matures_s
+from pipelines.freshness import learned_through_ms, seen
 from pipelines.push import PARTIAL, link, push
 
 JUDGED = 0.2  # of a task's rows, the latest
@@ -51,7 +52,8 @@ class Recalibration(Record):
     """The one whose calibration was in service."""
     from_ms: int
     """Rows shown since were read; each task's window ends where its labels can no longer change."""
-    now_ms: int
+    as_of_ms: int
+    """End of the log: what came later is not known."""
     tasks: dict[str, Comparison]
 
     @property
@@ -73,26 +75,31 @@ class Recalibrated:
 def recalibrate(market: Market, log_dir: Path, releases: Path, window_s: int, now_ms: int) -> Recalibrated:
     """Fits each task to the first 80 % of its rows in the window, judges on the rest, and publishes what is better.
 
-    A row counts once its label can no longer change: when the windows of attribution up to that label have passed, whatever
-    `training.delayed_labels` says. A task that does not gain keeps the calibration it has.
+    A row counts once its label can no longer change, when the windows of attribution up to that label have passed, whatever
+    `training.delayed_labels` says; and if the model has not learned from that label: of rows that it has trained on it is too
+    sure. A task that does not gain keeps the calibration it has.
 
     Args:
       releases: the newest one in this folder is recalibrated; if anything is better, a newer one appears beside it, the same
         files under second names, but for the calibrator.
       window_s: how much of the log to use per task, back from its newest row that counts.
+      now_ms: time of the new release; labels are as of the end of the archive, if that is earlier.
     Raises:
       ContractError: there is no release, or it was made for another market.
-      InvalidTrainingData: the log has no impressions in the window.
+      InvalidTrainingData: the log has no impressions in the window, or none that the model has not learned from.
     """
     newest = newest_release(releases).compatible_with(market)
-    after_s = matures_s(market)
-    since_ms = now_ms - 1000 * (window_s + max(after_s.values()))
-    rows, _ = join_log(market, log_dir, now_ms, since_ms)
+    after_s, as_of_ms = matures_s(market), archive_end_ms(log_dir, now_ms)
+    since_ms = as_of_ms - 1000 * (window_s + max(after_s.values()))
+    rows, _ = join_log(market, log_dir, as_of_ms, since_ms)
+    usable = _usable(market, newest, rows, as_of_ms, window_s)
+    if not any(mask.any() for mask in usable.values()):
+        expected = f"labels that have become final since release {newest.version} learned, within {window_s:,} s"
+        raise NothingToLearn(str(log_dir), expected, f"none in {len(rows):,} impressions")
     columns = predicted(market, newest, rows)
     tasks, compared = dict(newest.calibrator.tasks), {}
     for t in market.tasks:
-        age_s = (now_ms - columns["time_ms"]) / 1000 - after_s[t.label]
-        counts = counting(t, columns) & (columns[f"{t.label}_matured"] == 1) & (age_s <= window_s)
+        counts = counting(t, columns) & usable[t.label]
         judged = counts & (columns["time_ms"] > _cut(columns["time_ms"][counts]))
         fitted = fit_task(market, t, columns, counts & ~judged)
         latest = {name: column[judged] for name, column in columns.items()}
@@ -101,9 +108,9 @@ def recalibrate(market: Market, log_dir: Path, releases: Path, window_s: int, no
         )
         if compared[t.name].replaced:
             tasks[t.name] = fitted
-    report = Recalibration(release=newest.version, from_ms=since_ms, now_ms=now_ms, tasks=compared)
+    report = Recalibration(release=newest.version, from_ms=since_ms, as_of_ms=as_of_ms, tasks=compared)
     calibrator = Calibrator(tasks=tasks)
-    return Recalibrated(report, calibrator, _publish(newest, report, calibrator, releases) if report.better else None)
+    return Recalibrated(report, calibrator, _publish(newest, report, calibrator, releases, now_ms) if report.better else None)
 
 
 def newest_release(releases: Path) -> Release:
@@ -118,6 +125,17 @@ def newest_release(releases: Path) -> Release:
     if found.passed_over:
         raise found.passed_over[0]
     raise ContractError(f"{releases}: expected a folder with at least one release, found none")
+
+
+def _usable(market: Market, trained: Release, rows: pa.Table, as_of_ms: int, window_s: int) -> dict[str, NDArray[np.bool_]]:
+    """Label -> [R], rows of the window whose label is final, and has not been learned from."""
+    columns = {"time_ms": rows["time_ms"].to_numpy()}
+    through_ms = learned_through_ms(market, trained.manifest)
+    found = {}
+    for label, after_s in matures_s(market).items():
+        in_window = (as_of_ms - columns["time_ms"]) / 1000 - after_s <= window_s
+        found[label] = in_window & (rows[f"{label}_matured"].to_numpy() == 1) & ~seen(columns, through_ms.get(label))
+    return found
 
 
 def predicted(market: Market, trained: Release, rows: pa.Table) -> Columns:
@@ -168,12 +186,13 @@ def _compare(
     )
 
 
-def _publish(newest: Release, report: Recalibration, calibrator: Calibrator, releases: Path) -> Path:
+def _publish(newest: Release, report: Recalibration, calibrator: Calibrator, releases: Path, now_ms: int) -> Path:
     """A release like `newest`, but for its calibrator and manifest."""
     manifest = newest.manifest.model_copy(
         update={
-            "version": release.next_version(releases, report.now_ms // 1000),
-            "created_ms": report.now_ms,
+            "version": release.next_version(releases, now_ms // 1000),
+            "created_ms": now_ms,
+            "full_ms": newest.manifest.full_ms or newest.manifest.created_ms,  # or it would put off the next full training
             "recalibrated_from": newest.manifest.recalibrated_from or newest.version,
         }
     )

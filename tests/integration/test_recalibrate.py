@@ -17,7 +17,7 @@ from features.log_archive import StreamId
 from features.market import Market, load_market
 from models import release
 from models.calibration import Calibrator, TaskCalibration, sigmoid
-from models.release import Manifest, load_release, versions
+from models.release import FinalLabels, Manifest, load_release, versions
 from pipelines.recalibration import recalibrate
 from serving.archiver.files import write_part
 from serving.archiver.rows import Entry, log_formats
@@ -137,6 +137,7 @@ def test_a_new_calibrator_is_released_with_the_same_model(folder: Path, market: 
     assert versions(releases) == [100, now // 1000]
     assert [p for p in releases.iterdir() if not p.name.isdecimal()] == []
     assert (new.manifest.recalibrated_from, new.manifest.created_ms) == (100, now)
+    assert new.manifest.full_ms == old.manifest.created_ms  # the next full training is due when it was
     for name in (release.SAVED_MODEL, release.INDEX, "variables/variables.index"):
         assert os.path.samefile(old.path / name, new.path / name)
     assert old.calibrator.tasks["ctr"] == TaskCalibration()
@@ -198,7 +199,47 @@ def test_nothing_to_recalibrate_or_nothing_to_learn_from(folder: Path, market: M
     with pytest.raises(ContractError, match="expected a folder with at least one release, found none"):
         recalibrate(market, folder / "log", folder / "nowhere", WINDOW_S, now)
     with pytest.raises(InvalidTrainingData, match="at least one decision"):
-        recalibrate(market, folder / "log", releases, WINDOW_S, now + 86_400_000)
+        recalibrate(market, folder / "nowhere", releases, WINDOW_S, now)
+
+
+def test_the_window_counts_back_from_the_end_of_the_archive(folder: Path, market: Market, releases: Path, now: int) -> None:
+    tomorrow = now + 86_400_000
+    done = recalibrate(market, folder / "log", releases, WINDOW_S, tomorrow)
+    ctr = done.report.tasks["ctr"]
+    # Not the 500 pages at its end either, whose clicks may have come when nobody archived them.
+    assert (ctr.rows_fitted + ctr.rows_judged, done.report.as_of_ms) == (N, now)
+    assert versions(releases) == [100, tomorrow // 1000]
+
+
+def learned(releases: Path, as_of_ms: int) -> None:
+    """As if the release had learned from the labels that were final then."""
+    path = releases / "100"
+    labels = FinalLabels(as_of_ms=as_of_ms, click_window_s=CLICK_S, conversion_window_s=CONVERSION_S)
+    manifest = Manifest.model_validate_json((path / release.MANIFEST).read_bytes())
+    made = manifest.model_copy(update={"trained_through_ms": as_of_ms - 1000 * CLICK_S, "labels": labels})
+    release.seal(path, made)
+
+
+def test_rows_that_the_model_has_trained_on_are_left_out(folder: Path, market: Market, releases: Path, now: int) -> None:
+    as_of_ms = now - 1_800_000
+    learned(releases, as_of_ms)
+    done = recalibrate(market, folder / "log", releases, WINDOW_S, now)
+    ctr, cvr = done.report.tasks["ctr"], done.report.tasks["cvr"]
+    # 4,000 pages lie evenly between 3,699 s and 1,101 s ago. Clicks were learned of those shown up to 1,800 + 100 s ago,
+    # conversions of those up to 1,800 + 1,100 s ago; of the others three in ten, or so, were clicked.
+    assert ctr.rows_fitted + ctr.rows_judged == pytest.approx(N * (1_900 - 1_101) / (3_699 - 1_101), abs=2)
+    clicked = (cvr.rows_fitted + cvr.rows_judged) / (N * (2_900 - 1_101) / (3_699 - 1_101))
+    assert clicked == pytest.approx(0.3, abs=0.05)
+
+
+def test_without_rows_that_the_model_has_not_trained_on_nothing_is_published(
+    folder: Path, market: Market, releases: Path, now: int
+) -> None:
+    learned(releases, now)
+    expected = "labels that have become final since release 100 learned, within 3,600 s, got 'none in 4,500 impressions'"
+    with pytest.raises(InvalidTrainingData, match=expected):
+        recalibrate(market, folder / "log", releases, WINDOW_S, now)
+    assert versions(releases) == [100]
 
 
 @pytest.fixture

@@ -1,9 +1,12 @@
 """`offerrank retrain` twice on one log: in full, then from the first release on what became final since, a new country among it.
 
-Clicks are final after 10 s, conversions after 40 s, and each time the log ends a minute after it began.
+Clicks are final after 10 s, conversions after 40 s, and each time the log ends a minute after it began. A third time, in full,
+the market asks for more than a model can give.
 """
 
 import json
+import os
+import re
 import subprocess
 import sys
 import warnings
@@ -23,6 +26,8 @@ from features.market import Market, load_market
 from models import release
 from models.evaluation import EvaluationReport
 from models.release import FinalLabels, Manifest, Release
+from models.turns import read_turns
+from pipelines.freshness import release_to_continue
 from serving.archiver.files import write_part
 from simulation.offline import random_pages
 from tests.conftest import REPOSITORY
@@ -45,6 +50,10 @@ class Retrained:
     """[R] ms of the decisions that were logged before each."""
     clicked: tuple[np.ndarray, np.ndarray]
     """[R], 0 or 1."""
+    refused: "subprocess.CompletedProcess[str]"
+    """The third time."""
+    began_ms: int
+    """When that was."""
 
 
 def write_log(log_dir: Path, market: Market, rows: pa.Table, from_ms: int) -> np.ndarray:
@@ -101,7 +110,12 @@ def retrained(tmp_path_factory: pytest.TempPathFactory) -> Retrained:
     full = turn(random_pages(simulated, 1, 3000), start_ms)
     incremental = turn(with_new_country(random_pages(simulated, 2, 1000)), start_ms + HOUR_MS)
     releases, results, said, times, clicked = zip(full, incremental, strict=True)
-    return Retrained(market, releases, results, said, times, clicked)
+    harder = path.read_text(encoding="utf-8").replace("min_auc = 0.53", "min_auc = 0.999")
+    path.write_text(re.sub("\nepochs = 20", "\nepochs = 2", harder), encoding="utf-8")
+    (tmp := folder / "tmp").mkdir()
+    environment, began_ms = os.environ | {"TMPDIR": str(tmp)}, now_ms()
+    refused = subprocess.run([*command, "--full-every", "0s"], capture_output=True, text=True, timeout=280, env=environment)
+    return Retrained(market, releases, results, said, times, clicked, refused, began_ms)
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +179,53 @@ def test_an_incremental_run_passes_the_gates_of_any_other(retrained: Retrained) 
     # Only the second run has a release to be compared with.
     assert incremental.keys() >= full.keys()
     assert "failed" not in incremental.values()
+
+
+def test_a_row_is_not_seen_by_the_release_before_until_its_label_is_final(retrained: Retrained) -> None:
+    """All rows of an incremental run are news to the release that it goes on from, though it knows some of their clicks."""
+    evaluation = evaluation_of(retrained.releases[1].path / release.EVALUATION)
+    assert evaluation.in_service is not None
+    for task, rival in evaluation.in_service.tasks.items():
+        assert (rival.rows, rival.seen) == (evaluation.tasks[task].rows, 0)
+
+
+def test_a_refused_full_training_is_an_exit_code_and_a_note_and_incremental_ones_go_on(retrained: Retrained) -> None:
+    assert retrained.refused.returncode == 3, retrained.refused.stderr
+    first, incremental = retrained.releases
+    releases = first.path.parent
+    assert release.versions(releases) == [first.version, incremental.version]
+    noted = read_turns(releases)
+    assert (noted.full.refused, noted.full.failed, noted.full.at_work) == (1, 0, False)
+    assert "AUC of ctr is 0." in noted.full.why
+    assert (noted.incremental.refused, noted.incremental.failed) == (0, 0)
+    # A day after the first full training; the refused one was then half a day ago, and takes its place.
+    day_s, full_ms = 86_400, noted.full.began_ms
+    assert full_ms is not None
+    assert full_ms >= retrained.began_ms
+    later_ms = first.manifest.created_ms + 86_400_000
+    half_a_day_before_ms = later_ms - 43_200_000
+    found, why = release_to_continue(retrained.market, releases, later_ms, day_s, half_a_day_before_ms)
+    assert found is not None
+    assert found.version == incremental.version
+    assert why.endswith("; the full training 12.0 h ago brought no release")
+    assert release_to_continue(retrained.market, releases, later_ms, day_s)[0] is None
+
+
+def test_a_full_training_is_not_compared_on_rows_that_the_release_in_service_has_learned_from(retrained: Retrained) -> None:
+    # Nothing was logged since the incremental run, so that is all of them; the other gates are judged.
+    (page,) = re.findall(r"report: (\S+)", " ".join(retrained.refused.stderr.split()))
+    said = " ".join(re.sub(r"<[^>]*>", " ", Path(page).read_text(encoding="utf-8")).split())
+    version = retrained.releases[1].version
+    nothing_left = (
+        rf"skipped relative increase in log loss of (ctr|cvr) over release {version} release {version} has learned from all "
+    )
+    assert re.findall(nothing_left, said) == ["ctr", "cvr"]
+    assert re.search("failed AUC of ctr 0.", said)
+    assert re.search("(passed|failed) calibrated PCOC of ctr [0-9]", said)
+
+
+def evaluation_of(path: Path) -> EvaluationReport:
+    return EvaluationReport.model_validate_json(path.read_bytes())
 
 
 def test_an_incremental_run_costs_no_transform(retrained: Retrained) -> None:

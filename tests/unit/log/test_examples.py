@@ -302,6 +302,14 @@ def test_nothing_to_learn_from_is_said_and_nothing_is_written(market: Market, ar
     assert not out.exists()
 
 
+def test_a_part_that_was_cut_short_is_named(market: Market, archive: Archive) -> None:
+    log_dir = archive([decision("d1", 5_000, slot("i1"))], [event_fields("impression", "i1", "d1", 5_000)])
+    (part,) = parts(log_dir, "events")
+    part.path.write_bytes(part.path.read_bytes()[:-10])
+    with pytest.raises(InvalidTrainingData, match=rf"^{re.escape(str(part.path))}: expected a readable Parquet file"):
+        training_rows(market, log_dir, LATER_MS)
+
+
 def test_rows_are_written_whole(market: Market, archive: Archive, tmp_path: Path) -> None:
     log_dir = archive([decision("d1", 5_000, slot("i1"))], [event_fields("impression", "i1", "d1", 5_000)])
     out = tmp_path / "rows" / "rows.parquet"

@@ -1,0 +1,141 @@
+"""`offerrank retrain`: trains on what the gateway logged, once or on a schedule, and notes what came of each turn."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from domain.clock import now_ms
+from domain.errors import NotBlessed, NothingToLearn, OfferRankError
+from features.market import load_market
+from models.turns import Outcome, Training, Turns, read_turns, write_turns
+from offerrank.training import disk_errors_said, one_line, say, train
+from serving.signals import TERMINAL, told_to_stop
+
+log = logging.getLogger("offerrank.retraining")
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When `offerrank retrain` trains, and from what."""
+
+    every_s: int | None
+    """Seconds from one start to the next; once if none."""
+    delay_s: int
+    """Seconds before the first."""
+    full_every_s: int
+    """Age of the last full training at which the next one is due; 0 trains on the whole log each time."""
+
+
+def retrain(
+    market_path: Path, log_dir: Path, out: Path, schedule: Schedule, as_json: bool, beam_args: Sequence[str] = ()
+) -> None:
+    """Joins the archive into examples and trains on them; once, or again and again until told to stop.
+
+    Starts from the newest release, on what was logged since; from nothing, on the whole log, where that cannot be or is due.
+    On a schedule whatever ends a turn is logged in a line, as an error unless it is that there is nothing to learn from yet, and
+    the next turn tried. What came of each turn is in retraining.json: `models.turns`.
+
+    Raises:
+      InvalidMarket: at the start.
+      InvalidTrainingData, NotBlessed, ContractError, OfferRankError: of a single turn, as in `train`.
+    """
+    load_market(market_path)
+    if schedule.delay_s:
+        _load_while_waiting(schedule.delay_s)
+    if schedule.every_s is None:
+        with disk_errors_said():
+            _turn(market_path, log_dir, out, schedule, as_json, beam_args)
+        return
+    with told_to_stop(TERMINAL) as stop:
+        while not stop.is_set():
+            started_s = time.monotonic()
+            try:
+                _turn(market_path, log_dir, out, schedule, as_json, beam_args, stop.is_set)
+            except Exception as e:
+                level = logging.INFO if outcome_of(e) == "waiting" else logging.ERROR
+                foreseen = isinstance(e, (OfferRankError, OSError, pa.ArrowException))
+                log.log(level, "no release this time: %s", one_line(e), exc_info=not foreseen)
+            stop.wait(max(schedule.every_s - (time.monotonic() - started_s), 1.0))
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """What came of a turn that ended with an error."""
+    if isinstance(error, NotBlessed):
+        return "refused"
+    return "waiting" if isinstance(error, NothingToLearn) else "failed"
+
+
+def _turn(
+    market_path: Path,
+    log_dir: Path,
+    out: Path,
+    schedule: Schedule,
+    as_json: bool,
+    beam_args: Sequence[str],
+    stopped: Callable[[], bool] = lambda: False,
+) -> None:
+    """One training, noted whatever comes of it; one that is told to stop leaves no note.
+
+    Args:
+      stopped: whether it was told so where signals do not end it, before the pipeline runs.
+    """
+    from pipelines.examples import write_training_rows
+    from pipelines.freshness import release_to_continue
+    from pipelines.scratch import scratch_folder
+
+    before = turns = read_turns(out)
+    training: Training = "incremental"
+    try:
+        market = load_market(market_path)
+        previous, why = release_to_continue(market, out, now_ms(), schedule.full_every_s, before.full.began_ms)
+        training = "incremental" if previous else "full"
+        if previous:
+            turns = turns.made_up_by(previous.manifest.full_ms or previous.manifest.created_ms)
+        turns = turns.began(training, now_ms())
+        _note(out, turns)
+        with scratch_folder("rows") as folder:
+            rows = folder / "rows.parquet"
+            report = write_training_rows(market, log_dir, now_ms(), rows, previous.manifest if previous else None)
+            if stopped():
+                raise SystemExit
+            say(f"{training} training: {why}")
+            say(f"{report.rows:,} impressions, {report.clicks:,} clicks and {report.conversions:,} conversions to learn from")
+            train(
+                market_path,
+                rows,
+                out,
+                as_json,
+                through_ms=report.newest_ms,
+                labels=report.labels,
+                previous=previous,
+                beam_args=beam_args,
+            )
+    except Exception as e:
+        _note(out, turns.ended(training, outcome_of(e), one_line(e)))
+        raise
+    except BaseException:
+        _note(out, before)
+        raise
+    _note(out, turns.released(training))
+
+
+def _note(out: Path, turns: Turns) -> None:
+    """What cannot be noted must not hide what was to be."""
+    try:
+        write_turns(out, turns)
+    except OSError as e:
+        log.error("%s", one_line(e))
+
+
+def _load_while_waiting(delay_s: int) -> None:
+    """TensorFlow takes its time to load; the log fills meanwhile."""
+    from pipelines.run_local import import_pipeline
+
+    start_s = time.monotonic() + delay_s
+    say("loading TensorFlow while the log fills")
+    import_pipeline()
+    time.sleep(max(start_s - time.monotonic(), 0))

@@ -38,6 +38,9 @@ CLOCK_OFFSET_SECONDS = Gauge("offerrank_clock_offset_seconds", "How far this mac
 RELEASE_VERSION = Gauge("offerrank_release_version", "Version of the release that ranks; 0 before the first.")
 RELEASES_REJECTED = Counter("offerrank_releases_rejected", "Releases refused as corrupt or incompatible.")
 CONTRACT_ERRORS = Counter("offerrank_contract_errors", "Answers of the model server that made no sense.")
+TRAININGS_WITHOUT_RELEASE = Gauge(
+    "offerrank_trainings_without_release", "Trainings since the last one that brought a release.", ["training", "outcome"]
+)
 
 PAGE = CollectorRegistry()
 """What the page's process exports, which has one instance: figures of the market and not of a replica."""

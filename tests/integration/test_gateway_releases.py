@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
+from prometheus_client import REGISTRY
 
 from domain.errors import Unavailable
 from domain.keys import Keys
@@ -14,6 +15,7 @@ from features.market import load_market
 from models import release as layout
 from models.calibration import Calibrator, Platt, TaskCalibration
 from models.release import Manifest, inputs_of, seal
+from models.turns import Tried, Turns, write_turns
 from monitoring import metrics
 from retrieval.index import build_index
 from serving.gateway.adapters.redis_link import RedisLink
@@ -106,6 +108,19 @@ def test_a_release_ranks_once_the_server_serves_it(follower, redis_url):
     assert follower.look(now_ms=9000) == 200
     with redis.Redis.from_url(redis_url) as client:
         assert client.hgetall(Keys(MARKET.name).releases) == {b"100": b"5000", b"200": b"7000"}
+
+
+def test_trainings_that_brought_no_release_are_in_the_metrics(follower):
+    def shown() -> list[float | None]:
+        kinds = [{"training": t, "outcome": o} for t in ("full", "incremental") for o in ("refused", "failed")]
+        return [REGISTRY.get_sample_value("offerrank_trainings_without_release", kind) for kind in kinds]
+
+    write_turns(follower.base, Turns(full=Tried(refused=2), incremental=Tried(failed=1)))
+    follower.look()
+    assert shown() == [2, 0, 0, 1]
+    write_turns(follower.base, Turns())
+    follower.look()
+    assert shown() == [0, 0, 0, 0]
 
 
 def corrupt_calibrator(folder: Path) -> None:

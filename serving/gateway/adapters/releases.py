@@ -11,6 +11,7 @@ from domain.errors import ContractError, DependencyError, IncompleteRelease
 from domain.keys import Keys
 from models.release import EXTRA, load_release, versions
 from models.release_folder import Fingerprint, fingerprint
+from models.turns import read_turns
 from monitoring import metrics
 from retrieval.index import OfferIndex, load_index
 from retrieval.retriever import Retriever
@@ -79,6 +80,7 @@ class FolderReleases:
         """Looks once; swaps if there is something better. A model server that does not answer changes nothing."""
         assert self._base is not None
         found = await asyncio.to_thread(versions, self._base)
+        await asyncio.to_thread(self._show_turns)
         self._forget_all_but(found)
         try:
             served = await self._model.available_versions(TIMEOUT_S)
@@ -93,6 +95,12 @@ class FolderReleases:
             if self._active.version not in (None, *found):
                 self._swap_to(self._cold, now_ms)
         await self._record_first_served()
+
+    def _show_turns(self) -> None:
+        assert self._base is not None
+        for training, tried in read_turns(self._base):
+            for outcome in ("refused", "failed"):
+                metrics.TRAININGS_WITHOUT_RELEASE.labels(training, outcome).set(getattr(tried, outcome))
 
     def _forget_all_but(self, found: list[int]) -> None:
         self._unusable = {v: one for v, one in self._unusable.items() if v in found}

@@ -1,6 +1,7 @@
 """`offerrank reconcile` and `offerrank ledger`: the books, as tables and files."""
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -22,21 +23,28 @@ from offerrank.options import By
 from serving.ledger.books import LedgerBooks
 from serving.ledger.export import export_postings
 from serving.ledger.reconcile import Reconciliation, reconcile_now
+from serving.repair.opening import describe
+from serving.repair.repair import Repair, Repaired
 from store import connect
 
+PATIENCE_S = 20.0
 FIGURES = ("charged", "given_back", "net", "pending", "held", "invalid")
 
 
-def reconcile(market_file: Path, redis_url: str, log_dir: Path, as_json: bool) -> int:
-    """Prints what differs; 1 if anything does, else 0.
+def reconcile(market_file: Path, redis_url: str, log_dir: Path, repair: bool, as_json: bool) -> int:
+    """Prints what differs, once it was repaired if asked to; 1 if anything does, else 0.
 
     Raises:
       InvalidAddress: the URL of Redis is none.
-      Unavailable: Redis or the books cannot be read.
+      Unavailable: Redis or the books cannot be read, or Redis not be repaired now.
+      ContractError: the archive is not that of this Redis.
     """
     market = load_market(market_file)
     try:
-        with connect(redis_url, 10) as client:
+        # What somebody else may have written is not necessarily text.
+        with connect(redis_url, 10, decode_responses=True, encoding_errors="replace") as client:
+            if repair:
+                typer.echo(describe(_repaired(Repair(client, market, log_dir)), market), err=as_json)
             found = reconcile_now(client, market, log_dir)
     except redis.RedisError as e:
         raise Unavailable("redis", str(e)) from None
@@ -45,6 +53,19 @@ def reconcile(market_file: Path, redis_url: str, log_dir: Path, as_json: bool) -
     else:
         _print(found, market)
     return 1 if found.differences else 0
+
+
+def _repaired(repair: Repair) -> Repaired:
+    """Waits for an archiver that still has to write, or for another repair."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return repair.run()
+        except Unavailable as e:
+            if time.monotonic() > until:
+                raise
+            typer.echo(f"waiting: {e}", err=True)
+            time.sleep(1)
 
 
 def balance(market_file: Path, log_dir: Path, by: By, since: int | None, until: int | None, as_json: bool) -> None:

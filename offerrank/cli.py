@@ -257,12 +257,13 @@ def reconcile(
     market: options.Market,
     redis_url: options.RedisUrl = options.REDIS_URL,
     log_dir: options.LogDir = options.LOG_DIR,
+    repair: Annotated[bool, typer.Option("--repair", help="First give Redis the money of the ledger, and open it.")] = False,
     json: options.Json = False,
 ) -> None:
     """Hold the books against Redis: every campaign and budget day, to the micro. Exit code 1 if any differ."""
     from offerrank.books import reconcile as run
 
-    raise typer.Exit(run(market, redis_url, log_dir, json))
+    raise typer.Exit(run(market, redis_url, log_dir, repair, json))
 
 
 @ledger_app.command("balance")

@@ -79,7 +79,9 @@ def pace(settings: PacerSettings, stop: threading.Event) -> None:
     # Every command here may be repeated safely. Short, so that a stop is not held up for long by a Redis that hangs.
     retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2)
     retried: list[type[Exception]] = [redis.ConnectionError, redis.TimeoutError]
-    with connect(settings.redis_url, 1, 1, for_money=True, decode_responses=True, retry=retry, retry_on_error=retried) as client:
+    # What somebody else may have written is not necessarily text.
+    options = {"decode_responses": True, "encoding_errors": "replace", "retry": retry, "retry_on_error": retried}
+    with connect(settings.redis_url, 1, 1, for_money=True, **options) as client:
         refuse_unsafe(settings.redis_url)
         pacer = Pacer(
             client,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import redis
 
-from domain.errors import OfferRankError
+from domain.errors import OfferRankError, Unavailable
 from domain.keys import Keys, partition_of
 from features.market import Market
 from serving.budget_days import budget_ttl_ms
@@ -24,6 +24,7 @@ from serving.ledger.database import LedgerDamaged, ledger_path
 from serving.ledger.reconcile import Days, Reconciliation, reconcile, time_ms
 from serving.ledger.report import report
 from serving.ledger.store import LedgerStore
+from serving.repair.servers import run_ids, verified
 
 log = logging.getLogger("offerrank.ledger")
 TURN_S = 1.0
@@ -119,6 +120,8 @@ class LedgerKeeper:
 
     def reconcile(self, trouble: str = "") -> Reconciliation:
         """Compares with Redis, takes over holds and limits, and says in Redis what was found and what `trouble` there is."""
+        if not set(run_ids(self._client)) <= verified(self._client, self._keys):
+            raise Unavailable("redis", "it may have lost data: the pacer looks at it, and repairs it")
         at_ms = time_ms(self._client, self._keys)
         store = self._open()
         store.expire(at_ms - self._budget_ttl_ms)

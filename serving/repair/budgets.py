@@ -45,10 +45,11 @@ def open_budgets(
         if not todo:
             return charged, corrected
         wrong = {at: (read.budgets[at].spent_micros, read.charged_micros[at]) for at in todo}
-        for at in _restore(client, market, wrong, limits):
-            was, now = wrong[at]
-            if (was or 0) != now:
-                corrected[at] = was or 0, now
+        done = _restore(client, market, wrong, limits)
+        corrected |= {at: (wrong[at][0] or 0, wrong[at][1]) for at in done if (wrong[at][0] or 0) != wrong[at][1]}
+        todo -= done
+        if not todo:
+            return charged, corrected
     raise Unavailable("ledger", f"partition {partition}: {len(todo)} budgets changed {ATTEMPTS} times while they were opened")
 
 

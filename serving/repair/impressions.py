@@ -1,6 +1,6 @@
 """Gives Redis the memory of what happened to impressions, from the archive, so that no old token is charged twice."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import orjson
@@ -32,8 +32,8 @@ class _Waiting:
 class ImpressionMemory:
     """Rebuilds the hashes `imp`, the lists `due` and the claims `order` of a Redis that nobody else writes to.
 
-    Repeating it, also after it was interrupted, changes nothing more. Memory is bounded by a part of the archive and by the
-    conversions that wait.
+    Repeating it, also after it was interrupted, changes nothing more. Memory is bounded by a part of the archive, and by the
+    conversions that name an order or wait.
 
     Args:
       client: decodes responses.
@@ -44,6 +44,7 @@ class ImpressionMemory:
         self._redis, self._market, self._now_ms, self._going = client, market, now_ms, going
         self._keys = Keys(market.name)
         self._waiting: dict[str, _Waiting] = {}
+        self._claims: dict[str, str] = {}
         self._pending_orders: dict[tuple[str, str, str], str] = {}
 
     def rebuild(self, some: list[Part], lost: Mapping[int, StreamId], live: bool = False) -> int:
@@ -56,8 +57,9 @@ class ImpressionMemory:
         """
         applied = 0
         for found in rows(some, self._market, lost, self._now_ms):
-            applied += self._take(found, live)
+            applied += self._take(found)
         self._set_due()
+        self._claim_orders(live)
         self._drop_what_gave_way()
         return applied
 
@@ -67,10 +69,13 @@ class ImpressionMemory:
         while entries := self._redis.xrange(stream, min=f"({last}", count=AT_ONCE):
             last = entries[-1][0]
             parsed = ((StreamId.parse(i).ms, happened(fields)) for i, fields in entries)
-            applied += self._take([(ms, e) for ms, e in parsed if e is not None], live=False)
+            applied += self._take([(ms, e) for ms, e in parsed if e is not None])
+        self._set_due()
+        self._claim_orders(live=False)
+        self._drop_what_gave_way()
         return applied
 
-    def _take(self, found: list[Row], live: bool) -> int:
+    def _take(self, found: list[Row]) -> int:
         self._going()
         by_impression: dict[tuple[str, str], list[Row]] = {}
         for ms, e in found:
@@ -78,7 +83,9 @@ class ImpressionMemory:
         impressions = list(by_impression.items())
         for start in range(0, len(impressions), AT_ONCE):
             self._apply(impressions[start : start + AT_ONCE])
-        self._claim_orders((e for _, e in found), live)
+        for _, e in sorted(found, key=lambda row: row[0]):
+            if e.type == EventType.CONVERSION and e.order_id and e.status != EventStatus.INVALID:
+                self._claims[self._keys.order(e.shopper_key, e.order_id)] = f"{e.campaign_id}|{e.impression_id}"
         return len(found)
 
     def _apply(self, impressions: list[tuple[tuple[str, str], list[Row]]]) -> None:
@@ -134,18 +141,13 @@ class ImpressionMemory:
         head = [e.price_micros, e.event_id, str(e.time_ms), e.order_id, self._keys.impression(e.campaign_id, e.impression_id)]
         return orjson.dumps([*head, *fields]).decode()
 
-    def _claim_orders(self, entries: Iterable[Happened], live: bool) -> None:
-        """An order counts for the impression whose conversion it was, or for the first that waits for its click."""
-        ttl_ms = accepted_for_ms(EventType.RETURN, self._market)
+    def _claim_orders(self, live: bool) -> None:
+        """An order counts for the impression whose conversion was accepted last: an earlier one had waited, and gave way."""
         pipe = self._redis.pipeline(transaction=False)
-        for e in entries:
-            what = e.reason if e.type == EventType.CHARGE else e.type
-            if what == EventType.CONVERSION and e.order_id and e.status not in (EventStatus.INVALID, EventStatus.EXPIRED):
-                waits = e.status == EventStatus.PENDING and e.reason == "click"
-                pipe.set(
-                    self._keys.order(e.shopper_key, e.order_id), f"{e.campaign_id}|{e.impression_id}", px=ttl_ms, nx=waits or live
-                )
+        for name, impression in self._claims.items():
+            pipe.set(name, impression, px=accepted_for_ms(EventType.RETURN, self._market), nx=live)
         pipe.execute()
+        self._claims.clear()
 
     def _drop_what_gave_way(self) -> None:
         """A conversion that waited for its click until another impression of its order had one: see cancel_waiting.lua."""

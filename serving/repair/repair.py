@@ -4,11 +4,11 @@ What is rebuilt, in this order, so that it can be interrupted at any point and r
 
     1. what was accepted of impressions whose tokens are still good, so that nothing is charged twice
     2. the ids of the streams, which go on after what is archived
-    3. `spent` of every budget that a token may still charge: the ledger's sum, and the tail of the stream that is not archived
-    4. the budgets are open, the server is verified, gateways talk to it
-    5. what may only be returned any more
+    3. the budgets of yesterday, today and tomorrow: `spent` is the ledger's sum and the tail of the stream that is not archived
+    4. the server is verified, gateways talk to it
+    5. the budgets of earlier days, and the memory of what may only be returned any more
 
-A hold that is still there is kept. Nobody but the repair writes to the server before 4.
+A hold that is still there is kept. Nobody but the repair writes to the server before 4, and to no budget that is not open.
 """
 
 import time
@@ -19,16 +19,17 @@ from pathlib import Path
 
 import redis
 
+from domain.clock import budget_day
 from domain.errors import Unavailable
 from domain.keys import PARTITIONS, Keys, partition_of
-from features.log_archive import DECISIONS, ORIGIN, StreamId, archived
+from features.log_archive import DECISIONS, EVENTS, ORIGIN, StreamId, archived, parts
 from features.market import Market
 from serving.ledger.books import At, Charged, LedgerBooks
 from serving.ledger.reconcile import Days, time_ms
 from serving.repair.budgets import open_budgets
 from serving.repair.impressions import ImpressionMemory
 from serving.repair.rows import lost_parts
-from serving.repair.servers import run_ids, verified, verify
+from serving.repair.servers import last_id, run_ids, verified, verify
 from serving.repair.trust import check_books, check_written
 from store import server_of
 
@@ -89,13 +90,14 @@ class Repair:
                     done.entries += memory.add_tail(self._keys.events(partition), charged.position(partition))
                 self._continue_streams(charged)
                 limits = self._limits(days, books, charged)
-                self._open(done, books, charged, {at: m for at, m in limits.items() if at[1] >= days.living})
+                self._open(done, books, charged, {at: m for at, m in limits.items() if at[1] in days.current})
                 if run_ids(self._redis) != servers:
                     raise Unavailable("redis", "it was restarted while it was repaired")
                 verify(self._redis, self._keys, servers)
                 done.seconds = time.monotonic() - begun
+                # Until then what belongs to earlier days finds a closed budget, and is reported again.
+                self._open(done, books, charged, {at: m for at, m in limits.items() if at[1] not in days.current})
                 done.entries += memory.rebuild(older, lost, live=True)
-                self._open(done, books, charged, {at: m for at, m in limits.items() if at[1] < days.living})
         finally:
             self._resign(keys=[self._keys.repairing], args=[self._name])
         return done
@@ -110,18 +112,9 @@ class Repair:
         return {p: ends.get(p, ORIGIN) for p, last in charged.last.items() if ends.get(p, ORIGIN) < last}
 
     def _stream_ends(self) -> dict[int, StreamId]:
-        """Partition -> the last id that its stream gave out."""
-        pipe = self._redis.pipeline(transaction=False)
-        for partition in range(PARTITIONS):
-            pipe.xinfo_stream(self._keys.events(partition))
-        ends = {}
-        for partition, info in enumerate(pipe.execute(raise_on_error=False)):
-            if isinstance(info, redis.ResponseError):  # there is no such stream
-                continue
-            if isinstance(info, Exception):
-                raise info
-            ends[partition] = StreamId.parse(info["last-generated-id"])
-        return ends
+        """Partition -> the last id that its stream gave out; absent where there is no such stream."""
+        ends = {p: last_id(self._redis, self._keys.events(p)) for p in range(PARTITIONS)}
+        return {p: last for p, last in ends.items() if last is not None}
 
     def _continue_streams(self, charged: Charged) -> None:
         """Ids that are archived are never given out again: the archiver would pass over their entries."""
@@ -130,10 +123,7 @@ class Repair:
         for name, last in ends.items():
             if last == ORIGIN:
                 continue
-            try:
-                newest = StreamId.parse(self._redis.xinfo_stream(name)["last-generated-id"])
-            except redis.ResponseError:
-                newest = None
+            newest = last_id(self._redis, name)
             if newest is None:
                 with server_of(self._redis, name).pipeline(transaction=True) as pipe:  # only a stream that there is has a last id
                     pipe.xadd(name, {"continues": "after the archive"}, id=str(last))
@@ -143,16 +133,18 @@ class Repair:
                 server_of(self._redis, name).execute_command("XSETID", name, str(last))
 
     def _limits(self, days: Days, books: LedgerBooks, charged: Charged) -> dict[At, int | None]:
-        """What to open: today and tomorrow by the market file, earlier days as they were, as far as that is known."""
+        """What to open: yesterday, today and tomorrow, and what was open or charged before, with its limit if that is known.
+
+        Today and tomorrow have the limits of the market file. A campaign that is gone from it is charged no more than it was.
+        """
         stored, current = books.limits(days.first), {c.id: c.daily_budget_micros for c in self._market.campaigns}
-        limits: dict[At, int | None] = {}
-        for campaign, limit in current.items():
-            for day in range(days.living, days.today + 2):
-                limits[campaign, day] = limit if day >= days.today else stored.get((campaign, day), limit)
-        for campaign, day in charged.micros.keys() - limits.keys():
-            # A campaign that is gone from the market is charged no more than it was.
-            limits[campaign, day] = stored.get((campaign, day), current.get(campaign, 0))
-        return limits
+        wanted = {(c, day) for c in current for day in days.current} | stored.keys() | charged.micros.keys()
+        if not stored:  # books that were written anew do not know what was open
+            archive = parts(self._log_dir, EVENTS)
+            begun = budget_day(archive[0].first_ms, self._market.policy.day_length_s) if archive else days.today
+            wanted |= {(c, day) for c in current for day in range(max(days.living, begun), days.today)}
+        by_the_file = {at: current.get(at[0], 0) for at in wanted}
+        return by_the_file | {at: limit for at, limit in stored.items() if at[1] < days.today or at[0] not in current}
 
     def _open(self, done: Repaired, books: LedgerBooks, charged: Charged, limits: Mapping[At, int | None]) -> None:
         for partition in range(PARTITIONS):

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 import redis
+from redis.client import NEVER_DECODE
 
 from domain.keys import Keys
+from features.log_archive import StreamId
 from store import server_of
 
 
@@ -15,6 +17,16 @@ def run_ids(client: "redis.Redis") -> list[str]:
     found = client.info("server", target_nodes=redis.RedisCluster.PRIMARIES)
     # Of a single node the answer comes by itself.
     return sorted(str(one["run_id"]) for one in ([found] if "run_id" in found else found.values()))
+
+
+def last_id(client: "redis.Redis", stream: str) -> StreamId | None:
+    """The last id that a stream gave out; None where there is no such stream."""
+    try:
+        # Its first and last entry are in the answer, too, and those of decisions are no text.
+        said = client.execute_command("XINFO STREAM", stream, **{NEVER_DECODE: []})
+    except redis.ResponseError:
+        return None
+    return StreamId.parse(said["last-generated-id"])
 
 
 def verified(client: "redis.Redis", keys: Keys) -> set[str]:

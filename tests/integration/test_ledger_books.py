@@ -10,6 +10,7 @@ import pytest
 import redis
 from archiving import EventArchiver
 from money_path import MARKET, MoneyPath
+from open_market import let_in
 
 from domain.events import EventType
 from domain.keys import Keys, partition_of
@@ -27,6 +28,7 @@ class Ledger:
     def __init__(self, url: str, log_dir: Path) -> None:
         self.log_dir = log_dir
         self.money = MoneyPath(url, now_ms=None)
+        let_in(self.money.raw, MARKET.name)
         self.money.open(self.today - 1, self.today, self.today + 1)
         self.archiver = EventArchiver(url, MARKET, log_dir)
         self.client = redis.Redis.from_url(url)
@@ -189,3 +191,12 @@ def test_what_is_held_and_the_limits_are_in_the_books_as_of_the_last_reconciliat
     assert held == {"alpha-spring": 1_000}
     assert (limits["alpha-spring", ledger.today], limits["house", ledger.today]) == (10_000_000, None)
     assert partition_of("alpha-spring") != partition_of("house")
+
+
+def test_a_server_that_is_being_repaired_is_not_compared(ledger: Ledger) -> None:
+    ledger.click("a")
+    ledger.money.raw.delete(KEYS.verified)
+    ledger.keeper.turn()
+    said = ledger.money.raw.hgetall(KEYS.ledger)
+    assert "may have lost data" in said["trouble"]
+    assert "at_ms" not in said

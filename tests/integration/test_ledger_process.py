@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import redis
 from money_path import MARKET, MoneyPath
+from open_market import let_in
 from typer.testing import CliRunner
 
 from domain.events import EventType
@@ -70,6 +71,7 @@ def test_the_books_are_kept_through_kills_and_commands_read_them(
     common = ["--market", str(MARKET_FILE), "--log-dir", str(log_dir)]
     with MoneyPath(redis_url, now_ms=None) as money:
         money.open()
+        let_in(money.raw, MARKET.name)
         process = archiver()
         for i in range(3):
             for n in range(10):
@@ -106,6 +108,11 @@ def test_the_books_are_kept_through_kills_and_commands_read_them(
     assert (code, "alpha-spring" in out, "0.000007" in out) == (1, True, True)
     code, out = offerrank("reconcile", *common, "--redis-url", redis_url, "--json")
     assert json.loads(out)["differences"][0]["spent_micros"] == 3_000_037
+    client.delete(KEYS.verified, KEYS.budget("alpha-rest", _today(client)))
+    code, out = offerrank("reconcile", *common, "--redis-url", redis_url, "--repair")
+    assert (code, "1 had another spent, by 0.000007 EUR in all" in out) == (0, True), out
+    assert client.hget(KEYS.budget("alpha-rest", _today(client)), "limit") == "5000000"
+    assert client.scard(KEYS.verified) == 1
     client.close()
 
 

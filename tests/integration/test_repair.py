@@ -9,6 +9,7 @@ import redis
 from archiving import EventArchiver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from log_entries import decision, decision_fields
 from money_path import MARKET, MoneyPath
 from open_market import begin_archive, let_in
 
@@ -16,13 +17,15 @@ from domain.errors import ContractError, Unavailable
 from domain.events import EventStatus, EventType
 from domain.keys import PARTITIONS, Keys, partition_of
 from features.log_archive import EVENTS, StreamId, archived
+from serving.archiver.rows import log_formats
+from serving.archiver.stream import LogArchiver
 from serving.embedded_redis import EmbeddedRedis
 from serving.ledger.books import LedgerBooks
 from serving.ledger.keeper import LedgerKeeper
 from serving.ledger.reconcile import reconcile_now
 from serving.repair.opening import Opening
 from serving.repair.repair import Repair
-from serving.repair.servers import run_ids, verified
+from serving.repair.servers import last_id, run_ids, verified
 
 KEYS = Keys(MARKET.name)
 DAY_MS = MARKET.policy.day_length_s * 1000
@@ -168,6 +171,22 @@ def test_what_is_in_the_stream_and_in_no_file_yet_counts(world: World, own_redis
     assert world.budget("alpha-spring")["spent"] == "1500000"
 
 
+def test_decisions_go_on_after_the_archive_too_although_they_are_no_text(world: World, own_redis: EmbeddedRedis) -> None:
+    made = decision_fields(decision("d", 5_000))
+    decisions = LogArchiver(world.archiver.client, [KEYS.decisions], log_formats(MARKET)[1], world.log_dir, 1000)
+    far = f"{world.money.at_ms + 3_600_000}-0"
+    world.archiver.client.xadd(KEYS.decisions, made, id=far)
+    decisions.read()
+    decisions.flush()
+    restart(world, own_redis)
+    world.repair()
+    assert str(last_id(world.money.raw, KEYS.decisions)) == far
+    lose_everything(world, own_redis)
+    world.archiver.client.xadd(KEYS.decisions, made)
+    world.repair()
+    assert str(last_id(world.money.raw, KEYS.decisions)) == far
+
+
 def test_ids_go_on_after_what_is_archived_so_that_no_entry_is_passed_over(world: World, own_redis: EmbeddedRedis) -> None:
     partition = partition_of("alpha-spring")
     click(world, "a")
@@ -210,7 +229,7 @@ EVENT_OF = st.tuples(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=st.lists(EVENT_OF, min_size=3, max_size=25), archived_at=st.integers(0, 25))
 def test_the_memory_that_is_rebuilt_is_what_the_scripts_had_left(
     redis_url: str, tmp_path_factory: pytest.TempPathFactory, events: list[tuple[EventType, int, str, str]], archived_at: int

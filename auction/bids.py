@@ -10,6 +10,8 @@ from domain.campaign import IMPRESSIONS_PER_CPM, BidKind
 from domain.errors import ContractError
 from domain.money import pace_bid_micros
 
+CPM, CPA = BidKind.CPM.code, BidKind.CPA.code
+
 
 @dataclass(frozen=True, slots=True)
 class Bids:
@@ -60,16 +62,16 @@ def effective_bids(
     n = len(advertiser)
     _require(n, "pctr in (0, 1]", pctr, (pctr > 0.0) & (pctr <= 1.0))
     _require(n, "pacing_multiplier in [0, 1]", pacing_multiplier, (pacing_multiplier >= 0.0) & (pacing_multiplier <= 1.0))
-    _require(n, "a known bid_kind", bid_kind, bid_kind < len(BidKind))
+    _require(n, "a known bid_kind", bid_kind, bid_kind <= CPA)
     _require(n, "bid_micros >= 0", bid_micros, bid_micros >= 0)
     by_kind = [np.ones(n), pctr, pctr]
     if pcvr is not None:
         _require(n, "pcvr in (0, 1]", pcvr, (pcvr > 0.0) & (pcvr <= 1.0))
-        by_kind[BidKind.CPA.code] = pctr * pcvr
-    elif (bid_kind == BidKind.CPA.code).any():
+        by_kind[CPA] = pctr * pcvr
+    elif (bid_kind == CPA).any():
         raise ContractError("bids: a cpa bid needs pcvr, and the market predicts none")
     quality = np.choose(bid_kind, by_kind)
-    per_event = np.where(bid_kind == BidKind.CPM.code, bid_micros // IMPRESSIONS_PER_CPM, bid_micros)
+    per_event = np.where(bid_kind == CPM, bid_micros // IMPRESSIONS_PER_CPM, bid_micros)
     paced = pace_bid_micros(per_event, pacing_multiplier)
     return Bids(advertiser, quality, paced, 1000.0 * quality * paced)
 

@@ -17,16 +17,19 @@ def best_slate(bids: Bids, reserve_ecpm_micros: NDArray[np.int64]) -> Slate:
     Args:
       reserve_ecpm_micros: [S], by slot in page order.
     """
-    left = np.where(bids.ecpm_micros > 0.0, bids.ecpm_micros, -np.inf)
+    ecpm, advertiser = bids.ecpm_micros.tolist(), bids.advertiser.tolist()
+    ranking = iter(_ranking(bids))
+    best = next(ranking, None)
     slot: list[int] = []
     winner: list[int] = []
+    placed: set[int] = set()
     for k, reserve in enumerate(reserve_ecpm_micros.tolist()):
-        best = int(left.argmax()) if len(left) else -1
-        if best < 0 or left[best] < max(reserve, 0.0) or left[best] == -np.inf:
-            continue
-        slot.append(k)
-        winner.append(best)
-        left[bids.advertiser == bids.advertiser[best]] = -np.inf
+        while best is not None and advertiser[best] in placed:
+            best = next(ranking, None)
+        if best is not None and ecpm[best] >= reserve:
+            slot.append(k)
+            winner.append(best)
+            placed.add(advertiser[best])
     return Slate(
         slot=np.asarray(slot, dtype=np.int64),
         winner=np.asarray(winner, dtype=np.int64),
@@ -35,21 +38,34 @@ def best_slate(bids: Bids, reserve_ecpm_micros: NDArray[np.int64]) -> Slate:
     )
 
 
-def price_gsp(slate: Slate, bids: Bids, reserve_ecpm_micros: NDArray[np.int64]) -> NDArray[np.int64]:
+def price_gsp(slate: Slate, bids: Bids, reserve_ecpm_micros: NDArray[np.int64], bid_share: float) -> NDArray[np.int64]:
     """Prices of a slate from `best_slate`, per billed event.
 
-        price_w = ceil(max(next_w, reserve_w) / (1000 quality_w)), never above the bid of w
+        price_w = ceil(max(next_w, reserve_w) / (1000 quality_w)), at least bid_share bid_w, never above bid_w
 
     next_w is the best eCPM among the advertisers placed neither in the slot of w nor before it: the price never depends on
     another offer of the winner's own advertiser.
 
+    Args:
+      bid_share: least share of its bid that a winner pays, as in `price_micros`.
     Returns:
       price_micros [W] int64.
     Source: Edelman, Ostrovsky and Schwarz (2007), Internet Advertising and the Generalized Second-Price Auction.
     """
-    left = bids.ecpm_micros.copy()
-    to_reach = reserve_ecpm_micros[slate.slot].astype(np.float64)
-    for w, winner in enumerate(slate.winner.tolist()):
-        left[bids.advertiser == bids.advertiser[winner]] = 0.0
-        to_reach[w] = max(to_reach[w], left.max())
-    return price_micros(slate, bids, to_reach)
+    ecpm, advertiser = bids.ecpm_micros.tolist(), bids.advertiser.tolist()
+    ranking = iter(_ranking(bids))
+    following = next(ranking, None)
+    placed: set[int] = set()
+    to_reach: list[float] = []
+    for slot, winner in zip(slate.slot.tolist(), slate.winner.tolist(), strict=True):
+        placed.add(advertiser[winner])
+        while following is not None and advertiser[following] in placed:
+            following = next(ranking, None)
+        to_reach.append(max(float(reserve_ecpm_micros[slot]), 0.0 if following is None else ecpm[following]))
+    return price_micros(bids, slate.winner, np.array(to_reach), bid_share)
+
+
+def _ranking(bids: Bids) -> list[int]:
+    """Bidders from the highest eCPM to the lowest, ties to the lower index, without those that bid nothing."""
+    ranking: list[int] = np.argsort(-bids.ecpm_micros, kind="stable")[: np.count_nonzero(bids.ecpm_micros > 0.0)].tolist()
+    return ranking

@@ -1,4 +1,4 @@
-"""Floors: the least each slot of a page sells for."""
+"""Floors: the least each slot of a page sells for, and the least of its bid that a winner pays."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auction.bids import Bids
-from domain.money import to_price_micros
+from domain.money import to_prices_micros
 from domain.outcome import Slate
 from domain.request import Placement
 
@@ -17,16 +17,32 @@ def slot_reserves(placements: Sequence[Placement], reserve_ecpm_micros: int) -> 
     return np.repeat(np.asarray(floors, dtype=np.int64), [p.count for p in placements])
 
 
-def price_at_reserve(slate: Slate, bids: Bids, reserve_ecpm_micros: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Least price that passes each slot's floor, [W]: for slots nobody won by eCPM, where there is no next bidder to ask.
+def highest_passed(ecpm_micros: NDArray[np.float64], reserve_ecpm_micros: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The highest reserve that each of N bidders passes, [N] eCPM micros; all must pass some."""
+    ascending = np.sort(reserve_ecpm_micros)
+    passed: NDArray[np.int64] = ascending[np.searchsorted(ascending, ecpm_micros, side="right") - 1]
+    return passed
 
-    price = ceil(reserve_slot / (1000 quality)), never above the bid
+
+def price_at_reserve(slate: Slate, bids: Bids, reserve_ecpm_micros: NDArray[np.int64], bid_share: float) -> NDArray[np.int64]:
+    """Least price that passes each slot's floor, [W]: for slots nobody won by eCPM, where there is no next bidder to ask."""
+    return price_micros(bids, slate.winner, reserve_ecpm_micros[slate.slot], bid_share)
+
+
+def price_micros(
+    bids: Bids, bidder: NDArray[np.int64], ecpm_to_reach: NDArray[np.float64] | NDArray[np.int64], bid_share: float
+) -> NDArray[np.int64]:
+    """Least price per billed event at which some bidders' eCPM is `ecpm_to_reach`, and no less than a share of their bids.
+
+        price = max(ceil(ecpm_to_reach / (1000 quality)), ceil(bid_share bid), 1 if bid_share > 0), never above the bid
+
+    Args:
+      bidder: [W] indices into the bids.
+      ecpm_to_reach: [W].
+      bid_share: in [0, 1]; 0 lets a price be 0.
+    Returns:
+      [W] int64.
     """
-    return price_micros(slate, bids, reserve_ecpm_micros[slate.slot].astype(np.float64))
-
-
-def price_micros(slate: Slate, bids: Bids, ecpm_to_reach: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Least price per billed event at which each winner's eCPM is `ecpm_to_reach` [W]; never above its bid."""
-    exact = ecpm_to_reach / (1000.0 * bids.quality[slate.winner])
-    cap = bids.bid_micros[slate.winner]
-    return np.array([to_price_micros(float(e), int(c)) for e, c in zip(exact, cap, strict=True)], dtype=np.int64)
+    bid = bids.bid_micros[bidder]
+    exact = np.maximum(ecpm_to_reach / (1000.0 * bids.quality[bidder]), bid_share * bid)
+    return to_prices_micros(np.maximum(exact, 1.0) if bid_share > 0.0 else exact, bid)

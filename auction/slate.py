@@ -9,19 +9,20 @@ from auction.reserve import price_at_reserve
 from domain.outcome import Reason, Sale, Slate
 
 
-def sell(slate: Slate, bids: Bids, reserve_ecpm_micros: NDArray[np.int64]) -> Sale:
+def sell(slate: Slate, bids: Bids, reserve_ecpm_micros: NDArray[np.int64], bid_share: float) -> Sale:
     """Prices a slate: second prices where it was won by eCPM, the reserve where it was drawn at random.
 
-    A drawn winner did not earn its rank, so no price may depend on that rank.
+    A drawn winner did not earn its rank, so its price depends on nobody else's bid.
 
     Args:
       reserve_ecpm_micros: [S], by slot in page order.
+      bid_share: least share of its bid that a winner pays, in [0, 1]; the policy has one for each kind of page.
     """
     price = price_at_reserve if slate.explored else price_gsp
     return Sale(
         slot=slate.slot,
         winner=slate.winner,
-        price_micros=price(slate, bids, reserve_ecpm_micros),
+        price_micros=price(slate, bids, reserve_ecpm_micros, bid_share),
         propensity=slate.propensity,
         reason=_reasons(slate, bids, reserve_ecpm_micros),
         explored=slate.explored,

@@ -27,6 +27,12 @@ def to_price_micros(exact: float, bid_micros: int) -> int:
     return min(max(math.ceil(exact - 1e-6), 0), bid_micros)
 
 
+def to_prices_micros(exact: NDArray[np.float64], bid_micros: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`to_price_micros` of many, [N], none of them negative."""
+    prices: NDArray[np.int64] = np.minimum(np.ceil(exact - 1e-6), bid_micros).astype(np.int64)
+    return prices
+
+
 def expected_micros(micros: int, probability: float) -> int:
     """What a charge is expected to come to, rounded up: what is set aside for it is never less, and never nothing.
 

@@ -36,6 +36,10 @@ class Policy(_Record):
     """Generalised second price."""
     reserve_ecpm_micros: int = Field(default=0, ge=0, le=MAX_MICROS)
     """Least a slot sells for, per thousand impressions."""
+    least_bid_share: float = Field(default=0.1, ge=0, le=1)
+    """Least a winner pays, as a share of its paced bid, where no rival and no reserve asks for more; 0: it may pay nothing."""
+    explored_bid_share: float = Field(default=0.5, ge=0, le=1)
+    """The same of an offer that was drawn at random: it pays this or the reserve."""
     max_candidates: int = Field(default=100, ge=1, le=1000)
     """Most offers that are ranked per decision."""
     epsilon: float = Field(default=0.05, ge=0, le=1)

@@ -26,6 +26,8 @@ class DecisionRequest:
     test: bool
     """Never billed, never logged."""
     explain: bool
+    knows_shopper: bool = True
+    """Whether the request brought the shopper's key, rather than got a fresh one."""
     asked_by: str = ""
     """Name of the key that asks; empty without one."""
     patience: float = 1.0

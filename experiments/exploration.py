@@ -1,9 +1,87 @@
 """Epsilon-greedy exploration over whole pages, with exact propensities in closed form."""
 
+from dataclasses import dataclass
+from itertools import groupby
+
 import numpy as np
 from numpy.typing import NDArray
 
 from domain.outcome import Slate
+
+
+@dataclass(frozen=True, slots=True)
+class Lots:
+    """The luck of a random page, drawn before it is known who can pay.
+
+    Every slot has its own lots: it goes to the advertiser with the lowest of those that are able, not yet placed and pass its
+    reserve with some offer, and to the one with the lowest lot of these offers. Lots are independent of each other and of who is
+    able, so given the able that is exactly the page whose probabilities `slot_chances` has.
+    """
+
+    advertiser: NDArray[np.float64]
+    """[S, N] of each bidder's advertiser, the same for bidders of one advertiser."""
+    offer: NDArray[np.float64]
+    """[S, N]"""
+
+    @classmethod
+    def draw(cls, n_slots: int, advertiser: NDArray[np.int32], rng: np.random.Generator) -> "Lots":
+        """Uniform lots. advertiser: [N] codes; equal codes never share a page."""
+        names, code = np.unique(advertiser, return_inverse=True)
+        return cls(rng.random((n_slots, len(names)))[:, code], rng.random((n_slots, len(advertiser))))
+
+    def page(
+        self, ecpm_micros: NDArray[np.float64], advertiser: NDArray[np.int32], reserve_ecpm_micros: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Slots [W] ascending, and who takes them [W]. ecpm_micros: [N], 0 of bidders that are not able."""
+        placed: dict[int, int] = {}
+        left = np.ones(len(advertiser), dtype=bool)
+        for k in _drawing_order(reserve_ecpm_micros):
+            among = np.flatnonzero(_passes(ecpm_micros, int(reserve_ecpm_micros[k])) & left)
+            if len(among):
+                lot = self.advertiser[k, among]
+                tied = among[lot == lot.min()]
+                placed[k] = int(tied[self.offer[k, tied].argmin()])
+                left &= advertiser != advertiser[placed[k]]
+        slots = sorted(placed)
+        return np.array(slots, dtype=np.int64), np.array([placed[k] for k in slots], dtype=np.int64)
+
+    def may_win(
+        self,
+        ecpm_micros: NDArray[np.float64],
+        advertiser: NDArray[np.int32],
+        reserve_ecpm_micros: NDArray[np.int64],
+        certain: NDArray[np.bool_],
+    ) -> NDArray[np.bool_]:
+        """Which bidders may be on the page, [N]: all others cannot, whoever of the uncertain turns out unable.
+
+        Each slot is looked through by its lots as far as the first advertiser who is certain to be able and certain not to be
+        placed before. If all are certain, these are the winners.
+
+        Args:
+          ecpm_micros: [N], 0 of bidders that are known not to be able.
+          certain: [N], surely able.
+        """
+        found = np.zeros(len(advertiser), dtype=bool)
+        code, sure = advertiser.tolist(), certain.tolist()
+        perhaps: set[int] = set()  # advertisers that may be placed already
+        placed: set[int] = set()  # those that are for certain
+        for k in _drawing_order(reserve_ecpm_micros):
+            among = np.flatnonzero(_passes(ecpm_micros, int(reserve_ecpm_micros[k])))
+            here: set[int] = set()
+            done = placed.copy()
+            for i in among[np.lexsort((self.offer[k, among], self.advertiser[k, among]))].tolist():
+                if code[i] in done:
+                    continue
+                found[i] = True
+                here.add(code[i])
+                if sure[i]:
+                    done.add(code[i])
+                    if code[i] not in perhaps:
+                        if len(here) == 1:
+                            placed |= here
+                        break
+            perhaps |= here
+        return found
 
 
 def explore(
@@ -12,35 +90,60 @@ def explore(
     advertiser: NDArray[np.int32],
     reserve_ecpm_micros: NDArray[np.int64],
     epsilon: float,
-    rng: np.random.Generator,
-    coin: bool | None = None,
+    lots: Lots | None,
 ) -> Slate:
-    """With probability epsilon replaces the page by a random one; either way says how likely each offer was in its slot.
+    """The page that the lots say, or the greedy one; either way with how likely each offer was in its slot.
 
         propensity(o, k) = epsilon P(random page has o in slot k) + (1 - epsilon) 1[greedy has o in slot k]
 
-    It is marginal over the other slots, and conditional on the bidders: on retrieval, eligibility, predictions and pacing.
-    A budget hold that fails afterwards does not change it.
+    It is marginal over the other slots, and conditional on the bidders: on retrieval, eligibility, predictions and pacing, and
+    on which campaigns were able to pay.
 
     Args:
       greedy: the page the auction would sell.
-      ecpm_micros: [N].
+      ecpm_micros: [N], 0 of bidders that are not able.
       advertiser: [N] codes; equal codes never share a page.
       reserve_ecpm_micros: [S], by slot in page order.
       epsilon: share of random pages, in [0, 1].
-      coin: whether to draw at random, where an earlier call for the same page has decided that; None throws it.
+      lots: from `toss`.
     Returns:
       The page to sell. `explored` says that it was drawn, even where it happens to equal the greedy one.
     """
-    chance = slot_chances(ecpm_micros, advertiser, reserve_ecpm_micros)
-    explored = bool(rng.random() < epsilon) if coin is None else coin
-    slot, winner = greedy.slot, greedy.winner
-    if explored:
-        slot, winner = _draw(ecpm_micros, advertiser, reserve_ecpm_micros, rng)
+    if lots is None and epsilon == 0.0:
+        return greedy
+    slot, winner = (greedy.slot, greedy.winner) if lots is None else lots.page(ecpm_micros, advertiser, reserve_ecpm_micros)
+    chance = _chance_of(slot, winner, ecpm_micros, advertiser, reserve_ecpm_micros)
     greedily = np.full(len(reserve_ecpm_micros), -1)
     greedily[greedy.slot] = greedy.winner
-    propensity = epsilon * chance[slot, winner] + (1.0 - epsilon) * (greedily[slot] == winner)
-    return Slate(slot, winner, propensity, explored)
+    propensity = epsilon * chance + (1.0 - epsilon) * (greedily[slot] == winner)
+    return Slate(slot, winner, propensity, lots is not None)
+
+
+def toss(n_slots: int, advertiser: NDArray[np.int32], epsilon: float, rng: np.random.Generator) -> Lots | None:
+    """Lots for a random page with probability epsilon; None for the greedy one."""
+    return Lots.draw(n_slots, advertiser, rng) if rng.random() < epsilon else None
+
+
+def _chance_of(
+    slot: NDArray[np.int64],
+    winner: NDArray[np.int64],
+    ecpm_micros: NDArray[np.float64],
+    advertiser: NDArray[np.int32],
+    reserve_ecpm_micros: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """`slot_chances` of some slots and bidders, [W]; without the rest of the table where reserves are equal, as most are."""
+    reserves = reserve_ecpm_micros.tolist()
+    if min(reserves) < max(reserves):
+        return slot_chances(ecpm_micros, advertiser, reserve_ecpm_micros)[slot, winner]
+    passes = _passes(ecpm_micros, reserves[0])
+    passing = advertiser[passes].tolist()
+    n_advertisers = len(set(passing))
+    return np.array(
+        [
+            1.0 / (n_advertisers * passing.count(a)) if passed and k < n_advertisers else 0.0
+            for k, a, passed in zip(slot.tolist(), advertiser[winner].tolist(), passes[winner].tolist(), strict=True)
+        ]
+    )
 
 
 def slot_chances(
@@ -64,35 +167,21 @@ def slot_chances(
     chance = np.zeros((len(reserve_ecpm_micros), len(ecpm_micros)))
     unplaced = np.ones(n_advertisers)
     filled = 0
-    for k in _drawing_order(reserve_ecpm_micros):
-        passes = _passes(ecpm_micros, reserve_ecpm_micros[k])
+    reserve_of = reserve_ecpm_micros.tolist()
+    for reserve, slots in groupby(_drawing_order(reserve_ecpm_micros), key=reserve_of.__getitem__):
+        passes = _passes(ecpm_micros, reserve)
         offers = np.bincount(code[passes], minlength=n_advertisers)
         rivals = np.count_nonzero(offers) - filled
-        if rivals > 0:
-            placed_here = np.where(offers > 0, unplaced / rivals, 0.0)
-            chance[k, passes] = (placed_here / np.maximum(offers, 1))[code[passes]]
-            unplaced -= placed_here
-            filled += 1
+        here = list(slots)[: max(rivals, 0)]
+        if here:
+            # Slots of one reserve have the same chances: at each step one rival less is left, and each is there that much less.
+            placed = np.where(offers > 0, unplaced / rivals, 0.0)
+            row = np.zeros(len(ecpm_micros))
+            row[passes] = (placed / np.maximum(offers, 1))[code[passes]]
+            chance[here] = row
+            unplaced -= len(here) * placed
+            filled += len(here)
     return chance
-
-
-def _draw(
-    ecpm_micros: NDArray[np.float64],
-    advertiser: NDArray[np.int32],
-    reserve_ecpm_micros: NDArray[np.int64],
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """A random page: slots [W] ascending, and who takes them [W]."""
-    placed: dict[int, int] = {}
-    taken = np.zeros(len(advertiser), dtype=bool)
-    for k in _drawing_order(reserve_ecpm_micros):
-        left = _passes(ecpm_micros, reserve_ecpm_micros[k]) & ~taken
-        if left.any():
-            chosen = rng.choice(np.unique(advertiser[left]))
-            placed[k] = int(rng.choice(np.flatnonzero(left & (advertiser == chosen))))
-            taken |= advertiser == chosen
-    slots = sorted(placed)
-    return np.array(slots, dtype=np.int64), np.array([placed[k] for k in slots], dtype=np.int64)
 
 
 def _drawing_order(reserve_ecpm_micros: NDArray[np.int64]) -> list[int]:
@@ -100,7 +189,7 @@ def _drawing_order(reserve_ecpm_micros: NDArray[np.int64]) -> list[int]:
     return order
 
 
-def _passes(ecpm_micros: NDArray[np.float64], reserve: np.int64) -> NDArray[np.bool_]:
+def _passes(ecpm_micros: NDArray[np.float64], reserve: int) -> NDArray[np.bool_]:
     # A bid of 0 passes no floor, not even 0: the rule of the auction.
     passes: NDArray[np.bool_] = (ecpm_micros >= reserve) & (ecpm_micros > 0.0)
     return passes

@@ -64,7 +64,7 @@ def print_summary(console: Console, market: Market, summary: dict[str, Any]) -> 
     console.print(_spend(market, summary))
     console.print(_phases(market, summary))
     console.print(
-        "Shoppers are simulated. Before: random pages, sold at the reserve. 'By the truth': what the pages shown are worth\n"
+        "Shoppers are simulated. Before: random pages, sold at half the bids. 'By the truth': what the pages shown are worth\n"
         "under the simulator's own probabilities. Best possible: the same auction, told those probabilities and more than\n"
         "any feature tells, with budgets and frequency caps ignored.",
         highlight=False,

@@ -42,6 +42,7 @@ class Valuation:
         self._kind = np.array([c.bid_kind.code for c in campaigns], dtype=np.uint8)
         self._bid = np.array([c.bid_micros for c in campaigns], dtype=np.int64)
         self._targeted = [(i, c.targeting) for i, c in enumerate(campaigns) if c.targeting]
+        self._bid_share = market.policy.least_bid_share
         self._reserve = np.full(len(world.examination), market.policy.reserve_ecpm_micros, dtype=np.int64)
 
     def best(self, purchase: Purchase) -> Expected:
@@ -55,7 +56,7 @@ class Valuation:
             self._world.pcvr(purchase)[live],
             np.ones(len(live)),
         )
-        sale = sell(best_slate(bids, self._reserve), bids, self._reserve)
+        sale = sell(best_slate(bids, self._reserve), bids, self._reserve, self._bid_share)
         return self._expected(purchase, sale.slot, live[sale.winner], sale.price_micros)
 
     def shown(self, purchase: Purchase, slots: list[int], offer_ids: list[str], price_micros: list[int]) -> Expected:

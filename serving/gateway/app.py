@@ -215,6 +215,7 @@ def to_request(wanted: Any, key: Key, invalid: str, service: Service) -> Decisio
         asked_by=key.name,
         patience=service.patience.of(key.name, time.monotonic()),
         invalid=invalid,
+        knows_shopper=bool(shopper and shopper.key),
     )
 
 

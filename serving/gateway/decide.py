@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auction.bids import Bids, effective_bids
-from auction.reserve import slot_reserves
 from domain.campaign import FeatureValue
 from domain.candidates import Candidates
 from domain.clock import budget_day
@@ -18,8 +17,9 @@ from domain.request import DecisionRequest
 from features.assemble import assemble, request_tensors
 from retrieval.eligibility import Eligible, campaign_verdicts, shown_today, split
 from serving.gateway.market_view import MarketView
+from serving.gateway.means import Page
 from serving.gateway.ports import ActiveRelease, Model, Ports, Shoppers
-from serving.gateway.selling import Page, sell_within_budgets
+from serving.gateway.selling import sell_within_budgets
 from serving.gateway.stages import Stages
 
 Probabilities = dict[str, NDArray[np.float64]]
@@ -61,6 +61,7 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: 
         retrieval   the rule sources alone
         ranker      the priors, as before the first release
         budgets     offers with a budget are not sold
+        caps        frequency caps as counted when the page was asked for, not as reserved
     """
     policy, catalogue = view.market.policy, view.catalogue
     stages = Stages()
@@ -86,12 +87,10 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: 
 
     pacing_multiplier = campaigns.pacing_multiplier[catalogue.campaign[pool.kept.offer]]
     bids = _bids(pool.kept, probability, pacing_multiplier, view)
-    reserves = slot_reserves(request.placements, policy.reserve_ecpm_micros)
     epsilon = policy.cold_start_epsilon if release.version is None else policy.epsilon
-    page = Page(reserves, epsilon, day, request.decision_id, request.reserves, request.patience)
-    sale = await sell_within_budgets(
-        page, pool.kept, bids, catalogue, ports.budgets, stages, rng, policy.deadlines_ms.hold / 1000
-    )
+    page = Page.of(request, policy, day, epsilon)
+    sale = await sell_within_budgets(page, pool.kept, bids, catalogue, campaigns, ports, stages, rng)
+    reserves = page.reserve_ecpm_micros
     return Decided(request, now_ms, day, ranked_by, features, pool, probability, pacing_multiplier, bids, reserves, sale, stages)
 
 

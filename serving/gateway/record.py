@@ -6,9 +6,10 @@ from numpy.typing import NDArray
 from domain.candidates import Source
 from domain.events import CandidateLog, Decision, Slot
 from domain.outcome import Reason
+from retrieval.catalogue import UNLIMITED
 from serving.gateway.decide import Decided
 from serving.gateway.market_view import MarketView
-from serving.gateway.selling import hold_micros
+from serving.gateway.means import hold_micros
 
 COLD_START = "cold-start"
 SOURCE_NAMES = np.array([s.name.lower() for s in Source], dtype=object)
@@ -29,7 +30,7 @@ def to_decision(decided: Decided, view: MarketView, rng: np.random.Generator) ->
         asked_by=decided.request.asked_by,
         shopper_key=decided.request.shopper_key,
         features=decided.features,
-        slots=[_slot(decided, view, w) for w in range(len(decided.sale.winner))],
+        slots=[_slot(decided, view, w, held) for w, held in enumerate(_held(decided, view))],
         candidates=all_candidates(decided, view, 1 / share) if whole else _winners(decided, view),
         explored=decided.sale.explored,
         degraded=list(decided.stages.degraded),
@@ -39,13 +40,21 @@ def to_decision(decided: Decided, view: MarketView, rng: np.random.Generator) ->
     )
 
 
-def _slot(decided: Decided, view: MarketView, w: int) -> Slot:
+def _held(decided: Decided, view: MarketView) -> list[int]:
+    """[W] what is held for each winner."""
+    sale, catalogue = decided.sale, view.catalogue
+    offer = decided.live.offer[sale.winner]
+    held = hold_micros(sale.price_micros, catalogue.bid_kind[offer], decided.bids.quality[sale.winner])
+    budgeted = catalogue.budget_micros[catalogue.campaign[offer]] != UNLIMITED
+    micros: list[int] = np.where(budgeted & decided.request.reserves, held, 0).tolist()
+    return micros
+
+
+def _slot(decided: Decided, view: MarketView, w: int, held_micros: int) -> Slot:
     sale, catalogue = decided.sale, view.catalogue
     position, i = int(sale.slot[w]), int(sale.winner[w])
     offer = int(decided.live.offer[i])
     campaign = view.market.campaigns[int(catalogue.campaign[offer])]
-    price_micros = int(sale.price_micros[w])
-    held = campaign.daily_budget_micros is not None and decided.request.reserves
     return Slot(
         position=position,
         placement=_placement_of(decided, position),
@@ -55,8 +64,8 @@ def _slot(decided: Decided, view: MarketView, w: int) -> Slot:
         advertiser=campaign.advertiser,
         bid_kind=campaign.bid_kind.value,
         bid_micros=campaign.bid_micros,
-        price_micros=price_micros,
-        hold_micros=hold_micros(price_micros, campaign.bid_kind, float(decided.bids.quality[i])) if held else 0,
+        price_micros=int(sale.price_micros[w]),
+        hold_micros=held_micros,
         pacing_multiplier=float(decided.pacing_multiplier[i]),
         probability={task: float(p[i]) for task, p in decided.probability.items()},
         ecpm_micros=float(decided.bids.ecpm_micros[i]),

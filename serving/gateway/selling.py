@@ -1,37 +1,22 @@
-"""The auction within the budgets: nothing is sold whose price could not be reserved."""
+"""The auction within the budgets: a page is sold in one round trip, and nothing is sold that could not be reserved."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auction.bids import Bids
+from auction.contenders import Contenders
 from auction.gsp import best_slate
 from auction.slate import sell
-from domain.campaign import BidKind
 from domain.candidates import Candidates
-from domain.errors import DependencyError
-from domain.money import expected_micros
+from domain.errors import ContractError
 from domain.outcome import Reason, Sale
-from experiments.exploration import explore
-from retrieval.catalogue import UNLIMITED, Catalogue
-from serving.gateway.ports import Budgets, HoldItem
+from experiments.exploration import Lots, explore, toss
+from retrieval.catalogue import Catalogue
+from serving.gateway.means import Means, Page, hold_micros
+from serving.gateway.ports import CampaignState, Ports
 from serving.gateway.stages import Stages
-
-KINDS = list(BidKind)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What is for sale: reserves [S] by slot, how often to explore, and names for what will be shown."""
-
-    reserve_ecpm_micros: NDArray[np.int64]
-    epsilon: float
-    day: int
-    decision_id: str
-    billable: bool
-    patience: float = 1.0
-    """Share of the usual time that holds wait for the page."""
 
 
 async def sell_within_budgets(
@@ -39,92 +24,64 @@ async def sell_within_budgets(
     live: Candidates,
     bids: Bids,
     catalogue: Catalogue,
-    budgets: Budgets,
+    state: CampaignState,
+    ports: Ports,
     stages: Stages,
     rng: np.random.Generator,
-    timeout_s: float,
 ) -> Sale:
-    """Auctions the page and holds the winners' prices; campaigns without room lose for BUDGET.
+    """Sells the page among the campaigns that can pay, each offer at its own price.
 
-    A page by eCPM is auctioned again without them, so that the next bidder moves up at its own price. A random page only
-    loses them: a second draw would no longer have the propensities of the first. Where holds cannot be had at all, whatever
-    has a budget loses for BUDGET_UNKNOWN and the rest is auctioned among itself.
+    The coin and the lots are thrown first. They and the ranking say who may win, whatever the others turn out to have: these
+    are asked to hold the most they can be charged, all in one round trip, and whoever has no room leaves with all its offers.
+    Then the page is auctioned or drawn among the able, and what was held beyond its prices is given back.
+
+    Whom the last reading shows far from its end is taken to be able before it is asked. Should the replies prove that wrong,
+    the page is asked for again, of more bidders and trusting no reading: every bidder that is asked is then held or out.
     """
-    shut_out = np.zeros(len(live), dtype=np.int16)
-    coin: bool | None = None
-    campaign = catalogue.campaign[live.offer]
-    limited = catalogue.budget_micros[campaign] != UNLIMITED
-    held: dict[int, HoldItem] = {}
+    reserves = page.reserve_ecpm_micros
+    contenders = Contenders.of(bids, catalogue.campaign[live.offer], reserves)
+    lots = toss(len(reserves), bids.advertiser, page.epsilon, rng)
+    means = Means(page, contenders, live, catalogue, state, drawn=lots is not None)
+    certain = means.trusted
     while True:
-        able = _without(bids, shut_out != 0)
-        greedy = best_slate(able, page.reserve_ecpm_micros)
-        slate = explore(greedy, able.ecpm_micros, able.advertiser, page.reserve_ecpm_micros, page.epsilon, rng, coin)
-        coin = slate.explored
-        sale = sell(slate, able, page.reserve_ecpm_micros)
+        may_win = _may_win(contenders, lots, means.able, certain)
         stages.lap("auction")
-        wanted = {
-            int(campaign[i]): _item(page, sale, w, live, bids, catalogue)
-            for w, i in enumerate(sale.winner.tolist())
-            if page.billable and limited[i] and sale.price_micros[w] > 0
-        }
-        asked = [(c, item) for c, item in wanted.items() if held.get(c) != item]
-        if not asked:
-            break
-        try:
-            grants = await budgets.hold([item for _, item in asked], timeout_s, page.patience)
-        except DependencyError:
-            stages.degrade("budgets")
-            shut_out[limited] = Reason.BUDGET_UNKNOWN
-            stages.lap("hold")
-            continue
+        asked = await means.ask(may_win, ports, stages)
         stages.lap("hold")
-        held |= {c: item for (c, item), grant in zip(asked, grants, strict=True) if grant.held}
-        without_room = [c for (c, _), grant in zip(asked, grants, strict=True) if not grant.held]
-        shut_out[np.isin(campaign, without_room)] = Reason.BUDGET
-        if not without_room:
+        ranked, drawn = _only(means.able_ranked, contenders), _only(means.able_drawn, contenders)
+        greedy = best_slate(ranked, reserves)
+        slate = explore(greedy, drawn.ecpm_micros, bids.advertiser, reserves, page.epsilon, lots)
+        certain = means.settled
+        if certain[contenders.number[slate.winner]].all():
             break
-        if sale.explored:
-            sale = _drop(sale, [w for w, i in enumerate(sale.winner) if campaign[i] in without_room])
-            break
-    kept = {int(campaign[i]) for i in sale.winner}
-    if unused := [replace(item, micros=0) for c, item in held.items() if c not in kept]:
-        budgets.keep(unused)
-    return replace(sale, reason=np.where(shut_out != 0, shut_out, sale.reason))
+        if not asked:
+            raise ContractError(f"decision {page.decision_id}: a winner of {slate.winner.tolist()} was never asked")
+    able, share = (ranked, page.least_bid_share) if lots is None else (drawn, page.explored_bid_share)
+    sale = sell(slate, able, reserves, share)
+    kind = catalogue.bid_kind[live.offer[sale.winner]]
+    means.close(sale, hold_micros(sale.price_micros, kind, bids.quality[sale.winner]), ports)
+    stages.lap("auction")
+    why = means.reason
+    if not why.any():
+        return sale
+    why = contenders.per_bidder(why, Reason.WON)
+    return replace(sale, reason=np.where(why != 0, why, sale.reason))
 
 
-def hold_micros(price_micros: int, kind: BidKind, quality: float) -> int:
-    """What is held for a winner: its price, or, where conversions are billed, what one impression is expected to be charged."""
-    return expected_micros(price_micros, quality) if kind is BidKind.CPA else price_micros
+def _may_win(contenders: Contenders, lots: Lots | None, able: NDArray[np.bool_], certain: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """[K] campaigns that may be on the page, whoever of the uncertain turns out unable."""
+    if lots is None:
+        return contenders.may_win(able, certain)
+    bids, sure = _only(able, contenders), contenders.per_bidder(certain, otherwise=False)
+    found = np.zeros(len(contenders), dtype=bool)
+    found[contenders.number[lots.may_win(bids.ecpm_micros, bids.advertiser, contenders.reserve_ecpm_micros, sure)]] = True
+    return found
 
 
-def _without(bids: Bids, out: NDArray[np.bool_]) -> Bids:
-    """The same bidders, of which some bid nothing; a bid of nothing never wins."""
-    if not out.any():
+def _only(able: NDArray[np.bool_], contenders: Contenders) -> Bids:
+    """The same bidders, of which those that are not able bid nothing; a bid of nothing never wins."""
+    bids = contenders.bids
+    if able.all():
         return bids
-    return replace(bids, bid_micros=np.where(out, 0, bids.bid_micros), ecpm_micros=np.where(out, 0.0, bids.ecpm_micros))
-
-
-def _item(page: Page, sale: Sale, w: int, live: Candidates, bids: Bids, catalogue: Catalogue) -> HoldItem:
-    i, price_micros = int(sale.winner[w]), int(sale.price_micros[w])
-    offer = live.offer[i]
-    kind = KINDS[int(catalogue.bid_kind[offer])]
-    return HoldItem(
-        campaign_id=catalogue.campaign_ids[int(catalogue.campaign[offer])],
-        decision_id=page.decision_id,
-        day=page.day,
-        micros=hold_micros(price_micros, kind, float(bids.quality[i])),
-        event_micros=price_micros if kind is BidKind.CPA else 0,
-    )
-
-
-def _drop(sale: Sale, lost: list[int]) -> Sale:
-    """The sale without some of its winners."""
-    keep = np.ones(len(sale.winner), dtype=bool)
-    keep[lost] = False
-    return replace(
-        sale,
-        slot=sale.slot[keep],
-        winner=sale.winner[keep],
-        price_micros=sale.price_micros[keep],
-        propensity=sale.propensity[keep],
-    )
+    here = contenders.per_bidder(able, otherwise=True)
+    return replace(bids, bid_micros=np.where(here, bids.bid_micros, 0), ecpm_micros=np.where(here, bids.ecpm_micros, 0.0))

@@ -17,6 +17,12 @@ def reserves(*ecpm_micros: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
     return np.array(ecpm_micros, dtype=np.int64)
 
 
+def without(bids: Bids, out: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> Bids:
+    """The same bidders, of which some bid nothing."""
+    return Bids(bids.advertiser, bids.quality, np.where(out, 0, bids.bid_micros), np.where(out, 0.0, bids.ecpm_micros))
+
+
 _row = st.tuples(st.integers(0, 5), st.floats(1e-6, 1.0), st.integers(0, 10**9))
 any_bidders = st.lists(_row, max_size=15).map(lambda rows: bidders(*rows))
 any_reserves = st.lists(st.integers(0, 10**9), min_size=1, max_size=6).map(lambda floors: reserves(*floors))
+any_share = st.sampled_from([0.0, 0.1, 0.5, 1.0])

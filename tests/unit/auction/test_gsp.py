@@ -1,5 +1,5 @@
 import numpy as np
-from bidders import any_bidders, any_reserves, bidders, reserves
+from bidders import any_bidders, any_reserves, any_share, bidders, reserves
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,8 +11,8 @@ from domain.outcome import Reason, Sale
 WON, FLOOR, OUTBID, SAME = Reason.WON, Reason.BELOW_FLOOR, Reason.OUTBID, Reason.ADVERTISER_EXCLUSION
 
 
-def gsp(bids: Bids, *floors: int) -> Sale:
-    return sell(best_slate(bids, reserves(*floors)), bids, reserves(*floors))
+def gsp(bids: Bids, *floors: int, share: float = 0.0) -> Sale:
+    return sell(best_slate(bids, reserves(*floors)), bids, reserves(*floors), share)
 
 
 def test_each_winner_pays_what_keeps_its_slot() -> None:
@@ -35,6 +35,18 @@ def test_a_lone_bidder_pays_the_reserve() -> None:
     # 12.00 / (1000 x 0.05) = 0.24.
     assert gsp(bidders((0, 0.05, 1_000_000)), 12_000_000).price_micros.tolist() == [240_000]
     assert gsp(bidders((0, 0.05, 1_000_000)), 0).price_micros.tolist() == [0]
+
+
+def test_without_a_rival_or_a_reserve_a_winner_pays_a_share_of_its_bid() -> None:
+    assert gsp(bidders((0, 0.05, 1_000_000)), 0, share=0.1).price_micros.tolist() == [100_000]
+    # A rival at a hundredth of its eCPM changes nothing; one at a fifth sets the price.
+    assert gsp(bidders((0, 0.05, 1_000_000), (1, 0.05, 10_000)), 0, share=0.1).price_micros.tolist() == [100_000]
+    assert gsp(bidders((0, 0.05, 1_000_000), (1, 0.05, 200_000)), 0, share=0.1).price_micros.tolist() == [200_000]
+
+
+def test_a_share_of_next_to_nothing_is_one_micro() -> None:
+    assert gsp(bidders((0, 0.05, 4)), 0, share=0.1).price_micros.tolist() == [1]
+    assert gsp(bidders((0, 0.05, 1_000_000)), 0, share=1e-12).price_micros.tolist() == [1]
 
 
 def test_the_reserve_binds_above_the_next_bidder() -> None:
@@ -95,11 +107,13 @@ def test_no_bidders_and_no_slots_sell_nothing() -> None:
     assert nothing.reason.tolist() == [OUTBID]
 
 
-@given(any_bidders, any_reserves)
-def test_a_price_never_exceeds_the_bid(bids: Bids, floors: np.ndarray) -> None:
-    sale = gsp(bids, *floors)
-    assert (sale.price_micros >= 0).all()
-    assert (sale.price_micros <= bids.bid_micros[sale.winner]).all()
+@given(any_bidders, any_reserves, any_share)
+def test_a_price_never_exceeds_the_bid_and_never_falls_below_its_share(bids: Bids, floors: np.ndarray, share: float) -> None:
+    sale = gsp(bids, *floors, share=share)
+    bid = bids.bid_micros[sale.winner]
+    assert (sale.price_micros <= bid).all()
+    assert (sale.price_micros >= share * bid - 1e-6).all()
+    assert (sale.price_micros > 0).all() or share == 0.0
 
 
 @given(any_bidders, any_reserves)

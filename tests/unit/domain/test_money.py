@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.money import MAX_MICROS, format_micros, pace_bid_micros, to_price_micros
+from domain.money import MAX_MICROS, format_micros, pace_bid_micros, to_price_micros, to_prices_micros
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ from domain.money import MAX_MICROS, format_micros, pace_bid_micros, to_price_mi
 )
 def test_prices_round_up_to_whole_micros_and_stop_at_the_bid(exact: float, bid: int, price: int) -> None:
     assert to_price_micros(exact, bid) == price
+    assert exact < 0 or to_prices_micros(np.array([exact]), np.array([bid])).tolist() == [price]
 
 
 @given(st.floats(0, 1e15), st.integers(0, MAX_MICROS))

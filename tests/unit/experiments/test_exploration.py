@@ -1,15 +1,22 @@
+from collections.abc import Iterator
+from itertools import permutations, product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.outcome import Slate
-from experiments.exploration import explore, slot_chances
+from experiments.exploration import Lots, explore, slot_chances, toss
 
 # Advertiser 0 has three offers, 1 has one, 2 has two; eCPM in units of the floors below.
 ADVERTISER = np.array([0, 0, 0, 1, 2, 2], dtype=np.int32)
 ECPM = np.array([50.0, 20.0, 5.0, 40.0, 30.0, 8.0])
 NOBODY = Slate(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), explored=False)
+
+
+def lots(n_slots: int, advertiser: np.ndarray, seed: int = 0) -> Lots:
+    return Lots.draw(n_slots, advertiser, np.random.default_rng(seed))
 
 
 def page(slot: list[int], winner: list[int]) -> Slate:
@@ -43,7 +50,7 @@ def test_the_highest_floor_is_drawn_first() -> None:
 
 def test_without_exploration_the_greedy_page_is_sold_with_certainty() -> None:
     greedy = page([0, 2], [0, 3])
-    slate = explore(greedy, ECPM, ADVERTISER, np.array([1, 45, 1]), 0.0, np.random.default_rng(0))
+    slate = explore(greedy, ECPM, ADVERTISER, np.array([1, 45, 1]), 0.0, toss(3, ADVERTISER, 0.0, np.random.default_rng(0)))
     assert slate.slot.tolist() == [0, 2]
     assert slate.winner.tolist() == [0, 3]
     assert slate.propensity.tolist() == [1.0, 1.0]
@@ -52,22 +59,47 @@ def test_without_exploration_the_greedy_page_is_sold_with_certainty() -> None:
 
 def test_always_exploring_draws_every_page() -> None:
     rng = np.random.default_rng(0)
-    pages = [explore(page([0], [0]), ECPM, ADVERTISER, np.array([1]), 1.0, rng) for _ in range(200)]
+    pages = [explore(page([0], [0]), ECPM, ADVERTISER, np.array([1]), 1.0, toss(1, ADVERTISER, 1.0, rng)) for _ in range(200)]
     assert all(p.explored for p in pages)
     assert {int(p.winner[0]) for p in pages} == set(range(6))
     assert {round(float(p.propensity[0]), 9) for p in pages} == {round(x, 9) for x in (1 / 9, 1 / 3, 1 / 6)}
 
 
 def test_nobody_to_show_gives_an_empty_page() -> None:
-    none = explore(NOBODY, np.zeros(0), np.zeros(0, np.int32), np.array([1, 1]), 1.0, np.random.default_rng(0))
+    nobody = np.zeros(0, np.int32)
+    none = explore(NOBODY, np.zeros(0), nobody, np.array([1, 1]), 1.0, lots(2, nobody))
     assert len(none.winner) == len(none.propensity) == 0
 
 
-def test_a_coin_already_thrown_is_not_thrown_again() -> None:
-    rng = np.random.default_rng(0)
-    arguments = (ECPM, ADVERTISER, np.array([1]), 0.5, rng)
-    assert {explore(page([0], [0]), *arguments, coin=False).explored for _ in range(20)} == {False}
-    assert {explore(page([0], [0]), *arguments, coin=True).explored for _ in range(20)} == {True}
+def test_given_the_lots_who_is_able_decides_the_page() -> None:
+    drawn = Lots(
+        advertiser=np.array([[0.1, 0.1, 0.1, 0.2, 0.3, 0.3], [0.3, 0.3, 0.3, 0.1, 0.2, 0.2]]),
+        offer=np.array([[0.5, 0.4, 0.6, 0.9, 0.8, 0.7], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]]),
+    )
+    floors = np.array([1, 1])
+    # Advertiser 0 has the first slot's lowest lot, with its second offer; 1 the second slot's.
+    assert drawn.page(ECPM, ADVERTISER, floors)[1].tolist() == [1, 3]
+    # Without that offer it sends its first; without any, the slot goes to 1, and the next to 2.
+    assert drawn.page(np.where(np.arange(6) == 1, 0, ECPM), ADVERTISER, floors)[1].tolist() == [0, 3]
+    assert drawn.page(np.where(ADVERTISER == 0, 0, ECPM), ADVERTISER, floors)[1].tolist() == [3, 4]
+
+
+def orders_of_lots(n_slots: int, advertiser: np.ndarray) -> Iterator[Lots]:
+    """Every order that the lots of a page may have, each as likely as any other."""
+    _, code = np.unique(advertiser, return_inverse=True)
+    a_slot = list(product(permutations(range(code.max() + 1)), permutations(range(len(advertiser)))))
+    for slots in product(a_slot, repeat=n_slots):
+        yield Lots(np.array([a for a, _ in slots], float)[:, code], np.array([o for _, o in slots], float))
+
+
+@pytest.mark.parametrize("reserve", [[1, 1], [10, 35], [25, 1]])
+def test_over_all_orders_of_lots_a_page_is_exactly_as_often_drawn_as_its_chance_says(reserve: list[int]) -> None:
+    advertiser, ecpm, floors = ADVERTISER[1:5], ECPM[1:5], np.array(reserve)  # offers 20 and 5, 40, 30 of three advertisers
+    shown, n = np.zeros((2, 4)), 0
+    for drawn in orders_of_lots(2, advertiser):
+        shown[drawn.page(ecpm, advertiser, floors)] += 1
+        n += 1
+    np.testing.assert_allclose(shown / n, slot_chances(ecpm, advertiser, floors), atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -81,11 +113,11 @@ def test_a_coin_already_thrown_is_not_thrown_again() -> None:
 )
 def test_logged_propensities_are_the_frequencies_of_pages(reserve: list[int], greedy: Slate) -> None:
     rng = np.random.default_rng(7)
-    floors, epsilon, pages = np.array(reserve), 0.4, 20_000
+    floors, epsilon, pages = np.array(reserve), 0.4, 6_000
     shown = np.zeros((len(reserve), 6))
     logged = np.full((len(reserve), 6), np.nan)
     for _ in range(pages):
-        slate = explore(greedy, ECPM, ADVERTISER, floors, epsilon, rng)
+        slate = explore(greedy, ECPM, ADVERTISER, floors, epsilon, toss(len(floors), ADVERTISER, epsilon, rng))
         shown[slate.slot, slate.winner] += 1
         logged[slate.slot, slate.winner] = slate.propensity
     frequency = shown / pages
@@ -99,7 +131,23 @@ def test_logged_propensities_are_the_frequencies_of_pages(reserve: list[int], gr
 
 
 _bidders = st.lists(st.tuples(st.integers(0, 5), st.floats(0, 100)), max_size=12)
-_reserves = st.lists(st.integers(0, 100), min_size=1, max_size=5)
+_equal = st.tuples(st.integers(0, 100), st.integers(1, 5)).map(lambda floor: [floor[0]] * floor[1])
+_reserves = st.one_of(_equal, st.lists(st.integers(0, 100), min_size=1, max_size=5))
+
+
+@given(_bidders, _reserves, st.integers(0, 2**32), st.data())
+def test_a_greedy_page_knows_its_chances_too(
+    rows: list[tuple[int, float]], reserve: list[int], seed: int, data: st.DataObject
+) -> None:
+    if not rows:
+        return
+    advertiser, ecpm, floors = np.array([a for a, _ in rows], np.int32), np.array([e for _, e in rows]), np.array(reserve)
+    slots = data.draw(st.sets(st.integers(0, len(reserve) - 1)))
+    winners = [data.draw(st.integers(0, len(rows) - 1)) for _ in slots]  # of whom some are not able to be drawn
+    greedy = Slate(np.array(sorted(slots), np.int64), np.array(winners, np.int64), np.ones(len(slots)), explored=False)
+    slate = explore(greedy, ecpm, advertiser, floors, 0.3, None)
+    chance = slot_chances(ecpm, advertiser, floors)
+    np.testing.assert_allclose(slate.propensity, 0.3 * chance[slate.slot, slate.winner] + 0.7)
 
 
 @given(_bidders, _reserves)
@@ -119,9 +167,28 @@ def test_a_row_of_chances_sums_to_one_or_to_nothing(rows: list[tuple[int, float]
 def test_a_drawn_page_is_a_possible_page(rows: list[tuple[int, float]], reserve: list[int], seed: int) -> None:
     advertiser = np.array([a for a, _ in rows], dtype=np.int32)
     ecpm, floors = np.array([e for _, e in rows]), np.array(reserve)
-    slate = explore(NOBODY, ecpm, advertiser, floors, 1.0, np.random.default_rng(seed))
+    slate = explore(NOBODY, ecpm, advertiser, floors, 1.0, lots(len(floors), advertiser, seed))
     chance = slot_chances(ecpm, advertiser, floors)
     assert slate.slot.tolist() == np.flatnonzero(chance.sum(axis=1) > 0.5).tolist()
     assert (ecpm[slate.winner] >= floors[slate.slot]).all()
     assert len(set(advertiser[slate.winner].tolist())) == len(slate.winner)
     np.testing.assert_allclose(slate.propensity, chance[slate.slot, slate.winner])
+
+
+@given(_bidders.filter(lambda rows: len(rows) <= 8), _reserves, st.integers(0, 2**32), st.data())
+def test_who_may_be_drawn_is_known_before_the_replies(
+    rows: list[tuple[int, float]], reserve: list[int], seed: int, data: st.DataObject
+) -> None:
+    advertiser = np.array([a for a, _ in rows], dtype=np.int32)
+    ecpm, floors = np.array([e for _, e in rows]), np.array(reserve)
+    drawn = lots(len(floors), advertiser, seed)
+    certain = np.array(data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows))), dtype=bool)
+    may_win = drawn.may_win(ecpm, advertiser, floors, certain)
+    for able in product([True, False], repeat=int((~certain).sum())):
+        here = ecpm.copy()
+        here[~certain] *= able
+        assert may_win[drawn.page(here, advertiser, floors)[1]].all()
+    # Where all are certain, only the winners are asked.
+    everyone = np.ones(len(rows), dtype=bool)
+    winners = drawn.page(ecpm, advertiser, floors)[1]
+    assert set(np.flatnonzero(drawn.may_win(ecpm, advertiser, floors, everyone))) == set(winners)

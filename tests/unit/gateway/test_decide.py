@@ -131,15 +131,32 @@ def test_a_winner_without_room_makes_place_for_the_next_at_its_own_price(gateway
     assert gateway.budgets.held == {("alpha-spring", "id-1"): 750_000, ("beta-reach", "id-1"): 10_000}
 
 
-def test_a_random_page_only_loses_the_winner_without_room(build_gateway, market):
+def test_a_random_page_is_drawn_among_those_that_can_pay(build_gateway, market):
     policy = market.policy.model_copy(update={"cold_start_epsilon": 1.0})
     gateway = build_gateway(market.model_copy(update={"policy": policy}))
     for c in market.campaigns:
         gateway.budgets.committed_micros[c.id] = c.daily_budget_micros or 0
     answers = [gateway.decide(placements=[{"name": "main", "count": 5}]) for _ in range(5)]
     assert {tuple(offers(a)) for a in answers} == {("house-club",)}
-    # Five advertisers pass the reserve, each as likely in each slot.
-    assert {s.propensity for d in gateway.logged for s in d.slots} == {0.2}
+    # Five advertisers pass the reserve, but only one has money left.
+    assert [s.propensity for d in gateway.logged for s in d.slots] == [1.0] * 5
+    # Half its bid of 6.00 per thousand is less than the reserve of 5.00.
+    assert {s.price_micros for d in gateway.logged for s in d.slots} == {5_000}
+
+
+def test_a_campaign_with_a_little_left_empties_no_page(gateway):
+    gateway.budgets.committed_micros["gamma-sales"] = 60_000_000 - 1
+    pages = [offers(gateway.decide()) for _ in range(20)]
+    assert pages == [["alpha-shoes", "beta-bank"]] * 13 + [["beta-bank", "delta-game"]] * 7
+
+
+def test_open_tabs_count_for_a_frequency_cap_only_with_a_shopper_key(gateway):
+    side = [{"name": "side"}]
+    for c in ("gamma-sales", "alpha-spring", "alpha-rest", "beta-reach"):
+        gateway.campaigns.pacing_multiplier[c] = 0.0
+    known = [offers(gateway.decide(placements=side, shopper={"key": "s"})) for _ in range(3)]
+    assert known == [["delta-game"], ["delta-game"], ["house-club"]]
+    assert [offers(gateway.decide(placements=side)) for _ in range(3)] == [["delta-game"]] * 3
 
 
 def test_a_spent_budget_is_out_before_ranking(gateway):

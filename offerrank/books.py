@@ -4,6 +4,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,19 +16,22 @@ from rich.console import Console
 from rich.table import Table
 
 from domain.clock import budget_day
-from domain.errors import Unavailable
+from domain.errors import InvalidRequest, Unavailable
+from domain.keys import Keys
 from domain.money import format_micros
 from features.market import Market, load_market
 from ledger import Account, Balance, Kind
 from offerrank.options import By
 from serving.ledger.books import LedgerBooks
+from serving.ledger.clawback import Charge, charges, take_back
 from serving.ledger.export import export_postings
-from serving.ledger.reconcile import Reconciliation, reconcile_now
+from serving.ledger.reconcile import Reconciliation, reconcile_now, time_ms
 from serving.repair.opening import describe
 from serving.repair.repair import Repair, Repaired
 from store import connect
 
 PATIENCE_S = 20.0
+LISTED = ("campaign_id", "day", "impression_id", "type", "event_id", "charged_micros")
 FIGURES = ("charged", "given_back", "net", "pending", "held", "invalid")
 
 
@@ -87,6 +91,75 @@ def export(market_file: Path, log_dir: Path, out: Path, since: int | None, until
     market = load_market(market_file)
     with LedgerBooks(log_dir) as books:
         typer.echo(f"{out}: {export_postings(books, out, *_days(market, since, until)):,} postings")
+
+
+@dataclass(frozen=True, slots=True)
+class Suspects:
+    """Which charges to take back: those that match everything that is given here."""
+
+    reason: str | None
+    events: frozenset[str]
+    shoppers: frozenset[str]
+    keys: frozenset[str]
+    since_ms: int | None
+    until_ms: int | None
+    listed: Path | None
+    """Lines of JSON, as `offerrank traffic suspects --json` writes them."""
+
+
+def clawback(market_file: Path, redis_url: str, log_dir: Path, suspects: Suspects, dry_run: bool, as_json: bool) -> None:
+    """Takes charges back, or with `dry_run` says which would be.
+
+    Raises:
+      InvalidRequest: a line of the list is none.
+      Unavailable: Redis cannot be reached, or has to be repaired first.
+    """
+    market = load_market(market_file)
+    reasons = _listed(suspects.listed) if suspects.listed else None
+
+    def matches(charge: Charge) -> bool:
+        return (
+            (not suspects.events or charge["event_id"] in suspects.events)
+            and (not suspects.shoppers or charge["shopper_key"] in suspects.shoppers)
+            and (not suspects.keys or charge["asked_by"] in suspects.keys)
+            and (suspects.until_ms is None or charge["time_ms"] <= suspects.until_ms)
+            and (reasons is None or (charge["impression_id"], charge["event_id"]) in reasons)
+        )
+
+    found = [
+        (charge, suspects.reason or (reasons or {})[charge["impression_id"], charge["event_id"]])
+        for charge in charges(log_dir, suspects.since_ms or 0, matches)
+    ]
+    if not dry_run:
+        try:
+            with connect(redis_url, 10, decode_responses=True, encoding_errors="replace") as client:
+                found = take_back(client, market, found, time_ms(client, Keys(market.name)))
+        except redis.RedisError as e:
+            raise Unavailable("redis", str(e)) from None
+    if as_json:
+        for charge, reason in found:
+            typer.echo(orjson.dumps({name: charge[name] for name in LISTED} | {"reason": reason}).decode())
+        return
+    sums = Counter[tuple[str, str]]()
+    for charge, reason in found:
+        sums[charge["campaign_id"], reason] += charge["charged_micros"]
+    for (campaign, reason), micros in sorted(sums.items()):
+        typer.echo(f"{campaign}: {format_micros(micros, market.currency)} for {reason}")
+    total = format_micros(sum(sums.values()), market.currency)
+    typer.echo(f"{len(found)} charges, {total} {'would be' if dry_run else 'were'} taken back")
+
+
+def _listed(path: Path) -> dict[tuple[str, str], str]:
+    """Impression and event -> reason."""
+    text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+    reasons = {}
+    for line in filter(None, text.splitlines()):
+        try:
+            row = orjson.loads(line)
+            reasons[str(row["impression_id"]), str(row["event_id"])] = str(row.get("reason") or "suspect")
+        except (ValueError, KeyError, TypeError):
+            raise InvalidRequest("--from", "lines of JSON with impression_id, event_id and reason", line) from None
+    return reasons
 
 
 def balances_by(by: By, balances: Iterable[tuple[Account, Balance]], day_name: Callable[[int], str]) -> dict[str, dict[str, int]]:

@@ -281,6 +281,46 @@ def balance(
     run(market, log_dir, by, options.moment(since), options.moment(until, end=True), json)
 
 
+@ledger_app.command("clawback")
+def clawback(
+    market: options.Market,
+    redis_url: options.RedisUrl = options.REDIS_URL,
+    log_dir: options.LogDir = options.LOG_DIR,
+    reason: Annotated[
+        str | None, typer.Option(help="Why, in a word: the balance shows it.", show_default="that of the list")
+    ] = None,
+    event: Annotated[list[str], typer.Option(help="Id of an event; may be repeated.", show_default=False)] = [],  # noqa: B006
+    shopper: Annotated[list[str], typer.Option(help="Key of a shopper; may be repeated.", show_default=False)] = [],  # noqa: B006
+    key: Annotated[list[str], typer.Option(help="Name of a key that asked for pages; may be repeated.", show_default=False)] = [],  # noqa: B006
+    since: options.Since = None,
+    until: options.Until = None,
+    listed: Annotated[
+        Path | None,
+        typer.Option("--from", help="Lines of `offerrank traffic suspects --json`; - for standard input.", show_default=False),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be taken back.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print each charge as a line of JSON.")] = False,
+) -> None:
+    """Take back charges that were found invalid later: in Redis, log and books, once each. Everything given has to match."""
+    from offerrank.books import Suspects
+    from offerrank.books import clawback as run
+
+    if not (event or shopper or key or listed or since or until):
+        raise typer.BadParameter("say which charges: --event, --shopper, --key, --since, --until or --from")
+    if reason is None and listed is None:
+        raise typer.BadParameter("say why", param_hint="--reason")
+    given = Suspects(
+        reason,
+        frozenset(event),
+        frozenset(shopper),
+        frozenset(key),
+        options.moment(since),
+        options.moment(until, end=True),
+        listed,
+    )
+    run(market, redis_url, log_dir, given, dry_run, json)
+
+
 @ledger_app.command("export")
 def export(
     market: options.Market,

@@ -63,6 +63,8 @@ def remember(memory: Memory, e: Happened) -> Wait:
         memory[f"x:{field_of(e.type, e.order_id)}"] = "0"
     elif e.type == EventType.ADJUSTMENT:
         memory[f"a:{e.event_id}"] = str(e.charged_micros)
+        if memory.get(field_of(EventType.CONVERSION, e.order_id), "0") not in ("0", "pending"):  # it was what was charged
+            memory[field_of(EventType.RETURN, e.order_id)] = "0"
     elif e.type == EventType.CHARGE:
         field = field_of(e.reason, e.order_id)
         memory.pop(f"w:{field}", None)

@@ -176,6 +176,7 @@ def test_every_option_of_every_command_is_described() -> None:
             "reconcile",
         ),
         "ledger balance",
+        "ledger clawback",
         "ledger export",
         "market check",
         "pipeline compile",

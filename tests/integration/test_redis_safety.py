@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 import redis
-from open_market import open_market
+from open_market import let_in, open_market
 from redis_servers import RedisServer, VirtualAddress
 from redis_servers import redis_server as started_redis
 
 from features.market import load_market
-from serving.budget_days import verify
 from serving.gateway.adapters.redis_link import RedisLink
 from store import connect
 
@@ -124,7 +123,7 @@ def test_after_a_fail_over_at_the_same_address_the_new_master_is_found(server, t
                 assert offers(await client.decide_until(lambda a: not a["degraded"])) == SELLS
                 token = (await client.decide())["placements"][0]["offers"][1]["token"]
                 new.replicaof("no", "one")
-                verify(new, MARKET)
+                let_in(new, MARKET.name)
                 address.leads_to = second.port
                 old.replicaof(second.host, str(second.port))
                 await client.decide_until(lambda a: "budgets" in a["degraded"])

@@ -31,7 +31,7 @@ from serving.budget_snapshot import Snapshot, digest
 from serving.pending_conversions import PendingConversions
 from serving.repair.opening import Opening
 from serving.signals import told_to_stop
-from store import RedisUrl, connect, refuse_unsafe
+from store import RedisUrl, connect, forget_connections, refuse_unsafe
 
 log = logging.getLogger("offerrank.pacer")
 LUA = Path(__file__).parent / "lua"
@@ -100,7 +100,7 @@ def pace(settings: PacerSettings, stop: threading.Event) -> None:
                     log.warning("Redis is away, multipliers stay as they are; will try again: %s", e)
                 away = True
                 pacer.forget()
-                client.connection_pool.disconnect()  # after a fail-over the next connection leads to the new master
+                forget_connections(client)  # after a fail-over the next connection leads to the new master
             else:
                 if away:
                     log.info("Redis is back")

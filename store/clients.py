@@ -1,14 +1,14 @@
-"""Redis clients from a URL."""
+"""Redis clients for threads, from a URL."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import redis
-import redis.asyncio
 
-from domain.errors import ContractError
+from domain.errors import ContractError, Unavailable
 from store.address import Address
-from store.safety import on_connect, unsafe
+from store.safety import look, on_connect, unsafe
 
 LOOK_S = 1.0
 
@@ -22,7 +22,7 @@ def connect(
     decode_responses: bool = False,
     **options: Any,
 ) -> "redis.Redis":
-    """A client for threads; connects when it is first used.
+    """A client of a server, of the one that Sentinels name, or of a cluster; connects when it is first used, a cluster's now.
 
     Args:
       timeout_s: longest wait for an answer.
@@ -30,20 +30,64 @@ def connect(
       options: of redis.Redis.
     Raises:
       InvalidAddress: the URL is none.
+      Unavailable: no node of the cluster answers.
     """
     address = Address.parse(url)
-    return redis.Redis(
-        **_place(address),
-        **_login(address),
-        ssl=address.tls,
-        **_tls(address),
-        db=address.db,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=connect_timeout_s,
-        decode_responses=decode_responses,
-        redis_connect_func=on_connect if for_money else None,
-        **options,
-    )
+    timeouts = {"socket_timeout": timeout_s, "socket_connect_timeout": connect_timeout_s}
+    usual = {**credentials(address), **timeouts, "decode_responses": decode_responses, **options}
+    if address.kind == "cluster":
+        # redis-py greets the nodes of a cluster by itself, and calls this after it.
+        return _cluster(address, ssl=address.tls, redis_connect_func=look if for_money else None, **usual)
+    usual |= {"db": address.db, "redis_connect_func": on_connect if for_money else None}
+    if address.kind == "sentinel":
+        sentinels = redis.Sentinel(address.nodes, sentinel_kwargs=sentinel_credentials(address) | timeouts)
+        return sentinels.master_for(address.name, **usual, **({"ssl": True} if address.tls else {}))
+    return redis.Redis(**place(address), ssl=address.tls, **usual)
+
+
+def _cluster(address: Address, **options: Any) -> "redis.RedisCluster":
+    """A cluster client whose errors are redis.RedisError, and that finds a cluster again that was away as a whole."""
+
+    def seeds() -> "list[redis.cluster.ClusterNode]":
+        return [redis.cluster.ClusterNode(*node) for node in address.nodes]
+
+    try:
+        client = redis.RedisCluster(startup_nodes=seeds(), **options)
+    except redis.exceptions.RedisClusterException as e:
+        raise Unavailable("redis", f"{address}: {e}") from None
+    manager = client.nodes_manager
+    read_nodes, node_of = manager.initialize, manager.get_node_from_slot
+
+    def initialize() -> None:
+        manager.populate_startup_nodes(seeds())  # it forgets every node that failed once
+        _as_redis_error(read_nodes)
+
+    manager.initialize = initialize
+    manager.get_node_from_slot = partial(_as_redis_error, node_of)
+    return client
+
+
+def _as_redis_error(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    try:
+        return call(*args, **options)
+    except redis.exceptions.RedisClusterException as e:  # which is none, unlike all others
+        raise redis.ConnectionError(str(e)) from None
+
+
+def forget_connections(client: "redis.Redis") -> None:
+    """The next command connects anew: after a fail-over, that leads to the new master."""
+    if isinstance(client, redis.RedisCluster):
+        client.disconnect_connection_pools()
+    else:
+        client.connection_pool.disconnect()
+
+
+def infos(client: "redis.Redis") -> list[Mapping[str, object]]:
+    """INFO of every server; of a cluster, of its masters."""
+    if not isinstance(client, redis.RedisCluster):
+        return [client.info()]
+    found = client.info(target_nodes=redis.RedisCluster.PRIMARIES)
+    return [found] if "redis_version" in found else list(found.values())
 
 
 def refuse_unsafe(url: str) -> None:
@@ -53,12 +97,12 @@ def refuse_unsafe(url: str) -> None:
       ContractError: money is not safe in it; says why.
       InvalidAddress: the URL is none.
     """
-    with connect(url, LOOK_S, LOOK_S) as client:
-        try:
-            problem = unsafe(client.info())
-        except redis.RedisError:
-            return
-    if problem:
+    try:
+        with connect(url, LOOK_S, LOOK_S) as client:
+            found = infos(client)
+    except (redis.RedisError, Unavailable):
+        return
+    for problem in filter(None, map(unsafe, found)):
         raise ContractError(f"no money is put into {Address.parse(url)}: {problem}")
 
 
@@ -69,45 +113,22 @@ def server_of(client: "redis.Redis", key: str) -> "redis.Redis":
     return client
 
 
-def connect_asyncio(
-    url: str, connect_timeout_s: float, max_connections: int, greet: Callable[[Any], Any], **options: Any
-) -> "redis.asyncio.Redis":
-    """A client for an event loop; connects when it is first used, and waits for a connection no longer than for a new one.
-
-    Args:
-      greet: called with each new connection.
-    Raises:
-      InvalidAddress: the URL is none.
-    """
-    address = Address.parse(url)
-    kinds = redis.asyncio.connection
-    kind = kinds.UnixDomainSocketConnection if address.path else kinds.SSLConnection if address.tls else kinds.Connection
-    # Blocking, because the plain pool connects under its lock: one hung connection would hold up all others.
-    pool = redis.asyncio.BlockingConnectionPool(
-        connection_class=kind,
-        **({"path": address.path} if address.path else _place(address)),
-        **_login(address),
-        **_tls(address),
-        db=address.db,
-        max_connections=max_connections,
-        timeout=connect_timeout_s,
-        socket_connect_timeout=connect_timeout_s,
-        redis_connect_func=greet,
-        **options,
-    )
-    return redis.asyncio.Redis(connection_pool=pool)
-
-
-def _place(address: Address) -> dict[str, Any]:
+def place(address: Address) -> dict[str, Any]:
+    """Where a single server is, as redis.Redis takes it."""
     if address.path:
         return {"unix_socket_path": address.path}
     host, port = address.nodes[0]
     return {"host": host, "port": port}
 
 
-def _login(address: Address) -> dict[str, Any]:
-    return {"username": address.username, "password": address.password}
+def credentials(address: Address) -> dict[str, Any]:
+    """Who we are and whom we trust, as connections take it."""
+    tls = {name: value for name, value in address.options.items() if name.startswith("ssl_")}
+    return {"username": address.username, "password": address.password, **tls}
 
 
-def _tls(address: Address) -> dict[str, Any]:
-    return {name: value for name, value in address.options.items() if name.startswith("ssl_")}
+def sentinel_credentials(address: Address) -> dict[str, Any]:
+    """The same for Sentinels, which have passwords of their own, or none."""
+    options = address.options
+    known = {"username": options.get("sentinel_username"), "password": options.get("sentinel_password")}
+    return known | ({"ssl": True} if address.tls else {})

@@ -26,9 +26,14 @@ def parse_info(text: bytes | str) -> dict[str, str]:
     return {name: value for name, _, value in (line.partition(":") for line in lines) if value and not name.startswith("#")}
 
 
-def on_connect(connection: Any) -> None:
-    """For `redis_connect_func` of processes that wait for Redis: what is unsafe counts as away."""
-    connection.on_connect()
+def look(connection: Any) -> None:
+    """Raises redis.ConnectionError where money is not safe."""
     connection.send_command("INFO")
     if problem := unsafe(parse_info(connection.read_response())):
         raise redis.ConnectionError(problem)
+
+
+def on_connect(connection: Any) -> None:
+    """For `redis_connect_func` of processes that wait for Redis: what is unsafe counts as away."""
+    connection.on_connect()
+    look(connection)

@@ -19,7 +19,7 @@ from serving.archiver.stream import LogArchiver
 from serving.ledger.keeper import LedgerKeeper
 from serving.repair.servers import run_ids
 from serving.signals import told_to_stop
-from store import connect, refuse_unsafe
+from store import connect, forget_connections, refuse_unsafe
 
 log = logging.getLogger("offerrank.archiver")
 READ_EVERY_S = 1.0  # often and little, so that a flush is no burst of parsing
@@ -126,7 +126,7 @@ class _Loop:
             if self._connected is not False:
                 log.warning("Redis is away, will try again every second: %s", e)
             self._connected = False
-            self._client.connection_pool.disconnect()  # after a fail-over the next connection leads to the new master
+            forget_connections(self._client)  # after a fail-over the next connection leads to the new master
         else:
             if self._connected is False:
                 log.info("Redis is back")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 from log_entries import MARKET_TOML, decision, decision_fields, event_fields, slot
-from redis_servers import redis_cluster
+from redis_cluster import redis_cluster
 
 from domain.clock import now_ms
 from domain.keys import PARTITIONS, Keys
@@ -26,7 +26,7 @@ STREAMS = {"events": [KEYS.events(p) for p in range(PARTITIONS)], "decisions": [
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator["redis.RedisCluster"]:
-    with redis_cluster(tmp_path_factory.mktemp("cluster")) as client:
+    with redis_cluster(tmp_path_factory.mktemp("cluster")) as cluster, cluster.client() as client:
         yield client
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import redis
 from log_entries import MARKET_TOML, event_fields
 from open_market import begin_archive
-from redis_servers import redis_cluster
+from redis_cluster import redis_cluster
 
 from domain.keys import PARTITIONS, Keys, partition_of
 from features.log_archive import EVENTS
@@ -30,7 +30,7 @@ def charge(cluster: "redis.RedisCluster", campaign: str, day: int, micros: int, 
 def test_a_master_that_lost_everything_gets_its_money_back_and_the_others_keep_theirs(tmp_path: Path) -> None:
     (tmp_path / "market.toml").write_text(MARKET_TOML)
     market, log_dir = load_market(tmp_path / "market.toml"), begin_archive(tmp_path / "log", "corner")
-    with redis_cluster(tmp_path, decode_responses=True) as cluster:
+    with redis_cluster(tmp_path) as nodes, nodes.client(decode_responses=True) as cluster:
         today = int(cluster.time(target_nodes=cluster.get_primaries()[0])[0]) // 86_400
         opening = Opening(cluster, market, log_dir)
         assert opening.ready(today)

@@ -17,6 +17,7 @@ from features.market import Market, load_market
 from serving.budget_days import open_days
 from serving.pacer import PacerSettings, pace
 from serving.repair.servers import run_ids, verify
+from store import connect
 
 
 def let_in(client: "redis.Redis", market: str) -> None:
@@ -33,7 +34,7 @@ def begin_archive(log_dir: Path, market: str) -> Path:
 
 def open_market(redis_url: str, market: Market) -> None:
     """What a pacer does first, for tests that run none."""
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+    with connect(redis_url, 5, decode_responses=True) as client:
         today = budget_day(now_ms(), market.policy.day_length_s)
         open_days(client, market, (today, today + 1))
         let_in(client, market.name)
@@ -42,7 +43,7 @@ def open_market(redis_url: str, market: Market) -> None:
 def _wait_until_open(redis_url: str) -> None:
     """Returns at once where Redis is away."""
     deadline = time.monotonic() + 10
-    with redis.Redis.from_url(redis_url) as client, contextlib.suppress(redis.ConnectionError):
+    with connect(redis_url, 5) as client, contextlib.suppress(redis.ConnectionError):
         while not list(client.scan_iter(match="or:*:snapshot")):
             assert time.monotonic() < deadline, "the pacer opens nothing"
             time.sleep(0.01)

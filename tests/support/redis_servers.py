@@ -1,6 +1,7 @@
 """Redis servers of any configuration, and a way to lead connections from one to another."""
 
 import contextlib
+import random
 import socket
 import subprocess
 import threading
@@ -20,13 +21,20 @@ PATIENCE_S = 20.0
 class RedisServer:
     """A `redis-server` with the given arguments, which answers when this returns."""
 
-    def __init__(self, directory: Path, *arguments: str, host: str = "127.0.0.1", password: str | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *arguments: str,
+        host: str = "127.0.0.1",
+        password: str | None = None,
+        config: Path | None = None,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self.host, self.port, self.password = host, free_port(), password
-        while "--cluster-enabled" in arguments and self.port > 55_535:  # a cluster speaks 10,000 ports higher
-            self.port = free_port()
-        command = [str(find_redis_server()), "--port", str(self.port), "--bind", host, "--dir", str(directory), "--save", ""]
-        command += ["--logfile", str(directory / "redis.log"), *arguments]
+        self.host, self.password = host, password
+        self.port = _port_and_bus() if "--cluster-enabled" in arguments else free_port()
+        command = [str(find_redis_server()), *([str(config)] if config else []), "--port", str(self.port), "--bind", host]
+        command += ["--dir", str(directory), "--logfile", str(directory / "redis.log"), *arguments]
+        command += [] if config else ["--save", ""]
         command += ["--requirepass", password] if password else []
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + PATIENCE_S
@@ -53,30 +61,21 @@ class RedisServer:
         self.process.wait()
 
 
+def _port_and_bus() -> int:
+    """A cluster speaks 10,000 ports higher, too: both are below those that systems give out by themselves."""
+    while True:
+        port = random.randrange(11_000, 22_000)
+        with contextlib.suppress(OSError), socket.create_server(("", port)), socket.create_server(("", port + 10_000)):
+            return port
+
+
 @contextmanager
-def redis_server(directory: Path, *arguments: str, host: str = "127.0.0.1", password: str | None = None) -> Iterator[RedisServer]:
-    server = RedisServer(directory, *arguments, host=host, password=password)
+def redis_server(directory: Path, *arguments: str, **options: Any) -> Iterator[RedisServer]:
+    server = RedisServer(directory, *arguments, **options)
     try:
         yield server
     finally:
         server.stop()
-
-
-@contextmanager
-def redis_cluster(directory: Path, n: int = 3, **options: Any) -> Iterator["redis.RedisCluster"]:
-    """A client of a cluster of n masters, each with as many slots."""
-    arguments = ("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf")
-    with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(redis_server(directory / str(i), *arguments)) for i in range(n)]
-        clients = [stack.enter_context(server.client()) for server in servers]
-        for i, client in enumerate(clients):
-            client.execute_command("CLUSTER", "ADDSLOTS", *range(i * 16384 // n, (i + 1) * 16384 // n))
-            clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", servers[i].port)
-        deadline = time.monotonic() + 30
-        while any(c.cluster("info")["cluster_state"] != "ok" or len(c.cluster("nodes")) < n for c in clients):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        yield stack.enter_context(redis.RedisCluster("127.0.0.1", servers[0].port, **options))
 
 
 class VirtualAddress:

@@ -1,31 +1,23 @@
 """The gateway's way to Redis: short time-outs, no retries that pile up, scripts by their hash."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 
 from domain.errors import DependencyTimeout, Unavailable
-from serving.gateway.adapters.breaker import Breaker
-from store import connect_asyncio, parse_info, unsafe
-
-CONNECT_TIMEOUT_S = 0.25
-MAX_CONNECTIONS = 32
-FAILURES_TO_OPEN = 3
-OPEN_S = 0.25
-
-NOT_THE_MASTER = ("READONLY", "MASTERDOWN", "CLUSTERDOWN", "LOADING")
-"""In errors of a server, or of a script on it, that is none any more, or not yet: who connects anew finds the one that is."""
+from serving.gateway.adapters.redis_servers import Command, Server, has_moved, key_of, servers_of
+from store import unsafe
 
 SCRIPTS = Path(__file__).parents[2] / "lua"
+ATTEMPTS = 3
+"""A script may be unknown to the server that a key has moved to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,71 +29,41 @@ class ScriptCall:
     args: Sequence[str | int | bytes]
 
 
-class Greeting:
-    """Lets connections through to servers only that keep money, take it, and whose money is known to be right, as they connect.
-
-    A restart or a fail-over ends all connections and makes a new run id, so that lost data is met here before it is used.
-    """
-
-    def __init__(self, verified: str | None) -> None:
-        self._verified = verified
-
-    async def on_connect(self, connection: Any) -> None:
-        """Raises redis.ConnectionError for a server that is not to be talked to: it counts as away."""
-        await connection.on_connect()
-        # Both at once: connections are made where time is short.
-        asked = [("INFO",), *([("SMEMBERS", self._verified)] if self._verified else [])]
-        await connection.send_packed_command(connection.pack_commands(asked))
-        info = parse_info(await connection.read_response())
-        verified = await connection.read_response() if self._verified else None
-        if problem := unsafe(info):
-            raise RedisConnectionError(problem)
-        if info.get("role") == "slave":
-            raise RedisConnectionError("this server is a replica and takes no money")
-        if verified is not None and str(info.get("run_id", "")).encode() not in verified:
-            raise RedisConnectionError(
-                "the money of this server is not reconciled yet; the pacer does it, or offerrank reconcile --repair"
-            )
-
-
 class RedisLink:
-    """One pool of connections and one breaker, shared by all adapters of a gateway.
+    """The connections of a gateway, shared by all its adapters.
 
     Args:
+      url: of a server, of Sentinels or of a cluster.
       verified: key of the set of servers whose money has been reconciled. A server that is not in it, such as one that was
         restarted without its data, is not talked to: it counts as away until the pacer has repaired it. None asks for nothing.
     """
 
-    sharded = False
-    """Whether keys of different partitions are on different servers, so that one script may not touch both."""
-
     def __init__(self, url: str, verified: str | None = None) -> None:
-        self.client: Redis = connect_asyncio(
-            url,
-            CONNECT_TIMEOUT_S,
-            MAX_CONNECTIONS,
-            Greeting(verified).on_connect,
-            retry=Retry(NoBackoff(), 0),  # type: ignore[no-untyped-call,unused-ignore]
-            lib_name=None,  # two round trips less
-            lib_version=None,
-        )
-        self._breaker = Breaker("redis", FAILURES_TO_OPEN, OPEN_S)
-        self._scripts = {path.stem: self.client.register_script(path.read_text("utf-8")) for path in SCRIPTS.glob("*.lua")}
+        self._servers = servers_of(url, verified)
+        # Never connected: makes the commands that go to whichever server has the key.
+        self._drafts = Redis()
+        self._scripts = {path.stem: self._drafts.register_script(path.read_text("utf-8")) for path in SCRIPTS.glob("*.lua")}
+
+    @property
+    def sharded(self) -> bool:
+        """Whether keys of different partitions may be on different servers, so that one script may not touch both."""
+        return self._servers.sharded
 
     async def pipeline(self, fill: Callable[[Pipeline], object], timeout_s: float) -> list[Any]:
-        """Sends what `fill` puts into a pipeline in one round trip; the replies, in order.
+        """Sends what `fill` puts into a pipeline in one round trip to each server concerned; the replies, in order.
 
         Raises:
           DependencyTimeout: no answer in time; the commands may or may not have run.
           Unavailable: refused, disconnected, or Redis answered with an error.
         """
+        draft = self._drafts.pipeline(transaction=False)
+        fill(draft)
+        return await self._send(draft.command_stack, timeout_s)
 
-        async def send() -> list[Any]:
-            pipe = self.client.pipeline(transaction=False)
-            fill(pipe)
-            return list(await pipe.execute())
-
-        return await self._guarded(send, timeout_s)
+    async def run(self, calls: Sequence[ScriptCall], timeout_s: float) -> list[Any]:
+        """Runs scripts in one round trip to each server concerned, each atomic by itself. Errors as in `pipeline`."""
+        commands: list[Command] = [(("EVALSHA", self._scripts[c.script].sha, len(c.keys), *c.keys, *c.args), {}) for c in calls]
+        return await self._send(commands, timeout_s)
 
     async def inspect(self, timeout_s: float) -> None:
         """Looks whether the servers still keep money: who does not is let go, and not connected to again until he does.
@@ -109,51 +71,65 @@ class RedisLink:
         Raises:
           DependencyTimeout, Unavailable: as `pipeline`.
         """
-        (info,) = await self.pipeline(lambda pipe: pipe.info(), timeout_s)
-        if unsafe(info):
-            await self.client.connection_pool.disconnect()
+        ask: list[Command] = [(("INFO",), {})]
+        for server in self._servers.all():
+            (info,) = await self._within(timeout_s, partial(server.send, ask))
+            if isinstance(info, dict) and unsafe(info):
+                await server.forget_connections()
 
-    async def run(self, calls: Sequence[ScriptCall], timeout_s: float) -> list[Any]:
-        """Runs scripts in one round trip, each atomic by itself; loads those Redis has forgotten. Errors as in `pipeline`."""
-
-        async def send() -> list[Any]:
-            replies = await self._evaluate(calls)
-            missing = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-            if missing:
-                for name in {calls[i].script for i in missing}:
-                    await self.client.script_load(self._scripts[name].script)
-                for i, reply in zip(missing, await self._evaluate([calls[i] for i in missing]), strict=True):
-                    replies[i] = reply
-            for reply in replies:
-                if isinstance(reply, Exception):
-                    raise reply
-            return replies
-
-        return await self._guarded(send, timeout_s)
-
-    async def _evaluate(self, calls: Sequence[ScriptCall]) -> list[Any]:
-        pipe = self.client.pipeline(transaction=False)
-        for call in calls:
-            pipe.evalsha(self._scripts[call.script].sha, len(call.keys), *call.keys, *call.args)
-        return list(await pipe.execute(raise_on_error=False))
-
-    async def _guarded(self, send: Callable[[], Awaitable[list[Any]]], timeout_s: float) -> list[Any]:
-        self._breaker.check()
-        try:
-            async with asyncio.timeout(timeout_s):
-                replies = await send()
-        except TimeoutError:
-            self._breaker.record(ok=False)
-            raise DependencyTimeout("redis", f"no answer within {timeout_s * 1000:.0f} ms") from None
-        except (RedisError, OSError) as e:
-            self._breaker.record(ok=False)
-            if any(word in str(e) for word in NOT_THE_MASTER):
-                await self.client.connection_pool.disconnect()
-            raise Unavailable("redis", str(e) or type(e).__name__) from None
-        self._breaker.record(ok=True)
+    async def _send(self, commands: Sequence[Command], timeout_s: float) -> list[Any]:
+        replies = await self._within(timeout_s, partial(self._deliver, commands))
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise Unavailable("redis", str(reply) or type(reply).__name__)
         return replies
 
+    async def _within(self, timeout_s: float, call: Callable[[float], Awaitable[list[Any]]]) -> list[Any]:
+        end_s = asyncio.get_running_loop().time() + timeout_s
+        try:
+            async with asyncio.timeout_at(end_s):
+                return await call(end_s)
+        except TimeoutError:
+            self._servers.doubt()
+            raise DependencyTimeout("redis", f"no answer within {timeout_s * 1000:.0f} ms") from None
+        except Unavailable:
+            self._servers.doubt()
+            raise
+
+    async def _deliver(self, commands: Sequence[Command], end_s: float) -> list[Any]:
+        """Replies and errors, in order. Follows keys that have moved, and loads scripts that a server does not know."""
+        replies: list[Any] = [None] * len(commands)
+        todo = list(range(len(commands)))
+        for _ in range(ATTEMPTS):
+            sent = [self._fill(replies, server, commands, part, end_s) for server, part in (await self._parts(commands, todo))]
+            await (sent[0] if len(sent) == 1 else asyncio.gather(*sent))
+            todo = [i for i in todo if isinstance(replies[i], NoScriptError) or has_moved(replies[i])]
+            if not todo:
+                break
+            if any(has_moved(replies[i]) for i in todo):
+                await self._servers.look_again()
+        return replies
+
+    async def _parts(self, commands: Sequence[Command], todo: list[int]) -> Iterable[tuple[Server, list[int]]]:
+        """What goes where; a command without a key goes where another does."""
+        if not self.sharded:
+            return [(await self._servers.having(None), todo)]
+        keys = [key_of(commands[i]) for i in todo]
+        usual = next((key for key in keys if key is not None), None)
+        parts: dict[Server, list[int]] = {}
+        for i, key in zip(todo, keys, strict=True):
+            parts.setdefault(await self._servers.having(usual if key is None else key), []).append(i)
+        return parts.items()
+
+    async def _fill(self, replies: list[Any], server: Server, commands: Sequence[Command], part: list[int], end_s: float) -> None:
+        for i, reply in zip(part, await server.send([commands[i] for i in part], end_s), strict=True):
+            replies[i] = reply
+        unknown = {commands[i][0][1] for i in part if isinstance(replies[i], NoScriptError)}
+        if unknown:
+            texts = [script.script for script in self._scripts.values() if script.sha in unknown]
+            await server.send([(("SCRIPT LOAD", text), {}) for text in texts], end_s)
+
     async def close(self) -> None:
-        """Closes all connections."""
-        await self.client.aclose()
-        await self.client.connection_pool.disconnect()
+        """Ends all connections."""
+        await self._servers.close()
+        await self._drafts.aclose()

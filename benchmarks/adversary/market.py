@@ -40,6 +40,8 @@ def market_toml(campaigns: Sequence[Spec], *, policy: str = "", training: str = 
             'id = "adversary"',
             "priors = { ctr = 0.1, cvr = 0.1 }",
             "cold_start_epsilon = 0.0",
+            # A machine that is busy with the adversary must not look like a dependency that is slow.
+            "deadlines_ms = { shopper = 1000, retrieval = 1000, ranking = 1000, hold = 1000 }",
             policy,
             "[training]",
             training,

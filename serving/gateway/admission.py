@@ -20,7 +20,8 @@ IDLE_S = 15.0
 CROWDED_S = 1.0
 """When there is no room, one that has not sent its request for so long makes way for a new connection."""
 LATE_S = 0.25
-"""How far behind its clock the event loop may be; beyond, decisions are refused whatever their number."""
+"""How far behind its clock the event loop may be; beyond, no more decisions are begun than a quarter of what may be under way.
+One that is late with few of them is short of CPU, and would be no faster for refusing."""
 TICK_S = 0.1
 
 
@@ -97,9 +98,10 @@ class Gate:
         """Whether one more request of this kind would be answered in good time."""
         if kind is Kind.OTHER:
             return True
-        if kind is Kind.DECISION and max(self._late_s, self._clock() - self._ticked - TICK_S) > LATE_S:
+        under_way, most = self._under_way[kind], self._most[kind]
+        if kind is Kind.DECISION and under_way > most // 4 and max(self._late_s, self._clock() - self._ticked - TICK_S) > LATE_S:
             return False
-        return self._under_way[kind] < self._most[kind]
+        return under_way < most
 
     def enter(self, request: Admitted) -> None:
         """A request is complete: its work begins."""

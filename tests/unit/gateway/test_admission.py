@@ -83,7 +83,13 @@ def test_each_kind_has_its_own_room_and_health_needs_none(gate):
         assert not gate.has_room(kind)
 
 
-def test_a_loop_that_is_late_sheds_decisions_and_no_events(gate, clock):
+def test_a_loop_that_is_late_sheds_decisions_beyond_a_few_and_no_events(gate, clock):
+    clock.now_s += TICK_S + LATE_S + 0.01
+    assert gate.has_room(Kind.DECISION)  # there is nothing to shed
+    gate.tick()
+    clock.now_s += TICK_S
+    gate.tick()
+    gate.enter(Admitted(Kind.DECISION))
     clock.now_s += TICK_S + LATE_S + 0.01  # no tick came: whatever runs now holds up everything
     assert (gate.has_room(Kind.DECISION), gate.has_room(Kind.EVENT)) == (False, True)
     gate.tick()  # it came, late: what waited meanwhile is read only now

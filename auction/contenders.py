@@ -37,7 +37,7 @@ class Contenders:
           reserve_ecpm_micros: [S], S > 0.
         """
         ecpm = bids.ecpm_micros
-        passing = np.flatnonzero((ecpm >= reserve_ecpm_micros.min()) & (ecpm > 0.0))
+        passing = np.flatnonzero((ecpm >= min(reserve_ecpm_micros.tolist())) & (ecpm > 0.0))
         ranking = passing[np.argsort(-ecpm[passing], kind="stable")]
         number_of: dict[int, int] = {}
         first: list[int] = []

@@ -37,7 +37,7 @@ def _reasons(slate: Slate, bids: Bids, reserve_ecpm_micros: NDArray[np.int64]) -
     # A table of N x W comparisons is a fifth of the cost of np.isin at this size.
     placed = (bids.advertiser[:, None] == bids.advertiser[slate.winner]).any(axis=1)
     reason[placed] = Reason.ADVERTISER_EXCLUSION
-    lowest = reserve_ecpm_micros.min() if len(reserve_ecpm_micros) else 0
+    lowest = min(reserve_ecpm_micros.tolist(), default=0)
     reason[(bids.ecpm_micros < lowest) | (bids.ecpm_micros <= 0.0)] = Reason.BELOW_FLOOR
     reason[slate.winner] = Reason.WON
     return reason

@@ -89,24 +89,22 @@ class Means:
         self._page, self._contenders, self._catalogue = page, contenders, catalogue
         best, bids = contenders.best, contenders.bids
         self._campaign, kind, quality = catalogue.campaign[live.offer[best]], catalogue.bid_kind[live.offer], bids.quality
+        self._kind, of_best = kind[best], quality[best]
         self._room = np.full(len(best), UNLIMITED) if state.room_micros is None else state.room_micros[self._campaign]
-        capped = catalogue.frequency_cap[self._campaign] != UNLIMITED
 
-        # No price exceeds the bid. Where all are safe it does not matter by how much it falls short.
-        most = hold_micros(bids.bid_micros[best], kind[best], quality[best])
+        # No price exceeds the bid. Where all are safe, it does not matter by how much they fall short.
+        most = hold_micros(bids.bid_micros[best], self._kind, of_best)
         self._safe: Mask = self._room >= SAFE_ASKS * most + SAFE_DRAINS * state.drain_micros[self._campaign]
-        price = contenders.most_ranked_micros(page.least_bid_share)
-        self._needs_ranked = hold_micros(price, kind[best], quality[best])
-        # The price by eCPM on both kinds of page, since it enters the room that is answered.
-        self._event_micros = np.where(kind[best] == CPA, price, 0)
-        self._needs_drawn = np.zeros_like(most)
-        if drawn or (page.epsilon > 0.0 and not self._safe.all()):
-            self._needs_drawn = contenders.largest(
-                hold_micros(contenders.most_drawn_micros(page.explored_bid_share), kind, quality)
-            )
+        self._price = contenders.most_ranked_micros(page.least_bid_share)
+        self._needs_ranked = self._needs_drawn = hold_micros(self._price, self._kind, of_best)
+        unsafe = not self._safe.all()
+        if drawn or (unsafe and page.epsilon > 0.0):
+            of_offers = hold_micros(contenders.most_drawn_micros(page.explored_bid_share), kind, quality)
+            self._needs_drawn = contenders.largest(of_offers)
         self._needs = self._needs_drawn if drawn else self._needs_ranked
 
         self._unheld: Mask = (self._room < UNLIMITED) & (self._needs > 0) & page.billable
+        capped = catalogue.frequency_cap[self._campaign] != UNLIMITED
         self._unreserved: Mask = capped & (page.billable and page.shopper_key is not None)
         self._unasked: Mask = self._unheld & ~self._safe
         """Room that matters, is not sure and was not asked for."""
@@ -115,7 +113,7 @@ class Means:
         self._holds: dict[int, HoldItem] = {}
         self._doubtful: list[HoldItem] = []
         self._reserved: list[int] = []
-        if self._unasked.any():
+        if unsafe:
             possible = [n for n, p in ((self._needs_ranked, 1 - page.epsilon), (self._needs_drawn, page.epsilon)) if p > 0]
             self._leave(self._room < np.min(possible, axis=0), Reason.BUDGET)
 
@@ -196,6 +194,7 @@ class Means:
                 self._take(k, item, grant, ports)
         if shown is None:
             self._unreserved[:] = False
+            self._reserved += reserve  # perhaps
         else:
             for k, allow in zip(reserve, shown, strict=True):
                 self._unreserved[k] = False
@@ -234,4 +233,6 @@ class Means:
         return self._catalogue.campaign_ids[int(self._campaign[k])]
 
     def _item(self, k: int, micros: int) -> HoldItem:
-        return HoldItem(self._id(k), self._page.decision_id, self._page.day, micros, int(self._event_micros[k]))
+        # The price by eCPM on both kinds of page, since it enters the room that is answered.
+        event_micros = int(self._price[k]) if self._kind[k] == CPA else 0
+        return HoldItem(self._id(k), self._page.decision_id, self._page.day, micros, event_micros)

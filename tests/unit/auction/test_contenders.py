@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 from bidders import any_reserves, any_share, bidders, reserves, without
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auction.bids import Bids
@@ -54,6 +54,7 @@ def test_a_campaign_never_has_to_reckon_with_what_leaves_together_with_a_rival()
     assert two.most_ranked_micros(0.1).tolist() == [800_000, 600_000, 400_000, 40_000]
 
 
+@settings(deadline=None)
 @given(any_campaigns, any_reserves, any_share)
 def test_no_page_by_ecpm_costs_a_campaign_more_than_its_bound_whoever_leaves(rows, floors, share) -> None:
     bids, campaign = competing(rows)
@@ -76,6 +77,7 @@ def test_the_bound_is_the_price_where_nobody_leaves_reserves_are_equal_and_adver
     np.testing.assert_array_equal(found.most_ranked_micros(0.1)[found.number[sale.winner]], sale.price_micros)
 
 
+@settings(deadline=None)
 @given(any_campaigns, any_reserves, any_share)
 def test_no_drawn_page_costs_a_bidder_more_than_its_bound(rows, floors, share) -> None:
     bids, campaign = competing(rows)
@@ -86,6 +88,7 @@ def test_no_drawn_page_costs_a_bidder_more_than_its_bound(rows, floors, share) -
             assert (sell(drawn, bids, floors, share).price_micros <= most[winner]).all()
 
 
+@settings(deadline=None)
 @given(any_campaigns, any_reserves, st.data())
 def test_who_may_win_is_known_before_the_replies(rows, floors, data) -> None:
     bids, campaign = competing(rows)

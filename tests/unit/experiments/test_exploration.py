@@ -175,6 +175,7 @@ def test_a_drawn_page_is_a_possible_page(rows: list[tuple[int, float]], reserve:
     np.testing.assert_allclose(slate.propensity, chance[slate.slot, slate.winner])
 
 
+@settings(deadline=None)
 @given(_bidders.filter(lambda rows: len(rows) <= 8), _reserves, st.integers(0, 2**32), st.data())
 def test_who_may_be_drawn_is_known_before_the_replies(
     rows: list[tuple[int, float]], reserve: list[int], seed: int, data: st.DataObject

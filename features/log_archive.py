@@ -130,14 +130,17 @@ def archived(log_dir: Path, log: str) -> Archived:
     return archived_with(found[-1])
 
 
-def archived_with(part: Part) -> Archived:
+def archived_with(part: Part, file: pq.ParquetFile | None = None) -> Archived:
     """How far its log is archived with a part and all before it.
 
+    Args:
+      file: the part, where it is open.
     Raises:
       ContractError: it cannot be read.
     """
     try:
-        said = orjson.loads(pq.read_metadata(part.path).metadata[_METADATA])
+        metadata = (pq.read_metadata(part.path) if file is None else file.metadata).metadata
+        said = orjson.loads(metadata[_METADATA])
         last = {int(stream): StreamId.parse(entry) for stream, entry in said["last"].items()}
         return Archived(part.number, last, said["complete_ms"])
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as e:

@@ -153,8 +153,8 @@ class Stack:
 
     def start_writers(self) -> None:
         """Pacer and archiver, which work behind the gateway's back."""
+        self._start("archiver", ["archiver"], None, lambda: True)  # first: the pacer waits for it before it opens budgets
         self._start("pacer", ["pacer"], None, lambda: True)
-        self._start("archiver", ["archiver"], None, lambda: True)
 
     def start_model_server(self) -> None:
         """The model server alone; it takes some seconds to load TensorFlow."""

@@ -51,6 +51,7 @@ def archive(settings: ArchiverSettings, stop: threading.Event) -> None:
         ]
         log.info("archiving %s to %s, so far %s", market.name, settings.log_dir, _progress(logs))
         loop = _Loop(client, keys, logs, settings)
+        loop.turn()
         while not stop.wait(min(READ_EVERY_S, settings.archive_interval_s)):
             loop.turn()
         loop.turn(last=True)

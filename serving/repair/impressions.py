@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
 
 import orjson
 import redis
 
+from domain.campaign import BidKind
 from domain.events import EventStatus, EventType
-from domain.keys import Keys
+from domain.keys import Keys, partition_of
 from features.log_archive import Part, StreamId
 from features.market import Market
 from serving.budget_days import budget_ttl_ms
@@ -15,8 +18,11 @@ from serving.gateway.event_window import accepted_for_ms
 from serving.repair.memory import Happened, Memory, Wait, field_of, happened, remember
 from serving.repair.rows import Row, forgotten_after_ms, rows
 
-AT_ONCE = 500
-"""Impressions per round trip."""
+AT_ONCE = 200
+"""Impressions per script, a millisecond during which Redis serves nobody else."""
+TOGETHER = 5000
+"""Entries that are applied together, since a part alone may hold few of each partition."""
+SCRIPT = (Path(__file__).parents[1] / "lua" / "restore_memory.lua").read_text("utf-8")
 OF_THE_SCRIPT = ("type", "status", "charged_micros", "price_micros", "day", "event_id", "order_id", "reason", "time_ms")
 """Fields of an entry that settle.lua adds by itself; the others it passes on."""
 
@@ -43,6 +49,9 @@ class ImpressionMemory:
     def __init__(self, client: "redis.Redis", market: Market, now_ms: int, going: Callable[[], None]) -> None:
         self._redis, self._market, self._now_ms, self._going = client, market, now_ms, going
         self._keys = Keys(market.name)
+        self._restore = client.register_script(SCRIPT)
+        self._no_sales = {c.id for c in market.campaigns if c.bid_kind is not BidKind.CPA}
+        self._forgotten_after_ms = {str(kind): forgotten_after_ms(kind, market) for kind in EventType}
         self._waiting: dict[str, _Waiting] = {}
         self._claims: dict[str, str] = {}
         self._pending_orders: dict[tuple[str, str, str], str] = {}
@@ -55,9 +64,13 @@ class ImpressionMemory:
         Raises:
           redis.RedisError: Redis is away.
         """
-        applied = 0
+        applied, together = 0, list[Row]()
         for found in rows(some, self._market, lost, self._now_ms):
-            applied += self._take(found)
+            together += found
+            if len(together) >= TOGETHER:
+                applied += self._take(together)
+                together = []
+        applied += self._take(together)
         self._set_due()
         self._claim_orders(live)
         self._drop_what_gave_way()
@@ -80,34 +93,29 @@ class ImpressionMemory:
         by_impression: dict[tuple[str, str], list[Row]] = {}
         for ms, e in found:
             by_impression.setdefault((e.campaign_id, e.impression_id), []).append((ms, e))
-        impressions = list(by_impression.items())
-        for start in range(0, len(impressions), AT_ONCE):
-            self._apply(impressions[start : start + AT_ONCE])
+        impressions = sorted(by_impression.items(), key=lambda one: partition_of(one[0][0]))
+        for _, same in groupby(impressions, key=lambda one: partition_of(one[0][0])):
+            here = list(same)
+            for start in range(0, len(here), AT_ONCE):
+                self._apply(here[start : start + AT_ONCE])
         for _, e in sorted(found, key=lambda row: row[0]):
             if e.type == EventType.CONVERSION and e.order_id and e.status != EventStatus.INVALID:
                 self._claims[self._keys.order(e.shopper_key, e.order_id)] = f"{e.campaign_id}|{e.impression_id}"
         return len(found)
 
     def _apply(self, impressions: list[tuple[tuple[str, str], list[Row]]]) -> None:
-        names = [self._keys.impression(*of) for of, _ in impressions]
-        pipe = self._redis.pipeline(transaction=False)
-        for name in names:
-            pipe.hgetall(name)
-            pipe.pttl(name)
-        replies = pipe.execute()
-        for name, before, ttl_ms, (_, entries) in zip(names, replies[::2], replies[1::2], impressions, strict=True):
-            memory: Memory = dict(before)
+        """One script for impressions of one partition."""
+        args: list[str | int] = []
+        for (campaign, _), entries in impressions:
+            memory: Memory = {}
             for _, e in entries:
-                self._note(e, remember(memory, e))
-            if changed := {f: v for f, v in memory.items() if before.get(f) != v}:
-                pipe.hset(name, mapping=changed)
-            if gone := before.keys() - memory.keys():
-                pipe.hdel(name, *gone)
+                self._note(e, remember(memory, e, sale=campaign not in self._no_sales))
+            kept = [part for field, value in memory.items() if value is not None for part in (field, value)]
+            gone = [field for field, value in memory.items() if value is None]
             # From the log time, which is never before the decision's: a little longer than settle.lua would.
-            until_ms = max(ms + forgotten_after_ms(EventType(e.type), self._market) for ms, e in entries)
-            if until_ms - self._now_ms > ttl_ms:
-                pipe.pexpireat(name, until_ms)
-        pipe.execute()
+            until_ms = max(ms + self._forgotten_after_ms[e.type] for ms, e in entries)
+            args += [max(until_ms - self._now_ms, 1), len(kept) // 2, len(gone), *kept, *gone]
+        self._restore(keys=[self._keys.impression(*of) for of, _ in impressions], args=args)
 
     def _note(self, e: Happened, wait: Wait) -> None:
         at = (e.impression_id, e.event_id)

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from domain.events import EventStatus, EventType
 
-Memory = MutableMapping[str, str]
-"""Field -> value of an impression's hash; docs/redis.md, imp."""
+Memory = MutableMapping[str, str | None]
+"""Field of an impression's hash -> value, None where it is not there any more; docs/redis.md, imp."""
 
 
 class Happened(NamedTuple):
@@ -57,17 +57,21 @@ class Wait(Enum):
     ENDS = 2
 
 
-def remember(memory: Memory, e: Happened) -> Wait:
-    """Applies an entry; an impression's come in the stream's order. Applying all of them again changes nothing more."""
+def remember(memory: Memory, e: Happened, *, sale: bool) -> Wait:
+    """Applies an entry; an impression's come in the stream's order. Applying all of them again changes nothing more.
+
+    Args:
+      sale: the campaign pays for conversions.
+    """
     if e.status == EventStatus.INVALID:
         memory[f"x:{field_of(e.type, e.order_id)}"] = "0"
     elif e.type == EventType.ADJUSTMENT:
         memory[f"a:{e.event_id}"] = str(e.charged_micros)
-        if memory.get(field_of(EventType.CONVERSION, e.order_id), "0") not in ("0", "pending"):  # it was what was charged
+        if sale:
             memory[field_of(EventType.RETURN, e.order_id)] = "0"
     elif e.type == EventType.CHARGE:
         field = field_of(e.reason, e.order_id)
-        memory.pop(f"w:{field}", None)
+        memory[f"w:{field}"] = None
         return _accept(memory, e, e.reason, field)
     elif e.status == EventStatus.PENDING and e.reason != "budget":
         field = field_of(e.type, e.order_id)

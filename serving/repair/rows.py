@@ -55,16 +55,16 @@ def rows(some: Sequence[Part], market: Market, lost: Mapping[int, StreamId], now
     oldest_ms = np.array([now_ms - forgotten_after_ms(kind, market) for kind in _KINDS], dtype=np.int64)
 
     def read(part: Part) -> list[Row]:
-        with pq.ParquetFile(part.path) as file:
+        with pq.ParquetFile(part.path, memory_map=True) as file:
             present = set(file.schema_arrow.names)
-            table = conform(file.read([n for n in _COLUMNS if n in present]), _SCHEMA, str(part.path))
+            table = file.read([n for n in _COLUMNS if n in present])
         ids = pc.extract_regex(table["stream_id"], r"(?P<ms>\d+)-(?P<seq>\d+)").combine_chunks()
         ms, seq = (ids.field(i).cast(pa.int64()).to_numpy(zero_copy_only=False) for i in range(2))
         of = last[table["partition"].to_numpy()]
         gone = (ms > of[:, 0]) | ((ms == of[:, 0]) & (seq > of[:, 1]))
         kind = pc.index_in(table["type"], value_set=pa.array(_KINDS)).to_numpy()
         mask = gone & (ms >= oldest_ms[kind])
-        kept = table.drop(["partition", "stream_id"]).filter(pa.array(mask))
+        kept = conform(table.filter(pa.array(mask)), _SCHEMA, str(part.path))
         values = [kept[name].to_pylist() if name == "value_micros" else _filled(kept[name]) for name in Happened._fields]
         return list(zip(ms[mask].tolist(), map(Happened._make, zip(*values, strict=True)), strict=True))
 

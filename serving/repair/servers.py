@@ -7,16 +7,12 @@ from redis.client import NEVER_DECODE
 
 from domain.keys import Keys
 from features.log_archive import StreamId
-from store import server_of
+from store import infos, server_of
 
 
 def run_ids(client: "redis.Redis") -> list[str]:
     """Names of the running servers, of a cluster its masters: a restart makes a new one, a fail-over shows another."""
-    if not isinstance(client, redis.RedisCluster):
-        return [str(client.info("server")["run_id"])]
-    found = client.info("server", target_nodes=redis.RedisCluster.PRIMARIES)
-    # Of a single node the answer comes by itself.
-    return sorted(str(one["run_id"]) for one in ([found] if "run_id" in found else found.values()))
+    return sorted(str(info["run_id"]) for info in infos(client))
 
 
 def last_id(client: "redis.Redis", stream: str) -> StreamId | None:

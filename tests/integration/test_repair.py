@@ -1,5 +1,6 @@
 """A Redis that lost data has the money of the ledger again before anything is sold, and charges nothing twice."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,7 +73,8 @@ class World:
             if raw.type(key) == "hash" and (":imp:" in key or ":budget:" in key):
                 found[key] = raw.hgetall(key)
             elif ":due:" in key:
-                found[key] = raw.lrange(key, 0, -1)
+                waiting = map(json.loads, raw.lrange(key, 0, -1))
+                found[key] = [(*one[:5], dict(zip(one[5::2], one[6::2], strict=True))) for one in waiting]
         found |= {key: raw.get(key) for key in raw.scan_iter(match="*:order:*")}
         return found
 

@@ -93,7 +93,7 @@ def test_a_gateway_that_dies_with_a_claim_blocks_its_id_only_until_the_claim_exp
             await other.ask("order-1")
         assert (e.value.status, e.value.headers) == (503, {"retry-after": "1"})
         # As if the time had passed.
-        await one.link.client.pexpire(KEYS.answer("order-1"), 1)
+        await one.link.pipeline(lambda pipe: pipe.pexpire(KEYS.answer("order-1"), 1), 1.0)
         assert await other.ask("order-1") == b"other 1"
 
     run(redis_url, scenario)
@@ -116,7 +116,7 @@ def test_a_gateway_that_was_paused_beyond_its_claim_gives_the_answer_that_came_f
         one.takes_s = 0.3
         paused = asyncio.create_task(one.ask("order-1"))
         await asyncio.sleep(0.1)
-        await one.link.client.delete(KEYS.answer("order-1"))
+        await one.link.pipeline(lambda pipe: pipe.delete(KEYS.answer("order-1")), 1.0)
         assert await other.ask("order-1") == b"other 1"
         assert await paused == b"other 1"
         assert one.logged == []
@@ -130,7 +130,7 @@ def test_a_gateway_that_could_not_claim_the_id_waits_for_the_one_that_could(redi
         late = asyncio.create_task(one.ask("order-1"))
         await asyncio.sleep(0.1)
         # As if the claim had been lost on its way, and another gateway's had not.
-        await one.link.client.delete(KEYS.answer("order-1"))
+        await one.link.pipeline(lambda pipe: pipe.delete(KEYS.answer("order-1")), 1.0)
         other.takes_s = 0.5
         first, second = await asyncio.gather(late, other.ask("order-1"))
         assert first == second == b"other 1"

@@ -1,13 +1,15 @@
 """The archived events as entries of the books, part by part."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.log_archive import EVENTS, Archived, StreamId, archived_with, parts_after
+from domain.errors import ContractError
+from features.log_archive import EVENTS, Archived, Part, StreamId, archived_with, parts_after
 from features.log_schema import conform, event_schema
 from ledger import Entry, Key
 
@@ -19,11 +21,34 @@ _SCHEMA = pa.schema([event_schema().field(name) for name in COLUMNS])
 
 
 def parts_since(log_dir: Path, number: int) -> Iterator[tuple[Archived, list[Entry]]]:
-    """The parts of events after one, in the order of their commits, each with how far the log is archived with it."""
+    """The parts of events after one, in the order of their commits, each with how far the log is archived with it.
+
+    Raises:
+      ContractError: a part is damaged.
+    """
     for part in parts_after(log_dir, EVENTS, number):
+        with open_part(part) as file:
+            yield archived_with(part, file), money_entries(read_columns(file, COLUMNS))
+
+
+@contextmanager
+def open_part(part: Part) -> Iterator[pq.ParquetFile]:
+    """A part to read.
+
+    Raises:
+      ContractError: it is damaged.
+    """
+    try:
         with pq.ParquetFile(part.path, memory_map=True) as file:
-            present = set(file.schema_arrow.names)
-            yield archived_with(part, file), money_entries(file.read([name for name in COLUMNS if name in present]))
+            yield file
+    except pa.ArrowException as e:
+        raise ContractError(f"{part.path}: is damaged: {e}") from None
+
+
+def read_columns(file: pq.ParquetFile, names: Sequence[str]) -> pa.Table:
+    """Those of the columns that the part has: one of older gateways lacks some."""
+    present = set(file.schema_arrow.names)
+    return file.read([name for name in names if name in present])
 
 
 def money_entries(table: pa.Table) -> list[Entry]:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import redis
 
 from domain.errors import Unavailable
@@ -15,6 +14,7 @@ from domain.keys import Keys, partition_of
 from features.log_archive import EVENTS, parts
 from features.log_schema import conform, event_schema
 from features.market import Market
+from serving.ledger.archive import open_part, read_columns
 from serving.repair.memory import field_of
 from serving.repair.servers import run_ids, verified
 
@@ -35,7 +35,7 @@ def charges(log_dir: Path, since_ms: int, matches: Callable[[Charge], bool]) -> 
     Args:
       since_ms: none that happened before is looked for.
     Raises:
-      InvalidTrainingData: a part of the archive cannot be read.
+      ContractError: a part of the archive is damaged.
     """
     found: dict[tuple[str, str], Charge] = {}
     for row in _moved(log_dir, since_ms):
@@ -91,7 +91,6 @@ def _moved(log_dir: Path, since_ms: int) -> Iterator[Charge]:
     """Archived events that moved money, in the order of the log."""
     for part in parts(log_dir, EVENTS):
         if part.last_ms >= since_ms:
-            with pq.ParquetFile(part.path) as file:
-                present = set(file.schema_arrow.names)
-                table = conform(file.read([n for n in _SCHEMA.names if n in present]), _SCHEMA, str(part.path))
+            with open_part(part) as file:
+                table = conform(read_columns(file, _SCHEMA.names), _SCHEMA, str(part.path))
             yield from table.filter(pc.not_equal(table["charged_micros"], 0)).to_pylist()

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from domain.events import EventType
 from domain.keys import PARTITIONS
@@ -15,6 +14,7 @@ from features.log_archive import EVENTS, Part, StreamId, parts
 from features.log_schema import conform, event_schema
 from features.market import Market
 from serving.gateway.event_window import accepted_for_ms
+from serving.ledger.archive import open_part, read_columns
 from serving.repair.memory import Happened
 
 READERS = 2
@@ -55,9 +55,8 @@ def rows(some: Sequence[Part], market: Market, lost: Mapping[int, StreamId], now
     oldest_ms = np.array([now_ms - forgotten_after_ms(kind, market) for kind in _KINDS], dtype=np.int64)
 
     def read(part: Part) -> list[Row]:
-        with pq.ParquetFile(part.path, memory_map=True) as file:
-            present = set(file.schema_arrow.names)
-            table = file.read([n for n in _COLUMNS if n in present])
+        with open_part(part) as file:
+            table = read_columns(file, _COLUMNS)
         ids = pc.extract_regex(table["stream_id"], r"(?P<ms>\d+)-(?P<seq>\d+)").combine_chunks()
         ms, seq = (ids.field(i).cast(pa.int64()).to_numpy(zero_copy_only=False) for i in range(2))
         of = last[table["partition"].to_numpy()]

@@ -14,6 +14,7 @@ from open_market import let_in
 
 from domain.events import EventType
 from domain.keys import Keys, partition_of
+from features.log_archive import EVENTS, parts
 from serving.ledger.books import LedgerBooks
 from serving.ledger.database import ledger_path
 from serving.ledger.keeper import LedgerKeeper
@@ -200,3 +201,19 @@ def test_a_server_that_is_being_repaired_is_not_compared(ledger: Ledger) -> None
     said = ledger.money.raw.hgetall(KEYS.ledger)
     assert "may have lost data" in said["trouble"]
     assert "at_ms" not in said
+
+
+def test_a_damaged_part_of_the_archive_is_named_and_nothing_behind_it_is_posted(ledger: Ledger) -> None:
+    ledger.click("a")
+    ledger.archiver.archive()
+    (first,) = parts(ledger.log_dir, EVENTS)
+    whole = first.path.read_bytes()
+    first.path.write_bytes(whole[: len(whole) // 2])
+    ledger.click("b")
+    ledger.archiver.archive()
+    ledger.keeper.turn()
+    assert f"{first.path}: is damaged" in ledger.money.raw.hget(KEYS.ledger, "trouble")
+    assert ledger.keeper._open().posted() == 0
+    first.path.write_bytes(whole)
+    ledger.keeper.turn()
+    assert balances(ledger)["market", "alpha-spring"] == 500_000

@@ -1,21 +1,23 @@
-"""Temporary folders of runs. What a run that was killed could not remove, the next one does."""
+"""Temporary folders of runs. What a run that was killed could not remove, and what it kept of old failures, the next one does."""
 
 import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PREFIX = "offerrank-"
 HELD = ".held"  # locked as long as the run lives
+EXPLAINED = 10  # failures whose log or report is kept: a schedule may fail every hour
 
 
 @contextmanager
 def scratch_folder(purpose: str, kept: frozenset[str] | set[str] = frozenset()) -> Iterator[Path]:
     """`offerrank-<purpose>-...` in TMPDIR, removed in the end but for files of the kept names. None is kept of a killed run."""
     remove_abandoned()
+    remove_oldest(purpose)
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{purpose}-"))
     try:
         with (folder / f"{HELD}-soon").open("wb") as lock:
@@ -41,6 +43,14 @@ def remove_abandoned() -> None:
                 shutil.rmtree(path.parent, ignore_errors=True)
         except OSError:
             continue  # it lives, or is another user's
+
+
+def remove_oldest(purpose: str) -> None:
+    """Removes what runs have kept, but for the newest of them."""
+    folders = (p for p in Path(tempfile.gettempdir()).glob(f"{PREFIX}{purpose}-*") if p.is_dir() and not (p / HELD).exists())
+    with suppress(FileNotFoundError):  # another run does the same
+        for path in sorted(folders, key=lambda p: p.stat().st_mtime)[:-EXPLAINED]:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ def valid_events(events: pa.Table) -> tuple[pa.Table, pa.Array]:
     Those are impressions whose clicks were all invalid, as such a page was hardly a shopper's, and those whose charge was taken
     back later.
     """
-    invalid = pc.equal(events["status"], EventStatus.INVALID.value)
+    invalid = _has(events, EventStatus.INVALID)
     click = pc.equal(events["type"], EventType.CLICK.value)
     valid = events.filter(pc.invert(invalid))
     clicked, marked = (contiguous(events.filter(pc.and_(click, kind))["impression_id"]) for kind in (pc.invert(invalid), invalid))
@@ -29,4 +29,9 @@ def valid_events(events: pa.Table) -> tuple[pa.Table, pa.Array]:
 
 def implies_impression(events: pa.Table) -> pa.Table:
     """Clicks that show by themselves that their offer was seen: a pending one waits for the report of it."""
-    return events.filter(pc.not_equal(events["status"], EventStatus.PENDING.value))
+    return events.filter(pc.invert(_has(events, EventStatus.PENDING)))
+
+
+def _has(events: pa.Table, status: EventStatus) -> pa.ChunkedArray:
+    """[R]; an event that says nothing, in a part of before, has none."""
+    return pc.fill_null(pc.equal(events["status"], status.value), False)

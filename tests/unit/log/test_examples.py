@@ -347,6 +347,17 @@ def test_invalid_events_show_nothing(market: Market, archive: Archive) -> None:
     assert (report.rows, report.clicks, report.not_rendered) == (3, 2, 2)
 
 
+def test_events_of_a_part_that_says_no_status_count(market: Market, archive: Archive) -> None:
+    log_dir = archive(
+        [decision("d1", 5_000, slot("i1"), slot("i2", position=1))],
+        [event_fields("impression", "i1", "d1", 5_001), event_fields("click", "i2", "d1", 5_002)],
+    )
+    (part,) = parts(log_dir, "events")
+    whole = pq.read_table(part.path, partitioning=None)
+    pq.write_table(whole.drop(["status"]), part.path)
+    assert labels(join_log(market, log_dir, LATER_MS)[0]) == {"i1": (0, 0), "i2": (1, 0)}
+
+
 def test_a_click_that_waits_for_its_impression_shows_nothing_until_that_is_reported(market: Market, archive: Archive) -> None:
     log_dir = archive(
         [decision("d1", 5_000, slot("never"), slot("later", position=1))],

@@ -64,6 +64,8 @@ class _Loop:
     def __init__(self, client: "redis.Redis", keys: Keys, logs: list[LogArchiver], settings: ArchiverSettings) -> None:
         self._client, self._keys, self._logs, self._settings = client, keys, logs, settings
         self._connected: bool | None = None
+        self._checked = False
+        """Whether the streams have been looked at since Redis was reached."""
         self._flush_at = time.monotonic() + settings.archive_interval_s
 
     def turn(self, last: bool = False) -> None:
@@ -87,9 +89,10 @@ class _Loop:
         self._client.hset(self._keys.archiver, "servers", servers)
 
     def _read(self) -> None:
-        if not self._connected:
+        if not self._checked:
             for one in self._logs:
                 one.check()
+            self._checked = True
         for one in self._logs:
             one.read()
 
@@ -126,7 +129,7 @@ class _Loop:
         except redis.RedisError as e:
             if self._connected is not False:
                 log.warning("Redis is away, will try again every second: %s", e)
-            self._connected = False
+            self._connected = self._checked = False
             forget_connections(self._client)  # after a fail-over the next connection leads to the new master
         else:
             if self._connected is False:

@@ -29,7 +29,7 @@ currency = "EUR"
 placements = [{ name = "main", count = 3 }]
 features = [{ name = "offer_id", source = "offer", default = "" }]
 tasks = [{ name = "ctr", label = "click" }]
-policy = { id = "p", priors = { ctr = 0.1 }, reserve_ecpm_micros = 50_000, hold_ttl_s = 8, day_length_s = 20 }
+policy = {id = "p", priors = {ctr = 0.1}, explored_bid_share = 0, reserve_ecpm_micros = 50_000, hold_ttl_s = 8, day_length_s = 20}
 campaigns = [
   { id = "binding", advertiser = "a", bid_kind = "cpc", bid_micros = 90_000, daily_budget_micros = 20_000 },
   { id = "ample", advertiser = "b", bid_kind = "cpc", bid_micros = 50_000, daily_budget_micros = 900_000_000 },

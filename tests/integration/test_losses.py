@@ -27,7 +27,7 @@ currency = "EUR"
 placements = [{ name = "main", count = 3 }]
 features = [{ name = "offer_id", source = "offer", default = "" }, { name = "country", source = "shopper", default = "" }]
 tasks = [{ name = "ctr", label = "click" }]
-policy = { id = "p", priors = { ctr = 0.1 }, reserve_ecpm_micros = 50_000, hold_ttl_s = 8 }
+policy = { id = "p", priors = { ctr = 0.1 }, explored_bid_share = 0, reserve_ecpm_micros = 50_000, hold_ttl_s = 8 }
 campaigns = [
   { id = "tight", advertiser = "a", bid_kind = "cpc", bid_micros = 90_000, daily_budget_micros = 10_000 },
   { id = "ample", advertiser = "b", bid_kind = "cpc", bid_micros = 50_000, daily_budget_micros = 900_000_000 },

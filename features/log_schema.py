@@ -20,7 +20,8 @@ ARROW_TYPES = {"string": pa.string(), "int": pa.int64(), "float": pa.float32()}
 
 def feature_struct(features: tuple[FeatureSpec, ...]) -> pa.StructType:
     """One nullable field per feature, of the dtype the model's signature takes: a value, a list, or a list of weighted values."""
-    return pa.struct([pa.field(f.name, _feature_type(f)) for f in features])
+    fields = [pa.field(f.name, _feature_type(f)) for f in features]
+    return pa.struct(fields or [pa.field("none", pa.bool_())])  # Parquet has no struct without a field
 
 
 def _feature_type(feature: FeatureSpec) -> pa.DataType:

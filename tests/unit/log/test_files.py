@@ -10,7 +10,7 @@ from log_entries import decision, decision_fields, event_fields, slot
 
 from domain.errors import ContractError, InvalidTrainingData
 from features.log_archive import ORIGIN, Archived, Part, StreamId, archived, parts, read_log
-from features.log_schema import event_schema
+from features.log_schema import decision_schema, event_schema
 from features.market import Market, parse_market
 from serving.archiver.files import discard_uncommitted, rejected_count, rejected_path, sole_archiver, write_part
 from serving.archiver.rows import Entry, Rejected, log_formats
@@ -140,3 +140,13 @@ def test_reading_skips_parts_that_end_before(market: Market, tmp_path: Path) -> 
     write(market, tmp_path, StreamId(21, 0), StreamId(30, 0), [])
     assert read_log(tmp_path, "events", event_schema(), since_ms=21)["stream_id"].to_pylist() == ["21-0"]
     assert read_log(tmp_path, "decisions", event_schema()).num_rows == 0
+
+
+def test_a_market_without_request_features_has_an_archive_too(market: Market, tmp_path: Path) -> None:
+    bare = market.model_copy(update={"features": tuple(f for f in market.features if f.source == "offer")})
+    _, decisions = log_formats(bare)
+    made = decision("d1", 5_000, slot("i1"), features={})
+    table, rejected = decisions.table([Entry(StreamId(7, 0), decision_fields(made))])
+    assert not rejected
+    write_part(tmp_path, "decisions", table, [], StreamId(7, 0), StreamId(7, 0))
+    assert read_log(tmp_path, "decisions", decision_schema(bare))["decision_id"].to_pylist() == ["d1"]

@@ -50,13 +50,16 @@ def conversion_delay_ms(market: Market) -> int:
     return 1000 * (given if given is not None else max(market.training.conversion_window_s // 10, 1))
 
 
-def slack_micros(market: Market, day: int) -> NDArray[np.float64]:
+def slack_micros(market: Market, catalogue: Catalogue, day: int) -> NDArray[np.float64]:
     """[C] how far budgets are sold beyond what is pending on them: price times DEVIATIONS squared, in the sign of the deviations.
 
     0 for campaigns that hold their whole price. On the last day of a campaign less is sold than is expected to fit, since what is
     left over then finds no other day.
+
+    Args:
+      catalogue: of the market; making one at every turn costs more than all the rest.
     """
-    catalogue, day_ms = Catalogue.of(market), market.policy.day_length_s * 1000
+    day_ms = market.policy.day_length_s * 1000
     price = np.array([c.bid_micros if c.bid_kind is BidKind.CPA else 0 for c in market.campaigns], dtype=np.float64)
     slack: NDArray[np.float64] = price * DEVIATIONS**2 * np.where(last_day(catalogue, day_ms) <= day, -1.0, 1.0)
     return slack

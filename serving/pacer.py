@@ -136,8 +136,8 @@ class Pacer:
         self._keys = Keys(market.name)
         self._policy = market.policy
         self._campaign_ids = tuple(c.id for c in market.campaigns)
-        catalogue = Catalogue.of(market)
-        self._budget_micros, self._ends_ms = catalogue.budget_micros, catalogue.ends_ms
+        self._catalogue = Catalogue.of(market)
+        self._budget_micros, self._ends_ms = self._catalogue.budget_micros, self._catalogue.ends_ms
         self._digests = market_digest, digest(self._campaign_ids)
         self._usual_decay_ms = conversion_delay_ms(market)
         self._conversions = PendingConversions(client, market)
@@ -244,7 +244,7 @@ class Pacer:
         if changed := dict(written.items() - self._written.items()):
             self._redis.hset(self._keys.pacing, mapping=changed)
             self._written = written
-        room = reading.room_micros(slack_micros(self._market, pacing.day))
+        room = reading.room_micros(slack_micros(self._market, self._catalogue, pacing.day))
         market, campaigns = self._digests
         ids = "\n".join(self._campaign_ids).encode()
         multiplier = pacing.multiplier.astype(np.float32)

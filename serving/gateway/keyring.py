@@ -5,10 +5,12 @@ import hashlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from domain.errors import InvalidKeys
 from monitoring import metrics
+from serving.gateway.file_stamp import stamp_of
 from serving.gateway.key_records import KeyRecord, Role, read_keys
 
 RELOAD_S = 1.0
@@ -43,9 +45,10 @@ class Keyring:
     """The keys of one reading of the file."""
 
     def __init__(self, records: Iterable[KeyRecord] = ()) -> None:
+        # In whole milliseconds, as `now_ms` is, so that a key that is revoked has ended in the same one.
         self._by_digest = {
             bytes.fromhex(r.sha256): Key(
-                r.name, r.role, frozenset(r.origins), r.per_second, r.expires.timestamp() * 1000 if r.expires else float("inf")
+                r.name, r.role, frozenset(r.origins), r.per_second, int(r.expires.timestamp() * 1000) if r.expires else inf
             )
             for r in records
         }
@@ -69,19 +72,19 @@ class KeyFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen = self._signature()
+        self._seen = stamp_of(path)
         self.ring = Keyring(read_keys(path))
         if not self.ring:
             log.warning("%s has no keys: every request is refused until `offerrank keys create` makes one", path)
 
     def refresh(self) -> None:
         """Reads the file if it has changed. One that cannot be used leaves the keys as they were, and is counted and said."""
-        signature = self._signature()
-        if signature == self._seen:
+        stamp = stamp_of(self._path)
+        if stamp == self._seen:
             return
-        self._seen = signature
+        self._seen = stamp
         try:
-            if signature is None:
+            if not self._path.exists():
                 raise InvalidKeys(str(self._path), "the keys file", "no such file any more")
             self.ring = Keyring(read_keys(self._path))
         except InvalidKeys as e:
@@ -96,10 +99,3 @@ class KeyFile:
         while True:
             await asyncio.sleep(RELOAD_S)
             await asyncio.to_thread(self.refresh)
-
-    def _signature(self) -> tuple[int, int, int] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_ctime_ns, found.st_size, found.st_ino

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from domain.errors import OfferRankError
+from serving.gateway.file_stamp import stamp_of
 
 EVERY_S = 5.0
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -65,7 +66,7 @@ class NetworkFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen = _stamp(path)
+        self._seen = stamp_of(path)
         self.networks = _read(path)
         self.version = 0
         """Counts up with every change of `networks`."""
@@ -78,7 +79,7 @@ class NetworkFile:
 
     def refresh(self) -> None:
         """Reads the file if it is another than before."""
-        stamp = _stamp(self._path)
+        stamp = stamp_of(self._path)
         if stamp == self._seen:
             return
         self._seen = stamp
@@ -89,15 +90,6 @@ class NetworkFile:
         else:
             self.version += 1
             log.info("read %s again", self._path)
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """Another one for another content, as far as a file system tells; empty where there is no file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _read(path: Path) -> NetworkSet:

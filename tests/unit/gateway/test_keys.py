@@ -189,3 +189,10 @@ def test_times_of_a_record_have_their_zone(path):
     (record,) = read_keys(path)
     assert record.expires - record.created == timedelta(seconds=60)
     assert abs(datetime.now(UTC) - record.created) < timedelta(minutes=5)
+
+
+def test_a_key_has_ended_within_the_millisecond_in_which_it_was_revoked(path):
+    text = make(path)
+    revoke(path, "shop")
+    (record,) = read_keys(path)
+    assert Keyring([record]).find(text, int(record.expires.timestamp() * 1000)) is None

@@ -2,7 +2,7 @@
 
 A gateway is one event loop, so the time a request waits is the work of those admitted before it: with at most N decisions under
 way none waits longer than N of them take, however many arrive. What is beyond is answered 503 at once, before any work. Events
-are money: they have a bound of their own, far above. Health and metrics are always answered.
+are money: they have a bound of their own, far above. Health, metrics and preflights are always answered.
 """
 
 import time
@@ -47,8 +47,13 @@ class Kind(Enum):
     OTHER = "other"
 
     @classmethod
-    def of(cls, url: bytes) -> "Kind":
-        """By path; what has no route costs little and counts with the events."""
+    def of(cls, method: bytes, url: bytes) -> "Kind":
+        """By path; what has no route costs little and counts with the events.
+
+        A preflight costs no more than its refusal, and a page whose preflight is refused learns of no other answer.
+        """
+        if method == b"OPTIONS":
+            return cls.OTHER
         if url.startswith(b"/v1/decisions"):
             return cls.DECISION
         return cls.OTHER if url.startswith((b"/healthz", b"/readyz", b"/metrics")) else cls.EVENT

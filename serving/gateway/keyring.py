@@ -38,7 +38,9 @@ class Key:
 
 
 def _matches(origin: str, allowed: frozenset[str]) -> bool:
-    return origin in allowed or f"{origin.rpartition(':')[0]}:*" in allowed
+    """`:*` allows every port, and no port: browsers leave out the scheme's own."""
+    host, _, port = origin.rpartition(":")
+    return origin in allowed or f"{origin}:*" in allowed or (port.isdecimal() and f"{host}:*" in allowed)
 
 
 class Keyring:

@@ -9,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from monitoring import metrics
 from serving.gateway.admission import Admitted, Gate, Kind, Phase
+from serving.gateway.cors import Header, PageOrigins
 from serving.gateway.wire import MAX_BODY
 
 RETRY_AFTER_S = 1
@@ -31,13 +32,18 @@ class _Refusal:
     def __init__(self, status: int, field: str, message: str) -> None:
         self.status = status
         self.body = orjson.dumps({"error": {"field": field, "message": message}})
-        self.headers = [(b"content-type", b"application/json"), (b"content-length", str(len(self.body)).encode())]
+        self.headers: list[Header] = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(self.body)).encode()),
+        ]
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             self.headers.append((b"retry-after", str(RETRY_AFTER_S).encode()))
-        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode(), b"connection: close"]
-        lines += [name + b": " + value for name, value in self.headers]
-        self.last_words = b"\r\n".join([*lines, b"", self.body])
+
+    def last_words(self, further: list[Header]) -> bytes:
         """All of it, for a connection that ends."""
+        lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}".encode(), b"connection: close"]
+        lines += [name + b": " + value for name, value in (*self.headers, *further)]
+        return b"\r\n".join([*lines, b"", self.body])
 
     async def __call__(self, _scope: Any, _receive: Any, send: Any) -> None:
         """As an application, for a connection that lives on."""
@@ -70,11 +76,16 @@ class Leaving:
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """One connection."""
+    """One connection.
 
-    def __init__(self, gate: Gate, **uvicorn: Any) -> None:
+    Args:
+      busy: BUSY, readable by the pages that may send a key.
+    """
+
+    def __init__(self, gate: Gate, busy: PageOrigins, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
         self._gate = gate
+        self._busy = busy
         self._admitted_app = self.app
         self._request = Admitted(Kind.OTHER)
         self._running: RequestResponseCycle | None = None
@@ -150,24 +161,26 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse("connections", BUSY)
             raise _Refused
         self._in_head = False
-        self._request = self.scope[ADMITTED] = Admitted(Kind.of(self.url))  # type: ignore[literal-required]
+        self._request = self.scope[ADMITTED] = Admitted(  # type: ignore[literal-required]
+            Kind.of(self.parser.get_method(), self.url)
+        )
         if self._gate.has_room(self._request.kind):
             self.app = self._admitted_app
         else:
             metrics.SHED.labels(self._request.kind.value).inc()
-            self.app = BUSY
+            self.app = self._busy
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Part of a body, for which there must be room."""
-        if self.app is not BUSY and not self.cycle.response_complete and not self._gate.take(self._request, len(body)):
+        if self.app is not self._busy and not self.cycle.response_complete and not self._gate.take(self._request, len(body)):
             self._refuse("body", FULL)
             raise _Refused
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The last byte of a request: from here on it is work, and counts."""
-        if self.app is not BUSY and not self.cycle.response_complete:
+        if self.app is not self._busy and not self.cycle.response_complete:
             if not self._gate.has_room(self._request.kind):  # many heads came first, then their bodies all at once
                 self._refuse(self._request.kind.value, BUSY)
                 raise _Refused
@@ -206,7 +219,8 @@ class LimitedProtocol(HttpToolsProtocol):
         answered = running is not None and running.response_started
         answered_whole = running is not None and running.response_complete and not (in_body and running is self.cycle)
         if answer is not None and (answered_whole or not answered):
-            self.transport.write(answer.last_words)
+            of_page = self._busy.headers_for(self.url, self.headers) if self._in_request else []
+            self.transport.write(answer.last_words(of_page))
         self._hang_up()
         self.transport.close()
         self._gate.wait(self, Phase.ANSWER)  # cut off if it does not take the rest

@@ -20,9 +20,10 @@ from domain.refusals import read_settings
 from features.market import load_market
 from serving.gateway.admission import Gate, Limits
 from serving.gateway.app import create_app
+from serving.gateway.cors import PageOrigins
 from serving.gateway.key_records import read_keys
 from serving.gateway.market_view import MarketView
-from serving.gateway.protocol import Leaving, LimitedProtocol
+from serving.gateway.protocol import BUSY, Leaving, LimitedProtocol
 from serving.gateway.service import open_service
 from serving.gateway.settings import GatewaySettings
 from store import refuse_unsafe
@@ -71,11 +72,12 @@ def run(settings: GatewaySettings) -> None:
     refuse_unsafe(settings.redis_url)
     app = create_app(view, lambda: open_service(settings, view))
     gate = Gate(_limits(settings))
+    busy = PageOrigins(BUSY, lambda origin: app.state.service.access.allows_origin(origin))
     config = uvicorn.Config(
         Leaving(app, gate),
         host=settings.host,
         port=settings.port,
-        http=partial(LimitedProtocol, gate),  # type: ignore[arg-type]
+        http=partial(LimitedProtocol, gate, busy),  # type: ignore[arg-type]
         ws="none",
         log_config=None,
         access_log=False,

@@ -203,6 +203,35 @@ def test_beyond_what_may_be_under_way_503_comes_before_any_work_and_health_is_an
     assert 'offerrank_shed_total{reason="events"} 1.0' in shed
 
 
+def test_a_page_can_read_that_it_was_shed_and_when_to_try_again(connect):
+    def of_page(request: bytes, origin: str = "http://localhost:3000") -> bytes:
+        return request.replace(b"host: x\r\n", f"host: x\r\nOrigin: {origin}\r\n".encode())
+
+    def allowed(answers: str) -> list[bool]:
+        """Of each answer, whether a browser shows it to its page."""
+        one_by_one = [a.lower() for a in answers.split("HTTP/1.1 ")[1:]]
+        assert all("retry-after" in a.split("\r\naccess-control-expose-headers:")[1] for a in one_by_one)
+        assert all("\r\nvary: origin\r\n" in a for a in one_by_one)
+        return ["\r\naccess-control-allow-origin: http://localhost:3000\r\n" in a for a in one_by_one]
+
+    page, stranger = of_page(DECISION), of_page(DECISION, "https://evil.example")
+    shed = connect().send(page + page + stranger).answer(3)
+    assert (statuses(shed), allowed(shed)) == ([200, 503, 503], [True, True, False])
+    # A gateway that gives a body no room, or has no time for one, ends the connection with the answer.
+    begun = post("/v1/events", 200_002) + b" " * 200_000
+    waiting = [connect().send(begun) for _ in range(5)]
+    full = connect().send(of_page(begun)).answers()
+    assert (statuses(full), allowed(full)) == ([503], [True])
+    late = connect().send(of_page(DECISION[:-1])).answers()
+    assert (statuses(late), allowed(late)) == ([408], [True])
+    for client in waiting:
+        client.socket.close()
+    # Without a preflight there is no request that could be told to wait.
+    asks = b"access-control-request-method: POST\r\naccess-control-request-headers: content-type\r\n\r\n"
+    preflight = of_page(b"OPTIONS /v1/decisions HTTP/1.1\r\nhost: x\r\n" + asks)
+    assert statuses(connect().send(DECISION + preflight + HEALTH).answer(3)) == [200, 200, 200]
+
+
 def test_clients_that_leave_give_back_their_place(connect):
     for _ in range(20):
         connect().send(DECISION).socket.close()

@@ -137,6 +137,9 @@ def test_tracking_urls_and_health_need_no_key(gateway):
     [
         ("publisher-key", "https://shop.example", 200),
         ("publisher-key", "http://localhost:3000", 200),
+        ("publisher-key", "http://localhost", 200),  # on the scheme's own port, which browsers leave out
+        ("publisher-key", "http://localhost:", 403),
+        ("publisher-key", "http://localhost:evil", 403),
         ("publisher-key", "http://shop.example", 403),
         ("publisher-key", "https://shop.example:444", 403),
         ("publisher-key", "https://shop.example.evil.example", 403),
@@ -164,7 +167,7 @@ def preflight(gateway, origin, headers="authorization,content-type", method="POS
 
 
 def test_a_browser_may_ask_from_the_origins_of_any_publisher(gateway):
-    for origin in ("https://shop.example", "http://localhost:3000"):
+    for origin in ("https://shop.example", "http://localhost:3000", "http://localhost"):
         for path in ("/v1/decisions", "/v1/events"):
             allowed = preflight(gateway, origin, "authorization, content-type, x-offerrank-key", path=path)
             assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, origin)
@@ -226,7 +229,8 @@ def test_without_a_keys_file_this_machine_may_do_what_a_publisher_may(keyless):
 def test_without_a_keys_file_no_other_machine_and_no_other_page_may_ask(keyless):
     assert said(ask(keyless, None, {"origin": "https://shop.example"})) == (403, "origin")
     assert ask(keyless, None, {"origin": "http://localhost:3000"}).status_code == 200
-    assert preflight(keyless, "http://127.0.0.1:5173").status_code == 200
+    for own in ("http://127.0.0.1:5173", "http://127.0.0.1", "http://localhost", "http://[::1]"):
+        assert preflight(keyless, own).status_code == 200
     keyless.client_address = "192.0.2.7"
     assert said(ask(keyless, None)) == (401, "key")
     assert keyless.call("GET", "/metrics", key=None).status_code == 404

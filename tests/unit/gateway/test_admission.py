@@ -15,7 +15,8 @@ from starlette.responses import Response
 from uvicorn.server import ServerState
 
 from serving.gateway.admission import ANSWER_S, CROWDED_S, IDLE_S, LATE_S, TICK_S, Admitted, Gate, Kind, Limits, Phase
-from serving.gateway.protocol import Leaving, LimitedProtocol
+from serving.gateway.cors import PageOrigins
+from serving.gateway.protocol import BUSY, Leaving, LimitedProtocol
 from serving.gateway.wire import HttpError, read_json
 
 LIMITS = Limits(connections=10, head_bytes=1024, body_bytes=100_000, request_s=5.0, decisions=2, events=3)
@@ -52,20 +53,21 @@ def gate(clock: Clock) -> Gate:
 
 
 @pytest.mark.parametrize(
-    ("url", "kind"),
+    ("method", "url", "kind"),
     [
-        (b"/v1/decisions", Kind.DECISION),
-        (b"/v1/events", Kind.EVENT),
-        (b"/v1/c/token", Kind.EVENT),
-        (b"/v1/i/token?x=1", Kind.EVENT),
-        (b"/nowhere", Kind.EVENT),
-        (b"/healthz", Kind.OTHER),
-        (b"/readyz", Kind.OTHER),
-        (b"/metrics", Kind.OTHER),
+        (b"POST", b"/v1/decisions", Kind.DECISION),
+        (b"POST", b"/v1/events", Kind.EVENT),
+        (b"GET", b"/v1/c/token", Kind.EVENT),
+        (b"GET", b"/v1/i/token?x=1", Kind.EVENT),
+        (b"GET", b"/nowhere", Kind.EVENT),
+        (b"GET", b"/healthz", Kind.OTHER),
+        (b"GET", b"/readyz", Kind.OTHER),
+        (b"GET", b"/metrics", Kind.OTHER),
+        (b"OPTIONS", b"/v1/decisions", Kind.OTHER),
     ],
 )
-def test_requests_are_told_apart_by_path(url, kind):
-    assert Kind.of(url) is kind
+def test_requests_are_told_apart_by_path_and_preflights_by_method(method, url, kind):
+    assert Kind.of(method, url) is kind
 
 
 def test_each_kind_has_its_own_room_and_health_needs_none(gate):
@@ -144,7 +146,15 @@ WHOLE = st.builds(
     chunked=st.booleans(),
 )
 NOISE = st.sampled_from(
-    [b"GET / HTTP/1.1\r\nx: ", b"\r\n\r\n", b"\x00", b"GET /" + b"a" * 2000, b"5\r\nabc", b"POST / HTTP/1.0\r\n\r\n"]
+    [
+        b"GET / HTTP/1.1\r\nx: ",
+        b"GET /v1/i/a HTTP/1.1\r\norigin: https://shop.example\r\n",
+        b"\r\n\r\n",
+        b"\x00",
+        b"GET /" + b"a" * 2000,
+        b"5\r\nabc",
+        b"POST / HTTP/1.0\r\n\r\n",
+    ]
 )
 
 
@@ -166,7 +176,8 @@ async def flood(conversations: list[list[bytes]], gate: Gate) -> None:
     config = uvicorn.Config(Leaving(application, gate), log_config=None, access_log=False, lifespan="off")
     config.load()
     state, loop = ServerState(), asyncio.get_running_loop()
-    create = partial(LimitedProtocol, gate, config=config, server_state=state, app_state={}, _loop=loop)
+    busy = PageOrigins(BUSY, lambda origin: origin == "https://shop.example")
+    create = partial(LimitedProtocol, gate, busy, config=config, server_state=state, app_state={}, _loop=loop)
     server = await loop.create_server(create, "127.0.0.1", 0)
 
     async def converse(pieces: list[bytes]) -> None:

@@ -82,11 +82,11 @@ def forget_connections(client: "redis.Redis") -> None:
         client.connection_pool.disconnect()
 
 
-def infos(client: "redis.Redis") -> list[Mapping[str, object]]:
-    """INFO of every server; of a cluster, of its masters."""
+def infos(client: "redis.Redis", section: str = "default") -> list[Mapping[str, object]]:
+    """INFO of every server, whole or a section of it; of a cluster, of its masters."""
     if not isinstance(client, redis.RedisCluster):
-        return [client.info()]
-    found = client.info(target_nodes=redis.RedisCluster.PRIMARIES)
+        return [client.info(section)]
+    found = client.info(section, target_nodes=redis.RedisCluster.PRIMARIES)
     return [found] if "redis_version" in found else list(found.values())
 
 

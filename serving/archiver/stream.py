@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,11 +17,12 @@ READ_AT_ONCE = 512  # entries over all streams
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """Consecutive entries of one stream and one hour."""
+    """Entries of one hour, of each stream consecutive ones. Of many streams at once, since a table costs more than its rows."""
 
-    stream: int
-    first: StreamId
-    last: StreamId
+    hour: str
+    first: dict[int, StreamId]
+    """By stream."""
+    last: dict[int, StreamId]
     table: pa.Table
     rejected: list[Rejected]
 
@@ -104,18 +104,23 @@ class LogArchiver:
                 for stream in unread:
                     ranges.xrange(self._keys[stream], min=f"({self._read_to[stream]}", count=count)
                 replies = ranges.execute()
-            for stream, raw in zip(list(unread), replies, strict=True):
-                self._buffer(stream, [Entry(StreamId.parse(i), fields, stream) for i, fields in raw])
+            read = dict(zip(unread, replies, strict=True))
+            self._buffer([Entry(StreamId.parse(i), fields, stream) for stream, raw in read.items() for i, fields in raw])
+            for stream, raw in read.items():
                 if len(raw) < count:
                     self._read_ms[stream] = now_ms
                     unread.remove(stream)
 
-    def _buffer(self, stream: int, entries: list[Entry]) -> None:
-        for _, same_hour in groupby(entries, key=lambda e: hour_of(e.id.ms)):
-            hour = list(same_hour)
-            table, rejected = self.log.table(hour)
-            self._chunks.append(_Chunk(stream, hour[0].id, hour[-1].id, table, rejected))
-            self._read_to[stream], self._read_ms[stream] = hour[-1].id, hour[-1].id.ms
+    def _buffer(self, entries: list[Entry]) -> None:
+        by_hour: dict[str, list[Entry]] = {}
+        for entry in entries:
+            by_hour.setdefault(hour_of(entry.id.ms), []).append(entry)
+        for hour, within in sorted(by_hour.items()):
+            table, rejected = self.log.table(within)
+            last = {e.stream: e.id for e in within}
+            self._chunks.append(_Chunk(hour, {e.stream: e.id for e in reversed(within)}, last, table, rejected))
+            for stream, newest in last.items():
+                self._read_to[stream], self._read_ms[stream] = newest, newest.ms
 
     def flush(self) -> list[Path]:
         """Writes what is buffered, one part per hour: the entries of a stream come in the stream's order.
@@ -124,22 +129,22 @@ class LogArchiver:
           OSError: a part could not be written; it stays buffered and the next flush tries again.
         """
         written = []
-        for hour in sorted({hour_of(c.first.ms) for c in self._chunks}):
-            now = [c for c in self._chunks if hour_of(c.first.ms) == hour]
-            later = [c for c in self._chunks if hour_of(c.first.ms) != hour]
+        for hour in sorted({c.hour for c in self._chunks}):
+            now = [c for c in self._chunks if c.hour == hour]
+            later = [c for c in self._chunks if c.hour != hour]
             to = self._archived_with(now, later)
             table = pa.concat_tables([c.table for c in now])
             rejected = [r for c in now for r in c.rejected]
-            first, last = min(c.first for c in now), max(c.last for c in now)
+            first, last = min(i for c in now for i in c.first.values()), max(i for c in now for i in c.last.values())
             written.append(write_part(self._log_dir, self.log.name, table, rejected, first, last, to))
             self.archived, self._chunks = to, later
             self.rejected += len(rejected)
         return written
 
     def _archived_with(self, now: list[_Chunk], later: list[_Chunk]) -> Archived:
-        last = {**self.archived.last, **{c.stream: c.last for c in now}}
+        last = {**self.archived.last, **{stream: i for c in now for stream, i in c.last.items()}}
         # A stream is complete up to when it was last read to its end, or to the first of its entries that waits.
-        complete = dict(enumerate(self._read_ms)) | {c.stream: c.first.ms for c in reversed(later)}
+        complete = dict(enumerate(self._read_ms)) | {s: i.ms for c in reversed(later) for s, i in c.first.items()}
         return Archived(self.archived.number + 1, last, max(min(complete.values()), self.archived.complete_ms))
 
     def trim(self, retention_ms: int) -> None:

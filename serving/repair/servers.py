@@ -12,7 +12,7 @@ from store import infos, server_of
 
 def run_ids(client: "redis.Redis") -> list[str]:
     """Names of the running servers, of a cluster its masters: a restart makes a new one, a fail-over shows another."""
-    return sorted(str(info["run_id"]) for info in infos(client))
+    return sorted(str(info["run_id"]) for info in infos(client, "server"))
 
 
 def last_id(client: "redis.Redis", stream: str) -> StreamId | None:

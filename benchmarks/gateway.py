@@ -31,9 +31,9 @@ from features.market import Market
 from offerrank.processes import Supervisor
 from offerrank.stack import Plan, Stack
 from serving.gateway.adapters.model_client import ModelClient
-from serving.gateway.key_records import Role
 from simulation.client import decision_request
 from simulation.shoppers import Shoppers
+from store.key_records import Role
 
 WARM_UP_S = 5.0
 CANDIDATES = 100

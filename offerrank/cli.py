@@ -425,7 +425,7 @@ def create_key(
 ) -> None:
     """Make a key and print it, this once; the file keeps its hash. A running gateway takes it within a second."""
     from offerrank.keys import PUBLISHER_PER_SECOND, create
-    from serving.gateway.key_records import Role
+    from store.key_records import Role
 
     if role not in list(Role):
         raise typer.BadParameter(f"expected {', '.join(Role)}, got {role!r}", param_hint="--role")

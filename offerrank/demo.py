@@ -31,9 +31,9 @@ from offerrank.serve import example_call
 from offerrank.stack import Plan, Stack
 from offerrank.training import progress_in
 from pipelines.examples import matures_s
-from serving.gateway.key_records import Role
 from serving.ledger.reconcile import reconcile_now
 from simulation.run import Simulation
+from store.key_records import Role
 
 MARKET = Path(__file__).parents[1] / "examples" / "confirmation" / "market.toml"
 TICK_S = 0.25

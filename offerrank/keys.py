@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 from domain.errors import InvalidKeys
-from serving.gateway.key_records import KeyRecord, Role, changing, new_text, read_keys, record_of
+from store.key_records import KeyRecord, Role, changing, new_text, read_keys, record_of
 
 PUBLISHER_PER_SECOND = 100.0
 

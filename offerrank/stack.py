@@ -19,9 +19,9 @@ from models.release_folder import Newest, newest_usable
 from offerrank.ports import accepts_connections, port_from
 from offerrank.processes import Service, Supervisor
 from serving.embedded_redis import EmbeddedRedis
-from serving.gateway.key_records import Role, changing, new_text, record_of
-from serving.gateway.keyring import LOCAL_ORIGINS
 from serving.gateway.settings import WILDCARDS
+from store.key_records import Role, changing, new_text, record_of
+from store.keyring import LOCAL_ORIGINS
 
 HOST = "127.0.0.1"
 GATEWAY_READY_S = 60.0

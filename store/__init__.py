@@ -1,4 +1,4 @@
-"""How every process reaches Redis: one way to write its address, one to connect, one look at whether money is safe in it."""
+"""What every process reaches: Redis, by one way to write its address and one look whether money is safe in it; the keys file."""
 
 from store.address import Address, RedisUrl
 from store.clients import connect, forget_connections, infos, refuse_unsafe, server_of

@@ -10,7 +10,7 @@ import httpx
 from benchmarks.adversary.market import Spec, market_toml
 from benchmarks.adversary.row import Row
 from benchmarks.adversary.running import ORIGIN, PAGE, offers, running
-from serving.gateway.key_records import Role
+from store.key_records import Role
 
 PER_SECOND = 25
 

@@ -16,7 +16,7 @@ import psutil
 from benchmarks.adversary.market import Spec, market_toml
 from benchmarks.adversary.row import Row
 from benchmarks.adversary.running import PAGE, Running, running
-from serving.gateway.key_records import Role
+from store.key_records import Role
 
 BEGUN = b"POST /v1/decisions HTTP/1.1\r\nhost: x\r\ncontent-"
 ENDLESS_MB = 64

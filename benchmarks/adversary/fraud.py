@@ -11,7 +11,7 @@ import httpx
 from benchmarks.adversary.market import Spec, market_toml
 from benchmarks.adversary.row import Row
 from benchmarks.adversary.running import ORIGIN, PAGE, Running, offers, running, seen_and_clicked
-from serving.gateway.key_records import Role
+from store.key_records import Role
 
 BROWSER = {"user-agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"}
 

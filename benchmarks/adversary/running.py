@@ -16,8 +16,8 @@ from domain.keys import PARTITIONS, Keys
 from offerrank.processes import Supervisor
 from offerrank.stack import Plan, Stack
 from serving.embedded_redis import free_port
-from serving.gateway.key_records import Role
 from serving.ledger.reconcile import reconcile_now
+from store.key_records import Role
 
 POLL_S = 0.1
 PATIENCE_S = 60.0

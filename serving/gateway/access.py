@@ -9,11 +9,11 @@ from typing import Any
 from starlette.requests import Request
 
 from monitoring import metrics
-from serving.gateway.key_records import Role
-from serving.gateway.keyring import LOCAL_ORIGINS, Key, Keyring
 from serving.gateway.limits import RateLimit
 from serving.gateway.traffic.client import origin_of
 from serving.gateway.wire import HttpError
+from store.key_records import Role
+from store.keyring import LOCAL_ORIGINS, Key, Keyring
 
 SAID_PER_SECOND = 0.1
 """Lines in the log per second, for one reason and key."""

@@ -26,8 +26,6 @@ from serving.gateway.cors import PageOrigins
 from serving.gateway.counting import CountResponses, count_decision
 from serving.gateway.decide import decide
 from serving.gateway.events import TOKEN_STATUS, accept_batch, is_over, open_token, page_event, read_batch
-from serving.gateway.key_records import Role
-from serving.gateway.keyring import Key
 from serving.gateway.market_view import MarketView
 from serving.gateway.openapi import describe, document
 from serving.gateway.ports import Made, PageEvent
@@ -38,6 +36,8 @@ from serving.gateway.service import EVENT_TIMEOUT_S, Service
 from serving.gateway.tokens import Sold, TokenError
 from serving.gateway.traffic import Client
 from serving.gateway.wire import HttpError, answer, read_json, validate
+from store.key_records import Role
+from store.keyring import Key
 
 CLICK_TIMEOUT_S = 0.1
 NO_STORE = {"cache-control": "no-store"}

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-from serving.gateway.key_records import Role
-from serving.gateway.keyring import Key
 from serving.gateway.ports import PageEvent
 from serving.gateway.traffic import Client, Screen
+from store.key_records import Role
+from store.keyring import Key
 
 
 @dataclass(frozen=True, slots=True)

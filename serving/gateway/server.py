@@ -21,12 +21,12 @@ from features.market import load_market
 from serving.gateway.admission import Gate, Limits
 from serving.gateway.app import create_app
 from serving.gateway.cors import PageOrigins
-from serving.gateway.key_records import read_keys
 from serving.gateway.market_view import MarketView
 from serving.gateway.protocol import BUSY, Leaving, LimitedProtocol
 from serving.gateway.service import open_service
 from serving.gateway.settings import GatewaySettings
 from store import refuse_unsafe
+from store.key_records import read_keys
 
 GRACE_S = 5
 SPARE_FILES = 256

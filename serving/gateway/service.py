@@ -14,6 +14,7 @@ from domain.errors import DependencyError
 from domain.events import Decision
 from domain.keys import Keys
 from features.market import market_digest
+from monitoring import metrics
 from serving.gateway.access import Access
 from serving.gateway.adapters.answers import RedisAnswers
 from serving.gateway.adapters.beat import Beat
@@ -30,7 +31,6 @@ from serving.gateway.adapters.redis_link import RedisLink
 from serving.gateway.adapters.releases import FolderReleases
 from serving.gateway.adapters.shoppers import RedisShoppers
 from serving.gateway.adapters.waiting_events import WaitingEvents
-from serving.gateway.keyring import KeyFile
 from serving.gateway.market_view import MarketView
 from serving.gateway.patience import Patience
 from serving.gateway.ports import Answers, Ledger, PageEvent, Ports
@@ -39,6 +39,7 @@ from serving.gateway.tokens import Tokens
 from serving.gateway.traffic import Screen
 from serving.gateway.traffic.client import Pseudonyms
 from serving.gateway.traffic.networks import NetworkFile
+from store.keyring import KeyFile
 
 EVENT_TIMEOUT_S = 0.5
 RESTART_S = 1.0
@@ -85,7 +86,7 @@ async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIter
     decisions: Outbox[Decision] = Outbox("decisions", append, MAX_WAITING)
     events = WaitingEvents(ledger, market, clock.now_ms, settings.journal_dir)
 
-    keys_file = KeyFile(settings.keys) if settings.keys else None
+    keys_file = KeyFile(settings.keys, lambda ok: metrics.KEYS_UNREADABLE.set(not ok)) if settings.keys else None
     ring = (lambda: keys_file.ring) if keys_file else None
     access = Access(ring, clock.now_ms, settings.address_per_second or None, settings.operator_port)
 

@@ -18,8 +18,8 @@ from features.log_schema import event_schema
 from features.market import Market
 from offerrank.processes import Supervisor
 from offerrank.stack import Plan, Stack
-from serving.gateway.key_records import Role
 from serving.ledger.reconcile import reconcile_now
+from store.key_records import Role
 
 # Explored slots cost the reserve, 50_000 / (1000 * 0.1) = 500 a click, which the binding campaign bids even when paced to the
 # minimum: it can pay for 40 clicks in each of its days of 20 s, far fewer than are made, and only the hold stops it.

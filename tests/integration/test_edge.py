@@ -20,7 +20,7 @@ from features.log_entry import decision_json
 from features.market import load_market
 from offerrank.keys import create, revoke, rotate
 from serving.embedded_redis import free_port
-from serving.gateway.key_records import Role
+from store.key_records import Role
 
 PAGE = {"placements": [{"name": "main"}]}
 SHOP = "https://shop.example"

@@ -30,10 +30,10 @@ from serving.gateway.adapters import predict_messages as messages
 from serving.gateway.adapters.memory import MemoryReleases
 from serving.gateway.adapters.model_client import ModelClient
 from serving.gateway.app import create_app
-from serving.gateway.key_records import Role
 from serving.gateway.market_view import MarketView
 from serving.gateway.service import open_service
 from serving.gateway.settings import GatewaySettings
+from store.key_records import Role
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "market.toml"
 # Generous deadlines, so that a busy machine does not look like a slow dependency.

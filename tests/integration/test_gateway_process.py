@@ -21,7 +21,7 @@ from open_market import open_market
 from domain.keys import Keys, partition_of
 from features.log_entry import decision_json
 from features.market import load_market
-from serving.gateway.key_records import Role
+from store.key_records import Role
 
 MARKET = REPOSITORY / "examples" / "confirmation" / "market.toml"
 

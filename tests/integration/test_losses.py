@@ -17,8 +17,8 @@ from features.log_archive import EVENTS, StreamId, archived, read_log
 from features.log_schema import event_schema
 from offerrank.processes import Supervisor
 from offerrank.stack import Plan, Stack
-from serving.gateway.key_records import Role
 from serving.ledger.reconcile import reconcile_now
+from store.key_records import Role
 
 # A click costs at least the reserve, 50_000 / (1000 x 0.1) = 500: the tight campaign can pay for 20 at most, fewer than are made.
 MARKET = """

@@ -17,10 +17,10 @@ from domain.keys import PARTITIONS, Keys
 from features.market import Market
 from offerrank.processes import Supervisor
 from offerrank.stack import Plan, Stack
-from serving.gateway.key_records import Role
 from simulation.client import GatewayClient
 from simulation.run import Simulation
 from simulation.tally import Tally
+from store.key_records import Role
 
 MARKET = Path(__file__).parents[2] / "examples" / "confirmation" / "market.toml"
 

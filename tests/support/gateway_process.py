@@ -13,7 +13,7 @@ import httpx
 from domain.addresses import host_port
 from offerrank.stack import embedded_keys
 from serving.embedded_redis import free_port
-from serving.gateway.key_records import Role
+from store.key_records import Role
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GOLDEN = REPOSITORY / "tests" / "golden" / "market.toml"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from domain.errors import OfferRankError
-from serving.gateway.file_stamp import stamp_of
+from store.file_stamp import stamp_of
 
 EVERY_S = 5.0
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -29,14 +29,14 @@ from serving.gateway.adapters.memory import (
     MemoryShoppers,
 )
 from serving.gateway.app import create_app
-from serving.gateway.key_records import Role, record_of
-from serving.gateway.keyring import Keyring
 from serving.gateway.market_view import MarketView
 from serving.gateway.ports import PageEvent, Ports
 from serving.gateway.service import Service
 from serving.gateway.tokens import Tokens
 from serving.gateway.traffic import Screen
 from serving.gateway.traffic.client import Pseudonyms
+from store.key_records import Role, record_of
+from store.keyring import Keyring
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 NOW_MS = 1_800_000_000_000

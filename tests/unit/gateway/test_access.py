@@ -7,8 +7,8 @@ import time
 import pytest
 
 from serving.gateway.access import Access
-from serving.gateway.key_records import Role
 from serving.gateway.patience import Patience
+from store.key_records import Role
 
 PAGE = {"placements": [{"name": "main"}]}
 SHOP = {"origin": "https://shop.example"}

@@ -12,8 +12,8 @@ from offerrank.keys import revoke
 from offerrank.ports import port_from
 from offerrank.processes import Supervisor
 from offerrank.stack import Plan, Stack, embedded_keys, releases_of
-from serving.gateway.key_records import Role, read_keys
-from serving.gateway.keyring import Keyring
+from store.key_records import Role, read_keys
+from store.keyring import Keyring
 
 MARKET = Path(__file__).parents[3] / "examples" / "confirmation" / "market.toml"
 

@@ -9,8 +9,8 @@ import pytest
 from domain.clock import now_ms
 from domain.errors import InvalidKeys
 from offerrank.keys import create, revoke, rotate, show
-from serving.gateway.key_records import Role, new_text, read_keys, to_origin
-from serving.gateway.keyring import KeyFile, Keyring
+from store.key_records import Role, new_text, read_keys, to_origin
+from store.keyring import KeyFile, Keyring
 
 LATER_MS = 90_000_000
 

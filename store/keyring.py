@@ -3,15 +3,14 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
 from domain.errors import InvalidKeys
-from monitoring import metrics
-from serving.gateway.file_stamp import stamp_of
-from serving.gateway.key_records import KeyRecord, Role, read_keys
+from store.file_stamp import stamp_of
+from store.key_records import KeyRecord, Role, read_keys
 
 RELOAD_S = 1.0
 LOCAL_ORIGINS = ("http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*")
@@ -72,15 +71,16 @@ class Keyring:
 class KeyFile:
     """The keyring of a file, read anew within a second of every change."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, on_read: Callable[[bool], object] = lambda _: None) -> None:
+        """`on_read` is told at each reading whether the file could be used."""
+        self._path, self._on_read = path, on_read
         self._seen = stamp_of(path)
         self.ring = Keyring(read_keys(path))
         if not self.ring:
             log.warning("%s has no keys: every request is refused until `offerrank keys create` makes one", path)
 
     def refresh(self) -> None:
-        """Reads the file if it has changed. One that cannot be used leaves the keys as they were, and is counted and said."""
+        """Reads the file if it has changed. One that cannot be used leaves the keys as they were, and is said."""
         stamp = stamp_of(self._path)
         if stamp == self._seen:
             return
@@ -90,10 +90,10 @@ class KeyFile:
                 raise InvalidKeys(str(self._path), "the keys file", "no such file any more")
             self.ring = Keyring(read_keys(self._path))
         except InvalidKeys as e:
-            metrics.KEYS_UNREADABLE.set(1)
+            self._on_read(False)
             log.error("the keys stay as they were: %s", e)
             return
-        metrics.KEYS_UNREADABLE.set(0)
+        self._on_read(True)
         log.info("%d keys read from %s", len(self.ring), self._path)
 
     async def watch(self) -> None:

@@ -100,7 +100,8 @@ class Money:
     def keep(self, *items: HoldItem) -> None:
         async def kept() -> None:
             self.budgets.keep(items)
-            await asyncio.gather(*self.budgets._keeping)
+            assert self.budgets._lowering is not None
+            await self.budgets._lowering
 
         self.loop.run_until_complete(kept())
 
@@ -704,3 +705,18 @@ def test_everything_but_the_log_expires(money):
     assert money.raw.pttl(KEYS.shopper("s")) > 0
     money.see(sold("j", "alpha-spring", 1, START_MS))
     assert 0 < money.raw.pttl(KEYS.impression("alpha-spring", "j-0")) <= 3_600_000
+
+
+def test_pages_give_back_together_what_they_did_not_sell(money):
+    one, other = sold("a", "alpha-spring", 2_000_000, START_MS), sold("b", "alpha-spring", 3_000_000, START_MS)
+    assert money.hold(one, other) == [True, True]
+    money.raw.config_resetstat()
+
+    async def kept() -> None:
+        money.budgets.keep([item(one, 1_000_000)])
+        money.budgets.keep([item(other, 0)])
+        await money.budgets._lowering
+
+    money.loop.run_until_complete(kept())
+    assert money.raw.info("commandstats")["cmdstat_evalsha"]["calls"] == 1
+    assert money.budget("alpha-spring") == (0, 1_000_000)

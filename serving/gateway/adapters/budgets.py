@@ -8,13 +8,16 @@ from domain.errors import DependencyError
 from domain.keys import Keys, hold_member, partition_of
 from features.market import Market
 from retrieval.catalogue import Catalogue
-from serving.budget_days import DEVIATIONS, budget_ttl_ms, conversion_delay_ms, last_day
+from serving.budget_days import DEVIATIONS, conversion_delay_ms, last_day
 from serving.gateway.adapters.redis_link import RedisLink, ScriptCall
 from serving.gateway.ports import Grant, HoldItem
 
 SWEEP_LIMIT = 64
 SHORTEST_HOLD_MS = 1000
 KEEP_TIMEOUT_S = 0.25
+KEEP_AFTER_S = 0.02
+"""Time in which the holds of other pages may join the call."""
+KEEP_AT_ONCE = 100
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +34,11 @@ class RedisBudgets:
         self._keys = keys
         self._clock = clock
         self._unseen_ttl_ms = market.policy.unseen_hold_ttl_s * 1000
-        self._budget_ttl_ms = budget_ttl_ms(market)
         self._decay_ms = conversion_delay_ms(market)
         catalogue, day_ms = Catalogue.of(market), market.policy.day_length_s * 1000
         self._last_day = dict(zip(catalogue.campaign_ids, last_day(catalogue, day_ms).tolist(), strict=True))
-        self._keeping: set[asyncio.Task[None]] = set()
+        self._lower: list[HoldItem] = []
+        self._lowering: asyncio.Task[None] | None = None
 
     async def hold(self, items: Sequence[HoldItem], timeout_s: float, patience: float = 1.0) -> list[Grant]:
         """Atomic per item; on one server over all of them. What it promises is at the script's head."""
@@ -44,7 +47,7 @@ class RedisBudgets:
         parts = self._by_slot(items)
         calls = []
         for part in parts:
-            args: list[str | int | bytes] = [now, self._budget_ttl_ms, SWEEP_LIMIT, self._decay_ms]
+            args: list[str | int | bytes] = [now, SWEEP_LIMIT, self._decay_ms]
             for i in part:
                 args += [items[i].micros, _member(items[i]), ttl_ms, self._slack(items[i])]
             calls.append(ScriptCall("hold", self._names(items[i] for i in part), args))
@@ -55,18 +58,21 @@ class RedisBudgets:
         return grants
 
     def keep(self, items: Sequence[HoldItem]) -> None:
-        """Lowers holds to `micros`, in the background; one that does not arrive expires by itself."""
-        task = asyncio.create_task(self._keep(items))
-        self._keeping.add(task)
-        task.add_done_callback(self._keeping.discard)
+        """Lowers holds to `micros`, in the background, with those of other pages; one that does not arrive expires by itself."""
+        self._lower += items
+        if self._lowering is None:
+            self._lowering = asyncio.create_task(self._lower_soon())
 
-    async def _keep(self, items: Sequence[HoldItem]) -> None:
+    async def _lower_soon(self) -> None:
+        await asyncio.sleep(KEEP_AFTER_S)
+        self._lowering, items, self._lower = None, self._lower, []
         calls = []
         for part in self._by_slot(items):
-            args: list[str | int | bytes] = []
-            for i in part:
-                args += [items[i].micros, _member(items[i])]
-            calls.append(ScriptCall("keep", self._names(items[i] for i in part), args))
+            for some in (part[i : i + KEEP_AT_ONCE] for i in range(0, len(part), KEEP_AT_ONCE)):
+                args: list[str | int | bytes] = []
+                for i in some:
+                    args += [items[i].micros, _member(items[i])]
+                calls.append(ScriptCall("keep", self._names(items[i] for i in some), args))
         try:
             await self._link.run(calls, KEEP_TIMEOUT_S)
         except DependencyError as e:

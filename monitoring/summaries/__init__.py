@@ -2,6 +2,7 @@
 
 from monitoring.summaries.calibration import BINS, P_EDGES, Calibration
 from monitoring.summaries.flows import Flows
+from monitoring.summaries.grouping import NumberColumn, ValueColumn
 from monitoring.summaries.hour import HourSummary, Summary, from_bytes, merged
 from monitoring.summaries.numbers import BUCKETS, Grid, Numbers
 from monitoring.summaries.series import ALL, FLOW, REST, Series, Slice
@@ -19,10 +20,12 @@ __all__ = [
     "Flows",
     "Grid",
     "HourSummary",
+    "NumberColumn",
     "Numbers",
     "Series",
     "Slice",
     "Summary",
+    "ValueColumn",
     "Values",
     "from_bytes",
     "merged",

@@ -13,7 +13,6 @@ no such promise, and two of them share no grid on which to compare counts.
 Source: Masson, Rim and Lee, "DDSketch" (2019), for relative buckets; Epicoco et al., "UDDSketch" (2020), for coarsening them.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -46,22 +45,13 @@ class Numbers:
         """Of numbers, NaN or infinite where missing."""
         x = np.asarray(values, np.float64)
         present = x[np.isfinite(x)]
-        code, count = np.unique(_codes(present), return_counts=True)
+        code, count = np.unique(codes_of(present), return_counts=True)
         return cls(len(x) - len(present), 0, code, count.astype(np.int64))._fitted()
 
     @classmethod
-    def by_group(cls, values: ArrayLike, group: NDArray[np.int64], groups: int) -> "Iterator[Self]":
-        """One of each group's numbers.
-
-        Args:
-          values: [N].
-          group: [N], from 0 to `groups` - 1.
-        """
-        x = np.asarray(values, np.float64)
-        order = np.argsort(group, kind="stable")
-        ends = np.cumsum(np.bincount(group, minlength=groups))
-        for end, size in zip(ends, np.diff(ends, prepend=0), strict=True):
-            yield cls.of(x[order[end - size : end]])
+    def bucketed(cls, missing: int, code: NDArray[np.int64], count: NDArray[np.int64]) -> Self:
+        """Of numbers by their `codes_of`, [K] in order and distinct, and how often each came."""
+        return cls(missing, 0, code, count)._fitted()
 
     @classmethod
     def counted(cls, values: ArrayLike, counts: ArrayLike, missing: int = 0) -> Self:
@@ -71,7 +61,7 @@ class Numbers:
           values, counts: [K], finite; of 0 or more.
         """
         kept = np.asarray(counts, np.int64) > 0
-        code, of = np.unique(_codes(np.asarray(values, np.float64)[kept]), return_inverse=True)
+        code, of = np.unique(codes_of(np.asarray(values, np.float64)[kept]), return_inverse=True)
         count = np.bincount(of, np.asarray(counts, np.int64)[kept], len(code)).astype(np.int64)
         return cls(missing, 0, code, count)._fitted()
 
@@ -207,13 +197,13 @@ class Grid:
         return _floats(((self.code + 1) << self.shift) - 1)
 
 
-def _codes(finite: NDArray[np.float64]) -> NDArray[np.int64]:
+def codes_of(finite: NDArray[np.float64]) -> NDArray[np.int64]:
     """The bits of floats as integers in the floats' order; -0 is 0."""
     bits = (finite + 0.0).view(np.int64)
     return np.asarray(bits ^ ((bits >> 63) & _FLIP))
 
 
 def _floats(codes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The inverse of `_codes`."""
+    """The inverse of `codes_of`."""
     bits = np.clip(codes, _LEAST, _MOST)
     return (bits ^ ((bits >> 63) & _FLIP)).view(np.float64)

@@ -58,11 +58,6 @@ def test_two_distributions_are_counted_in_the_same_buckets():
     assert np.all(grid.low[1:] > grid.high[:-1])
 
 
-def test_groups_are_those_of_each_group_alone():
-    x, group = np.array([1.0, 2.0, np.nan, 4.0]), np.array([2, 0, 2, 2])
-    assert list(Numbers.by_group(x, group, 3)) == [Numbers.of([2.0]), Numbers.of([]), Numbers.of([1.0, np.nan, 4.0])]
-
-
 def test_a_histogram_becomes_the_summary_of_its_rows():
     assert Numbers.counted([5.0, 1.0, 5.0, 9.0], [2, 3, 1, 0], missing=4) == Numbers.of([1, 1, 1, 5, 5, 5, *[np.nan] * 4])
 

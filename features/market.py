@@ -14,7 +14,8 @@ from domain.policy import Policy
 from domain.refusals import Location, first_refusal
 from features.market_checks import check_references
 from features.model_spec import ModelSpec, TaskSpec
-from features.spec import OFFER_ID, CrossSpec, FeatureSpec, Record
+from features.monitoring_spec import FEW_VALUES, PLACEMENT, MonitoringSpec
+from features.spec import CAMPAIGN, OFFER_ID, CrossSpec, FeatureSpec, Record
 from features.training_spec import TrainingSpec
 
 
@@ -48,6 +49,8 @@ class Market(Record):
     """The network and how it is trained."""
     training: TrainingSpec = TrainingSpec()
     """Split, gates, attribution windows."""
+    monitoring: MonitoringSpec = MonitoringSpec()
+    """What is watched."""
     campaigns: tuple[Campaign, ...] = Field(min_length=1)
     """Who pays how much for what."""
     offers: tuple[Offer, ...] = Field(min_length=1)
@@ -102,6 +105,19 @@ class Market(Record):
     def offer_features(self) -> tuple[FeatureSpec, ...]:
         """Features with one value per offer, in file order."""
         return tuple(f for f in self.features if f.source == "offer")
+
+    @cached_property
+    def watched_slices(self) -> tuple[str, ...]:
+        """`monitoring.slices`, or those that it stands for."""
+        if self.monitoring.slices is not None:
+            return self.monitoring.slices
+        few = (
+            f.name
+            for f in self.features
+            if f.source in ("shopper", "context") and not f.multiple
+            if isinstance(f.vocabulary, tuple) and len(f.vocabulary) <= FEW_VALUES
+        )
+        return (*few, PLACEMENT, CAMPAIGN)
 
     def crosses_of(self, side: Literal["request", "offer", "pair"]) -> list[CrossSpec]:
         """Crosses of features of the `request` alone, of the `offer` alone, or of the `pair` of both."""

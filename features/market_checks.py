@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from domain.campaign import FeatureValue
 from domain.errors import shown
 from domain.refusals import Misfit
-from features.spec import CAMPAIGN, OFFER_ID, FeatureSpec
+from features.monitoring_spec import PARTNER, PLACEMENT, POSITION
+from features.spec import CAMPAIGN, OFFER_ID, FeatureSpec, first_repeated
 
 if TYPE_CHECKING:
     from features.market import Market
@@ -24,6 +25,7 @@ def check_references(market: Market) -> None:
     by_name = {f.name: f for f in market.features}
     _check_model(market, by_name)
     _check_training(market, by_name)
+    _check_monitoring(market, by_name)
     _check_crosses(market, by_name)
     _check_campaigns(market, by_name)
     _check_offers(market, by_name)
@@ -106,6 +108,18 @@ def _check_training(market: Market, by_name: dict[str, FeatureSpec]) -> None:
     split_by = by_name.get(str(training.split.by))
     if split_by is not None and split_by.multiple:
         raise Misfit(f"{split_by.name!r} has several values per row", "training.split.by")
+
+
+def _check_monitoring(market: Market, by_name: dict[str, FeatureSpec]) -> None:
+    slices = market.monitoring.slices or ()
+    for name in slices:
+        if name in (PLACEMENT, POSITION, PARTNER, CAMPAIGN):
+            continue
+        if name not in by_name or by_name[name].multiple or by_name[name].dtype == "float":
+            wanted = "a string or int feature with single values, nor placement, position, campaign or partner"
+            raise Misfit(f"{name!r} is not {wanted}", "monitoring.slices")
+    if (twice := first_repeated(slices)) is not None:
+        raise Misfit(f"lists {twice!r} twice", "monitoring.slices")
 
 
 def _check_crosses(market: Market, by_name: dict[str, FeatureSpec]) -> None:

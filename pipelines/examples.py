@@ -1,7 +1,7 @@
 """Training rows from the archived logs: what was shown, as serving saw it, and what came of it.
 
 A shown offer is a slot of a decision that has an impression event, or a click, which implies one. Invalid traffic is left out
-(pipelines/valid_traffic.py). It becomes one row:
+(features/valid_traffic.py). It becomes one row:
 the features as used, its position and propensity, and a 0/1 label per task,
 
     click       1 if the first click came at most `training.click_window_s` after the impression
@@ -36,8 +36,8 @@ from features.log_archive import DECISIONS, EVENTS, archived, read_log
 from features.log_schema import ARROW_TYPES, contiguous, decision_schema, event_schema
 from features.market import Market
 from features.model_spec import TaskSpec
+from features.valid_traffic import implies_impression, valid_decisions, valid_events
 from models.release import FinalLabels, Origin
-from pipelines.valid_traffic import implies_impression, valid_decisions, valid_events
 
 CLOCKS_DIFFER_MS = 3_600_000  # at most, between a gateway's time in an entry and Redis' time in the entry's id
 SHOWN_WITHIN_MS = 3_600_000  # of the decision; gateways accept no later impression

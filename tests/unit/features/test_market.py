@@ -145,6 +145,22 @@ WRONG: list[tuple[str, Change, str]] = [
         "training.slices: 'tags' is not a feature with single values",
     ),
     (
+        "watched lists",
+        lambda m: (m["features"].append(TAGS), m.update(monitoring={"slices": ["placement", "tags"]})),
+        "monitoring.slices: 'tags' is not a string or int feature with single values, nor placement, position, campaign "
+        "or partner",
+    ),
+    (
+        "watched twice",
+        lambda m: m.update(monitoring={"slices": ["country", "campaign", "country"]}),
+        "monitoring.slices: lists 'country' twice",
+    ),
+    (
+        "nothing is watched",
+        lambda m: m.update(monitoring={"rows_per_hour": 0}),
+        "monitoring.rows_per_hour: expected at least 1000, got 0",
+    ),
+    (
         "dropout",
         lambda m: m["features"][1].update(id_dropout=0.1),
         'features[1 "amount"]: id_dropout needs a vocabulary or hash_buckets',
@@ -412,3 +428,13 @@ WARNED: list[tuple[str, Change, list[str]]] = [
 def test_what_will_not_sell_is_warned_of(raw_market: dict[str, Any], change: Change, said: list[str]) -> None:
     change(raw_market)
     assert market_warnings(parse_market(raw_market), NOW_MS) == said
+
+
+def test_slices_are_watched_where_there_are_few_values_unless_the_market_names_them(
+    raw_market: dict[str, Any],
+) -> None:
+    raw = raw_market
+    raw["features"][0]["vocabulary"] = ["DE", "NL"]
+    assert parse_market(raw).watched_slices == ("country", "placement", "campaign")
+    assert parse_market(raw | {"monitoring": {"slices": ["partner"]}}).watched_slices == ("partner",)
+    assert parse_market(raw | {"monitoring": {"slices": []}}).watched_slices == ()

@@ -1,0 +1,65 @@
+"""The kinds of incident, what each is called, and in what its size is said. docs/runbooks.md has a section for each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from monitoring.summaries import ALL, Series, Slice
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind; `title` has `{name}` for what moved."""
+
+    title: str
+    size: str
+    """What `size` and `usual` are, in words."""
+    unit: str = ""
+    """`%` for shares, which are kept in [0, 1]; `µ` for micros; "" for the series' own."""
+    order: int = 5
+    """Of kinds that moved in the same hour the least is the likelier cause, and names the incident."""
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "skew": Kind("{name} differs between training and serving", "largest difference of one decision", order=0),
+    "missing": Kind("{name} is missing", "rows without a value", "%", 1),
+    "new_value": Kind("{name} has new values", "rows with values that were not there before", "%", 2),
+    "vanished_value": Kind("{name} has lost values", "rows that used to have the vanished values", "%", 2),
+    "tail": Kind("{name} leaves its range", "rows outside of the usual range", "%", 3),
+    "distribution": Kind("{name} has shifted", "distance from its usual distribution", order=4),
+    "prediction": Kind("predicted {name} has shifted", "distance from its usual distribution", order=6),
+    "calibration": Kind("predicted {name} is not what comes", "outcomes predicted for each that came", order=7),
+    "flow": Kind("{name} is not as usual", "of the hour", order=8),
+    "availability": Kind("decisions fail", "of decisions that failed", "%", 9),
+    "latency": Kind("decisions are slow", "of decisions over the limit", "%", 9),
+    "no_fill": Kind("pages stay empty", "of pages without an offer", "%", 9),
+    "degraded": Kind("fallbacks answer", "of decisions in which one did", "%", 9),
+}
+"""By the name that findings carry. One that is not here is told as `OTHER`."""
+OTHER: Final = Kind("{name} is not as usual", "as found", order=10)
+SERVICE_LEVELS: Final = ("availability", "latency", "no_fill", "degraded")
+
+
+def kind_of(name: str) -> Kind:
+    """The kind of that name."""
+    return KINDS.get(name, OTHER)
+
+
+def title(kind: str, series: Series, of: Slice) -> str:
+    """One line, such as `country is missing in app_version 4.2.0`."""
+    name = f"{series.name or series.kind}".replace("_", " ") if series.kind == "flow" else f"{series.name or series.kind}"
+    text = kind_of(kind).title.format(name=name)
+    where = "" if of == ALL else f" in {of.by} {of.value or '(none)'}"
+    return text[:1].upper() + text[1:] + where if series.kind in ("flow", "probability", "calibration") else text + where
+
+
+def amount(kind: str, value: float) -> str:
+    """A size as a person reads it: `12.3 %`, `0.0042`."""
+    if kind_of(kind).unit == "%":
+        return f"{100 * value:.3g} %"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def runbook(kind: str) -> str:
+    """Where docs/runbooks.md says what to do."""
+    return f"docs/runbooks.md#{(kind if kind in KINDS else 'other').replace('_', '-')}"

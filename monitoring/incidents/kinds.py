@@ -23,6 +23,7 @@ class Kind:
 KINDS: Final[Mapping[str, Kind]] = {
     "skew": Kind("{name} differs between training and serving", "largest difference of one decision", order=0),
     "missing": Kind("{name} is missing", "rows without a value", "%", 1),
+    "unknown": Kind("{name} has values that the model does not know", "rows with values outside of its vocabulary", "%", 2),
     "new_value": Kind("{name} has new values", "rows with values that were not there before", "%", 2),
     "vanished_value": Kind("{name} has lost values", "rows that used to have the vanished values", "%", 2),
     "tail": Kind("{name} leaves its range", "rows outside of the usual range", "%", 3),

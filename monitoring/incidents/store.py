@@ -29,6 +29,8 @@ MOST_SILENCE_MS = 30 * 86_400_000
 KEPT_HOURS = 13 * 31 * 24
 """For which evidence is kept: 13 months."""
 LONGEST_NOTE = 500
+LEVEL = "level"
+"""Kind of the series of a service level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,28 @@ class IncidentStore:
             turn = self._turn(hour_ms, now_ms, streams, len(findings))
             self._unsilence(now_ms)
             # What an hour said when it was looked at before is replaced; which incidents it belongs to stays.
-            self._db.execute("DELETE FROM evidence WHERE hour_ms = ?", (hour_ms,))
+            self._db.execute("DELETE FROM evidence WHERE hour_ms = ? AND series_kind <> ?", (hour_ms, LEVEL))
             for found in group(findings, self._habits.hour_length_ms):
                 self._take(found, hour_ms, turn, now_ms)
             self._close_quiet(now_ms)
             kept = KEPT_HOURS * self._habits.hour_length_ms
             self._db.execute("DELETE FROM evidence WHERE hour_ms < ?", (hour_ms - kept,))
+
+    def observe_levels(self, burning: Sequence[Found], minute_ms: int, now_ms: int) -> None:
+        """Takes over which service levels burn as of a minute. One that has not burnt for an hour closes.
+
+        Args:
+          burning: findings of the series' kind `LEVEL`.
+        """
+        (turn,) = self._db.execute("SELECT coalesce(max(turn), 0) FROM hours").fetchone()
+        step = max(self._habits.hour_length_ms // 12, 1)
+        with self._writing():
+            for found in burning:
+                self._take([found], minute_ms // step * step, turn, now_ms, told_at_once=True)
+            query = "SELECT id FROM incidents WHERE state <> 'closed' AND series_kind = ? AND last_seen_ms < ? ORDER BY id"
+            before = minute_ms - self._habits.hour_length_ms
+            for (incident_id,) in self._db.execute(query, (LEVEL, before)).fetchall():
+                self._close(incident_id, now_ms, note="has not burnt for an hour")
 
     def wake(self, now_ms: int) -> None:
         """Ends the silences whose time is up."""
@@ -123,7 +141,7 @@ class IncidentStore:
         (turn,) = self._db.execute(query, (hour_ms, now_ms, streams, findings)).fetchone()
         return int(turn)
 
-    def _take(self, found: Sequence[Found], hour_ms: int, turn: int, now_ms: int) -> None:
+    def _take(self, found: Sequence[Found], hour_ms: int, turn: int, now_ms: int, told_at_once: bool = False) -> None:
         """Gives a group's findings to the incidents that they are of."""
         lead = Stream.of(found[0])
         owners = {Stream.of(f): self._owner(Stream.of(f)) for f in found}
@@ -144,7 +162,7 @@ class IncidentStore:
             touched.setdefault(mine, []).append(one)
         for incident_id, members in touched.items():
             if members:
-                self._update(incident_id, members, hour_ms, turn, now_ms)
+                self._update(incident_id, members, hour_ms, turn, now_ms, told_at_once)
 
     def _owner(self, stream: Stream) -> tuple[str, State, int] | None:
         """Id, state and opening of the newest incident that the stream belongs to, a live one before any other."""
@@ -176,7 +194,9 @@ class IncidentStore:
         )
         return incident_id
 
-    def _update(self, incident_id: str, members: Sequence[Found], hour_ms: int, turn: int, now_ms: int) -> None:
+    def _update(
+        self, incident_id: str, members: Sequence[Found], hour_ms: int, turn: int, now_ms: int, told_at_once: bool
+    ) -> None:
         before = self._get(incident_id)
         keep = "INSERT OR IGNORE INTO members VALUES (?, ?, ?, ?, ?, ?)"
         self._db.executemany(keep, [(*_flat(Stream.of(f)), incident_id) for f in members])
@@ -186,7 +206,7 @@ class IncidentStore:
         seen, told, closed = self._db.execute(
             "SELECT seen_turn, told_micros_per_day, closed_turn FROM incidents WHERE id = ?", (incident_id,)
         ).fetchone()
-        if turn < seen or (before.state is State.CLOSED and turn <= (closed or 0)):
+        if not told_at_once and (turn < seen or (before.state is State.CLOSED and turn <= (closed or 0))):
             return  # an hour of before, looked at again
         lead = self._name(before, members)
         cost = max(f.cost_micros_per_day for f in members)
@@ -221,10 +241,10 @@ class IncidentStore:
 
     def _close_quiet(self, now_ms: int) -> None:
         query = (
-            "SELECT id FROM incidents WHERE state <> 'closed' AND"
+            "SELECT id FROM incidents WHERE state <> 'closed' AND series_kind <> ? AND"
             " (SELECT count(*) FROM hours WHERE turn > seen_turn) >= ? ORDER BY id"
         )
-        for (incident_id,) in self._db.execute(query, (self._habits.quiet_hours,)).fetchall():
+        for (incident_id,) in self._db.execute(query, (LEVEL, self._habits.quiet_hours)).fetchall():
             self._close(incident_id, now_ms, note=f"quiet for {self._habits.quiet_hours} hours")
 
     def _close(self, incident_id: str, now_ms: int, by: str = "", note: str = "") -> None:

@@ -1,0 +1,6 @@
+"""Tells whoever is on call: webhooks, Slack, PagerDuty, e-mail. At least once each, in order, and nothing waits for it."""
+
+from monitoring.incidents.alerts.sender import Sender
+from monitoring.incidents.alerts.settings import AlertSettings
+
+__all__ = ["AlertSettings", "Sender"]

@@ -95,7 +95,7 @@ class MailServer:
             if self._closing:
                 connection.close()
                 return
-            with connection, connection.makefile("rwb") as wire, contextlib.suppress(OSError):
+            with contextlib.suppress(OSError), connection, connection.makefile("rwb") as wire:
                 self._talk(wire)
 
     def _talk(self, wire: Any) -> None:

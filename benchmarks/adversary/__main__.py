@@ -15,7 +15,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.adversary import conversions, drain, end_of_budget, floods, fraud, losses
+from benchmarks.adversary import conversions, drain, end_of_budget, faults, floods, fraud, losses
 from benchmarks.adversary.row import Row
 
 GROUPS: dict[str, Callable[..., Iterator[Row]]] = {
@@ -25,6 +25,7 @@ GROUPS: dict[str, Callable[..., Iterator[Row]]] = {
     "fraud": fraud.cases,
     "floods": floods.cases,
     "losses": losses.cases,
+    "faults": faults.cases,
 }
 
 

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import psutil
 
+from benchmarks.adversary import crowd
 from benchmarks.adversary.market import Spec, market_toml
 from benchmarks.adversary.row import Row
 from benchmarks.adversary.running import PAGE, Running, running
@@ -23,12 +24,13 @@ ENDLESS_MB = 64
 
 
 def cases(folder: Path, *, short: bool) -> Iterator[Row]:
-    """One running market for all."""
+    """One running market for all, and a large one."""
     campaigns = [Spec(f"offer-{i}", 500_000 - i) for i in range(10)]
     with running(folder, market_toml(campaigns), {"OFFERRANK_ADDRESS_PER_SECOND": "0"}) as case:
         yield _endless_header(case)
         yield _half_sent(case, 200 if short else 3000)
         yield _overload(case, 4 if short else 15)
+    yield from crowd.cases(folder / "crowd", short=short)
 
 
 def _endless_header(case: Running) -> Row:

@@ -16,7 +16,7 @@ class Spec:
     frequency_cap: int | None = None
 
 
-def market_toml(campaigns: Sequence[Spec], *, policy: str = "", training: str = "") -> str:
+def market_toml(campaigns: Sequence[Spec], *, policy: str = "", training: str = "", ranking_ms: int = 1000) -> str:
     """A market of one page with three slots, priced at the priors: before any release, nothing but the money varies."""
     offers = [
         f'  {{ id = "{c.name}-{i}", campaign = "{c.name}", title = "{i}", landing_url = "https://shop.example/{c.name}" }},'
@@ -41,7 +41,7 @@ def market_toml(campaigns: Sequence[Spec], *, policy: str = "", training: str = 
             "priors = { ctr = 0.1, cvr = 0.1 }",
             "cold_start_epsilon = 0.0",
             # A machine that is busy with the adversary must not look like a dependency that is slow.
-            "deadlines_ms = { shopper = 1000, retrieval = 1000, ranking = 1000, hold = 1000 }",
+            f"deadlines_ms = {{ shopper = 1000, retrieval = 1000, ranking = {ranking_ms}, hold = 1000 }}",
             policy,
             "[training]",
             training,

@@ -74,6 +74,14 @@ class Running:
                 sums[at] = sums.get(at, 0) + int(e["charged_micros"])
         return sums
 
+    def charged_since(self, before: dict[tuple[str, int], int]) -> tuple[int, int]:
+        """Of all budget days that were charged to since: what they allow, and what they were charged, in micros."""
+        limits = {c.id: c.daily_budget_micros for c in self.stack.market.campaigns}
+        days = [
+            (limits[at[0]] or 0, m) for at, m in self.charged().items() if m != before.get(at, 0) and limits[at[0]] is not None
+        ]
+        return sum(limit for limit, _ in days), sum(micros for _, micros in days)
+
     def over_micros(self) -> int:
         """The most that any budget day was overspent by, by the events; 0 if none was."""
         limits = {c.id: c.daily_budget_micros for c in self.stack.market.campaigns}

@@ -1,4 +1,4 @@
-"""`make adversary` in its short form: attacks, floods and losses against real processes."""
+"""`make adversary` in its short form: attacks, floods, losses and faults against real processes."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("group", ["end-of-budget", "conversions", "drain", "fraud", "floods", "losses"])
+@pytest.mark.parametrize("group", ["end-of-budget", "conversions", "drain", "fraud", "floods", "losses", "faults"])
 def test_every_case_is_as_it_should_be(group: str, tmp_path: Path) -> None:
     out = tmp_path / "rows.json"
     done = subprocess.run(

@@ -6,11 +6,13 @@ them in Redis Cluster, while the partitions of a market spread over its slots.
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 PARTITIONS = 16
 """Costly to change: what is in Redis and in the archive is named by it."""
 
 
+@lru_cache(maxsize=100_000)
 def partition_of(campaign: str) -> int:
     """The partition that holds a campaign's money, in [0, PARTITIONS)."""
     return zlib.crc32(campaign.encode()) % PARTITIONS

@@ -11,6 +11,7 @@ Parts of before have the names `part-<first id>-<last id>.parquet` and hold all 
 """
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -95,10 +96,21 @@ def hour_of(log_ms: int) -> str:
     return datetime.fromtimestamp(log_ms // 1000, UTC).strftime("%Y-%m-%dT%H")
 
 
-def parts(log_dir: Path, log: str) -> list[Part]:
-    """All finished parts of a log, in the order of their commits; empty where nothing was archived."""
-    found = [part for hour in (log_dir / log).glob("hour=*") for part in _parts_in(hour)]
+def parts(log_dir: Path, log: str, since_ms: int = 0) -> list[Part]:
+    """The finished parts of a log, in the order of their commits; empty where nothing was archived.
+
+    Args:
+      since_ms: leaves out hours that ended before, so that little of a long archive is looked through.
+    """
+    since = f"hour={hour_of(since_ms)}"
+    found = [part for hour in _hours(log_dir / log) if hour.name >= since for part in _parts_in(hour)]
     return sorted(found, key=lambda part: (part.number, part.first_ms, part.path.name))
+
+
+def _hours(folder: Path) -> list[Path]:
+    """The folders of a log, in the order of their hours."""
+    names = os.listdir(folder) if folder.exists() else []
+    return [folder / name for name in sorted(names) if name.startswith("hour=")]
 
 
 def _parts_in(hour: Path) -> list[Part]:
@@ -150,7 +162,7 @@ def archived_with(part: Part, file: pq.ParquetFile | None = None) -> Archived:
 def parts_after(log_dir: Path, log: str, number: int) -> list[Part]:
     """The parts that were committed after one, in their order; looks into the newest hours only, where all of them are there."""
     found: list[Part] = []
-    for hour in sorted((log_dir / log).glob("hour=*"), reverse=True):
+    for hour in reversed(_hours(log_dir / log)):
         here = _parts_in(hour)
         found = sorted([*found, *(part for part in here if part.number > number)], key=lambda part: part.number)
         whole = [part.number for part in found] == list(range(number + 1, number + 1 + len(found)))

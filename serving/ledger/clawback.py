@@ -16,7 +16,7 @@ from features.log_schema import conform, event_schema
 from features.market import Market
 from serving.ledger.archive import open_part, read_columns
 from serving.repair.memory import field_of
-from serving.repair.servers import run_ids, verified
+from serving.repair.servers import whole
 
 SCRIPT = (Path(__file__).parents[1] / "lua" / "adjust.lua").read_text("utf-8")
 REMEMBER_MS = 86_400_000
@@ -64,7 +64,7 @@ def take_back(client: "redis.Redis", market: Market, what: Iterable[tuple[Charge
       Unavailable: Redis may have lost data, and has to be repaired first.
     """
     keys, taken = Keys(market.name), []
-    if not set(run_ids(client)) <= verified(client, keys):
+    if not whole(client, keys):
         raise Unavailable("redis", "it may have lost data: nothing is taken back before it is repaired")
     adjust = client.register_script(SCRIPT)
     for charge, reason in what:

@@ -24,7 +24,7 @@ from serving.ledger.database import LedgerDamaged, ledger_path
 from serving.ledger.reconcile import Days, Reconciliation, reconcile, time_ms
 from serving.ledger.report import report
 from serving.ledger.store import LedgerStore
-from serving.repair.servers import run_ids, verified
+from serving.repair.servers import whole
 
 log = logging.getLogger("offerrank.ledger")
 TURN_S = 1.0
@@ -120,7 +120,7 @@ class LedgerKeeper:
 
     def reconcile(self, trouble: str = "") -> Reconciliation:
         """Compares with Redis, takes over holds and limits, and says in Redis what was found and what `trouble` there is."""
-        if not set(run_ids(self._client)) <= verified(self._client, self._keys):
+        if not whole(self._client, self._keys):
             raise Unavailable("redis", "it may have lost data: the pacer looks at it, and repairs it")
         at_ms = time_ms(self._client, self._keys)
         store = self._open()

@@ -1,6 +1,6 @@
 """Opens budgets, each with what the ledger says was spent on it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 
@@ -51,6 +51,20 @@ def open_budgets(
         if not todo:
             return charged, corrected
     raise Unavailable("ledger", f"partition {partition}: {len(todo)} budgets changed {ATTEMPTS} times while they were opened")
+
+
+def close_budgets(client: "redis.Redis", market: Market, budgets: Iterable[At]) -> None:
+    """Closes those that are open: nothing is sold or accepted on them, and what was spent and is held stays.
+
+    Raises:
+      redis.RedisError: Redis is away.
+    """
+    keys = Keys(market.name)
+    for chunk in _chunks(list(budgets)):
+        pipe = client.pipeline(transaction=False)
+        for at in chunk:
+            pipe.hdel(keys.budget(*at), "limit")
+        pipe.execute()
 
 
 def set_limits(client: "redis.Redis", market: Market, limits: Mapping[At, int | None]) -> list[At]:

@@ -14,11 +14,12 @@ from serving.budget_days import open_days
 from serving.ledger.books import At, LedgerBooks
 from serving.repair.budgets import open_budgets, set_limits
 from serving.repair.repair import Repair, Repaired
-from serving.repair.servers import run_ids, verified
+from serving.repair.servers import UNFINISHED, run_ids, verified
 from serving.repair.trust import check_books
 
 log = logging.getLogger("offerrank.repair")
 NOT_WHOLE = "this Redis is not known to be whole, nothing is sold"
+EARLIER_CLOSED = "the repair of this Redis is not finished, budgets of days before yesterday stay closed"
 
 
 class Opening:
@@ -48,9 +49,11 @@ class Opening:
           redis.RedisError: Redis is away.
         """
         servers = run_ids(self._redis)
-        if not set(servers) <= verified(self._redis, self._keys):
+        known = verified(self._redis, self._keys)
+        whole = set(servers) <= known
+        if not whole or UNFINISHED in known:
             self._opened = None
-            if not self._repaired():
+            if not self._repaired(EARLIER_CLOSED if whole else NOT_WHOLE) and not whole:
                 return False
         if self._opened != (servers, day) and self._open(day):
             self._opened = servers, day
@@ -67,13 +70,13 @@ class Opening:
                 limits = {c.id: c.daily_budget_micros for c in self._market.campaigns}
                 self._open_by_ledger({(c, day): limits[c] for c in closed})
 
-    def _repaired(self) -> bool:
+    def _repaired(self, otherwise: str) -> bool:
         if self._repair is None:
-            return self._say(NOT_WHOLE, _no_ledger())
+            return self._say(otherwise, _no_ledger())
         try:
             done = self._repair.run()
         except OfferRankError as e:
-            return self._say(NOT_WHOLE, str(e))
+            return self._say(otherwise, str(e))
         self._said = ""
         log.warning(describe(done, self._market))
         return True

@@ -2,13 +2,15 @@
 
 What is rebuilt, in this order, so that it can be interrupted at any point and repeated:
 
-    1. what was accepted of impressions whose tokens are still good, so that nothing is charged twice
-    2. the ids of the streams, which go on after what is archived
-    3. the budgets of yesterday, today and tomorrow: `spent` is the ledger's sum and the tail of the stream that is not archived
-    4. the server is verified, gateways talk to it
-    5. the budgets of earlier days, and the memory of what may only be returned any more
+    1. the budgets of days before yesterday are closed, so that nothing is charged on them before 6
+    2. what was accepted of impressions since yesterday, and of orders for as long as tokens are good: nothing is charged twice
+    3. the ids of the streams, which go on after what is archived
+    4. the budgets of yesterday, today and tomorrow: `spent` is the ledger's sum and the tail of the stream that is not archived
+    5. the server is verified, gateways talk to it
+    6. what was accepted of impressions of earlier days, then their budgets
 
-A hold that is still there is kept. Nobody but the repair writes to the server before 4, and to no budget that is not open.
+A hold that is still there is kept. Nobody but the repair writes to the server before 5, and to no budget that is not open.
+Interrupted after 5, it goes on with 6.
 """
 
 import time
@@ -26,10 +28,10 @@ from features.log_archive import DECISIONS, EVENTS, ORIGIN, StreamId, archived, 
 from features.market import Market
 from serving.ledger.books import At, Charged, LedgerBooks
 from serving.ledger.reconcile import Days, time_ms
-from serving.repair.budgets import open_budgets
+from serving.repair.budgets import close_budgets, open_budgets
 from serving.repair.impressions import ImpressionMemory
-from serving.repair.rows import lost_parts
-from serving.repair.servers import last_id, run_ids, verified, verify
+from serving.repair.rows import LostEvents
+from serving.repair.servers import UNFINISHED, last_id, run_ids, verified, verify
 from serving.repair.trust import check_books, check_written
 from store import server_of
 
@@ -82,22 +84,32 @@ class Repair:
                 days = Days.at(now_ms, self._market)
                 charged = books.charged(days.first)
                 check_books(self._redis, self._keys, self._log_dir, charged)
-                lost = self._lost(charged)
+                known = verified(self._redis, self._keys)
+                lost = self._lost(charged, known)
+                open_from_ms = days.current.start * self._market.policy.day_length_s * 1000
+                events = LostEvents(self._log_dir, self._market, lost, now_ms, open_from_ms)
                 memory = ImpressionMemory(self._redis, self._market, now_ms, self._hold_lock)
-                living, older = lost_parts(self._log_dir, self._market, lost, now_ms)
-                done.entries = memory.rebuild(living, lost)
-                for partition in lost:
-                    done.entries += memory.add_tail(self._keys.events(partition), charged.position(partition))
-                self._continue_streams(charged)
                 limits = self._limits(days, books, charged)
-                self._open(done, books, charged, {at: m for at, m in limits.items() if at[1] in days.current})
-                if run_ids(self._redis) != servers:
-                    raise Unavailable("redis", "it was restarted while it was repaired")
-                verify(self._redis, self._keys, servers)
+                earlier = {at: limit for at, limit in limits.items() if at[1] not in days.current}
+                if not (known >= {*servers, UNFINISHED}):
+                    if lost:
+                        self._redis.sadd(self._keys.verified, UNFINISHED)
+                        close_budgets(self._redis, self._market, earlier)
+                    done.entries = memory.add(events.first())
+                    for partition in lost:
+                        done.entries += memory.add_tail(self._keys.events(partition), charged.position(partition))
+                    memory.finish(live=False)
+                    self._continue_streams(charged)
+                    self._open(done, books, charged, {at: limit for at, limit in limits.items() if at not in earlier})
+                    if run_ids(self._redis) != servers:
+                        raise Unavailable("redis", "it was restarted while it was repaired")
+                    verify(self._redis, self._keys, servers)
                 done.seconds = time.monotonic() - begun
                 # Until then what belongs to earlier days finds a closed budget, and is reported again.
-                self._open(done, books, charged, {at: m for at, m in limits.items() if at[1] not in days.current})
-                done.entries += memory.rebuild(older, lost, live=True)
+                done.entries += memory.add(events.then())
+                memory.finish(live=True)
+                self._open(done, books, charged, earlier)
+                self._redis.srem(self._keys.verified, UNFINISHED)
         finally:
             self._resign(keys=[self._keys.repairing], args=[self._name])
         return done
@@ -106,9 +118,11 @@ class Repair:
         if not self._lead(keys=[self._keys.repairing], args=[self._name, LOCK_MS]):
             raise Unavailable("ledger", "another process repairs the budgets")
 
-    def _lost(self, charged: Charged) -> dict[int, StreamId]:
-        """Partitions whose stream ends before what is archived of it, and where it ends. Without verified servers all is lost."""
-        ends = self._stream_ends() if verified(self._redis, self._keys) else {}
+    def _lost(self, charged: Charged, known: set[str]) -> dict[int, StreamId]:
+        """Partitions whose stream ends before what is archived of it, and where it ends. All is lost where that says nothing:
+        without verified servers, or where a repair has set the ends and was interrupted.
+        """
+        ends = self._stream_ends() if known and UNFINISHED not in known else {}
         return {p: ends.get(p, ORIGIN) for p, last in charged.last.items() if ends.get(p, ORIGIN) < last}
 
     def _stream_ends(self) -> dict[int, StreamId]:
@@ -147,8 +161,10 @@ class Repair:
         return by_the_file | {at: limit for at, limit in stored.items() if at[1] < days.today or at[0] not in current}
 
     def _open(self, done: Repaired, books: LedgerBooks, charged: Charged, limits: Mapping[At, int | None]) -> None:
-        for partition in range(PARTITIONS):
-            here = {at: limit for at, limit in limits.items() if partition_of(at[0]) == partition}
+        by_partition: list[dict[At, int | None]] = [{} for _ in range(PARTITIONS)]
+        for at, limit in limits.items():
+            by_partition[partition_of(at[0])][at] = limit
+        for partition, here in enumerate(by_partition):
             self._hold_lock()
             charged, corrected = open_budgets(self._redis, self._market, partition, books, charged, here)
             done.corrected |= corrected

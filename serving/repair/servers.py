@@ -9,6 +9,9 @@ from domain.keys import Keys
 from features.log_archive import StreamId
 from store import infos, server_of
 
+UNFINISHED = "unfinished"
+"""Beside the names of servers in `verified`: what they lost of earlier budget days, which are closed, is not all there yet."""
+
 
 def run_ids(client: "redis.Redis") -> list[str]:
     """Names of the running servers, of a cluster its masters: a restart makes a new one, a fail-over shows another."""
@@ -26,13 +29,21 @@ def last_id(client: "redis.Redis", stream: str) -> StreamId | None:
 
 
 def verified(client: "redis.Redis", keys: Keys) -> set[str]:
-    """Servers that have been reconciled. Empty where data was lost altogether, or there has never been any."""
+    """Servers that have been reconciled, and `UNFINISHED`. Empty where data was lost altogether, or there has never been any."""
     return {name if isinstance(name, str) else name.decode() for name in client.smembers(keys.verified)}
+
+
+def whole(client: "redis.Redis", keys: Keys) -> bool:
+    """Whether all money of the servers that run is right, that of earlier budget days, too."""
+    known = verified(client, keys)
+    return UNFINISHED not in known and set(run_ids(client)) <= known
 
 
 def verify(client: "redis.Redis", keys: Keys, servers: Sequence[str]) -> None:
     """Says that the money of these servers is right, and no other's: one that was demoted meanwhile may have lost some."""
+    others = verified(client, keys) - {UNFINISHED, *servers}
     with server_of(client, keys.verified).pipeline(transaction=True) as pipe:
-        pipe.delete(keys.verified)
         pipe.sadd(keys.verified, *servers)
+        if others:
+            pipe.srem(keys.verified, *others)
         pipe.execute()

@@ -1,6 +1,7 @@
 """What the pacer does about budgets: opens them where their money is right, and repairs it where it is not."""
 
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from serving.repair.trust import check_books
 log = logging.getLogger("offerrank.repair")
 NOT_WHOLE = "this Redis is not known to be whole, nothing is sold"
 EARLIER_CLOSED = "the repair of this Redis is not finished, budgets of days before yesterday stay closed"
+FINISH_EVERY_S = 60
+"""A repair that sells already and cannot finish is tried again so often: it must not keep the pacer from pacing."""
 
 
 class Opening:
@@ -36,6 +39,7 @@ class Opening:
         self._repair = None if log_dir is None else Repair(client, market, log_dir)
         self._opened: tuple[list[str], int] | None = None
         """Servers and budget day when budgets were opened last."""
+        self._finish_at = 0.0
         self._said = ""
 
     def forget(self) -> None:
@@ -51,10 +55,13 @@ class Opening:
         servers = run_ids(self._redis)
         known = verified(self._redis, self._keys)
         whole = set(servers) <= known
-        if not whole or UNFINISHED in known:
+        if not whole:
             self._opened = None
-            if not self._repaired(EARLIER_CLOSED if whole else NOT_WHOLE) and not whole:
+            if not self._repaired(NOT_WHOLE):
                 return False
+        elif UNFINISHED in known and time.monotonic() >= self._finish_at:
+            self._finish_at = time.monotonic() + FINISH_EVERY_S
+            self._repaired(EARLIER_CLOSED)
         if self._opened != (servers, day) and self._open(day):
             self._opened = servers, day
         return True

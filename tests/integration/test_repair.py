@@ -1,82 +1,30 @@
 """A Redis that lost data has the money of the ledger again before anything is sold, and charges nothing twice."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
-from archiving import EventArchiver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from log_entries import decision, decision_fields
-from money_path import MARKET, MoneyPath
-from open_market import begin_archive, let_in
+from money_path import MARKET
+from money_world import KEYS, World, click, lose_everything, restart
+from open_market import begin_archive
 
 from domain.errors import ContractError, Unavailable
 from domain.events import EventStatus, EventType
-from domain.keys import PARTITIONS, Keys, partition_of
+from domain.keys import PARTITIONS, partition_of
 from features.log_archive import EVENTS, StreamId, archived
 from serving.archiver.rows import log_formats
 from serving.archiver.stream import LogArchiver
 from serving.embedded_redis import EmbeddedRedis
 from serving.ledger.books import LedgerBooks
-from serving.ledger.keeper import LedgerKeeper
 from serving.ledger.reconcile import reconcile_now
 from serving.repair.opening import Opening
 from serving.repair.repair import Repair
 from serving.repair.servers import last_id, run_ids, verified
-
-KEYS = Keys(MARKET.name)
-DAY_MS = MARKET.policy.day_length_s * 1000
-
-
-class World:
-    """A market whose Redis may lose things: what is accepted, archived, and in the books."""
-
-    def __init__(self, url: str, log_dir: Path) -> None:
-        self.url, self.log_dir = url, begin_archive(log_dir, MARKET.name)
-        self.connect()
-        let_in(self.money.raw, MARKET.name)
-        self.money.open(self.today - 1, self.today, self.today + 1)
-
-    def connect(self) -> None:
-        """After a restart."""
-        self.money = MoneyPath(self.url, now_ms=None)
-        self.archiver = EventArchiver(self.url, MARKET, self.log_dir)
-        self.keeper = LedgerKeeper(self.archiver.client, MARKET, self.log_dir)
-
-    def disconnect(self) -> None:
-        self.keeper.close()
-        self.archiver.close()
-        self.money.__exit__()
-
-    @property
-    def today(self) -> int:
-        return self.money.at_ms // DAY_MS
-
-    def archive(self, retention_ms: int = 600_000) -> None:
-        self.archiver.archive(retention_ms)
-        self.keeper.catch_up()
-
-    def repair(self) -> None:
-        self.done = Repair(self.money.raw, MARKET, self.log_dir).run()
-
-    def budget(self, campaign: str, day: int | None = None) -> dict[str, str]:
-        return self.money.raw.hgetall(KEYS.budget(campaign, self.today if day is None else day))
-
-    def state(self) -> dict[str, object]:
-        """All money of the market but the streams."""
-        raw, found = self.money.raw, {}
-        for key in sorted(raw.scan_iter(match="or:{*")):
-            if raw.type(key) == "hash" and (":imp:" in key or ":budget:" in key):
-                found[key] = raw.hgetall(key)
-            elif ":due:" in key:
-                waiting = map(json.loads, raw.lrange(key, 0, -1))
-                found[key] = [(*one[:5], dict(zip(one[5::2], one[6::2], strict=True))) for one in waiting]
-        found |= {key: raw.get(key) for key in raw.scan_iter(match="*:order:*")}
-        return found
 
 
 @pytest.fixture
@@ -84,31 +32,6 @@ def world(own_redis: EmbeddedRedis, tmp_path: Path) -> Iterator[World]:
     made = World(own_redis.url, tmp_path / "log")
     yield made
     made.disconnect()
-
-
-def click(
-    world: World, decision: str, campaign: str = "alpha-spring", micros: int = 250_000, **changes: object
-) -> tuple[EventStatus, int]:
-    one = world.money.sold(decision, campaign, micros, **changes)
-    world.money.hold(one)
-    world.money.report(EventType.IMPRESSION, one)
-    return world.money.report(EventType.CLICK, one)
-
-
-def lose_everything(world: World, server: EmbeddedRedis) -> None:
-    server.kill()
-    for left in server.directory.glob("*.aof*"):
-        left.unlink() if left.is_file() else shutil.rmtree(left)
-    for left in server.directory.glob("appendonlydir"):
-        shutil.rmtree(left)
-    restart(world, server)
-
-
-def restart(world: World, server: EmbeddedRedis) -> None:
-    server.kill()
-    server.start()
-    world.disconnect()
-    world.connect()
 
 
 def test_a_redis_that_lost_everything_has_what_the_ledger_says_and_charges_nothing_twice(

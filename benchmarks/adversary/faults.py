@@ -131,12 +131,13 @@ def _ended_gateway(case: Running, shoppers: Shoppers) -> float:
 
 
 def _killed_archiver(case: Running, _: Shoppers) -> float:
-    """At a moment when a part is half written."""
+    """At a moment when a part is half written. Nobody waits for it: what counts is how soon the next one has caught up."""
     log_dir, pid = case.stack.plan.log_dir, case.supervisor.pids()["archiver"]
     case.wait(lambda: _stopped_amid_a_flush(log_dir, pid), "a flush")
     left = set(log_dir.glob("*/*/.*.tmp"))
     os.kill(pid, signal.SIGKILL)
-    began = _events(case)
+    began, lock = _events(case), log_dir / "archiver.lock"
+    case.wait(lambda: f'"pid": {pid}}}' not in lock.read_text(), "the next archiver")
     return case.wait(lambda: not any(p.exists() for p in left) and _archived(case) >= began, "the archive catches up")
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import redis
@@ -21,8 +21,10 @@ from serving.repair.trust import check_books
 log = logging.getLogger("offerrank.repair")
 NOT_WHOLE = "this Redis is not known to be whole, nothing is sold"
 EARLIER_CLOSED = "the repair of this Redis is not finished, budgets of days before yesterday stay closed"
+FINISH_FOR_S = 1.0
+"""Most of a turn that is spent on what a repair left for later, since pacing waits meanwhile."""
 FINISH_EVERY_S = 60
-"""A repair that sells already and cannot finish is tried again so often: it must not keep the pacer from pacing."""
+"""How often that is tried again where it fails."""
 
 
 class Opening:
@@ -39,6 +41,8 @@ class Opening:
         self._repair = None if log_dir is None else Repair(client, market, log_dir)
         self._opened: tuple[list[str], int] | None = None
         """Servers and budget day when budgets were opened last."""
+        self._steps: Generator[None, None, None] | None = None
+        """What is left of a repair that sells already."""
         self._finish_at = 0.0
         self._said = ""
 
@@ -54,14 +58,12 @@ class Opening:
         """
         servers = run_ids(self._redis)
         known = verified(self._redis, self._keys)
-        whole = set(servers) <= known
-        if not whole:
+        if not set(servers) <= known:
             self._opened = None
-            if not self._repaired(NOT_WHOLE):
+            if not self._repaired():
                 return False
-        elif UNFINISHED in known and time.monotonic() >= self._finish_at:
-            self._finish_at = time.monotonic() + FINISH_EVERY_S
-            self._repaired(EARLIER_CLOSED)
+        if self._steps or (UNFINISHED in known and time.monotonic() >= self._finish_at):
+            self._finish()
         if self._opened != (servers, day) and self._open(day):
             self._opened = servers, day
         return True
@@ -77,16 +79,40 @@ class Opening:
                 limits = {c.id: c.daily_budget_micros for c in self._market.campaigns}
                 self._open_by_ledger({(c, day): limits[c] for c in closed})
 
-    def _repaired(self, otherwise: str) -> bool:
+    def _repaired(self) -> bool:
+        """Whether it may be sold again."""
         if self._repair is None:
-            return self._say(otherwise, _no_ledger())
+            return self._say(NOT_WHOLE, _no_ledger())
+        if self._steps:
+            self._steps.close()
+        done, self._steps = Repaired(), None
+        steps = self._repair.steps(done)
         try:
-            done = self._repair.run()
+            next(steps)
         except OfferRankError as e:
-            return self._say(otherwise, str(e))
-        self._said = ""
+            return self._say(NOT_WHOLE, str(e))
+        self._said, self._steps = "", steps
         log.warning(describe(done, self._market))
         return True
+
+    def _finish(self) -> None:
+        """Goes on with what a repair left for later, this one or one that was interrupted, for a part of this turn."""
+        if self._repair is None:
+            self._say(EARLIER_CLOSED, _no_ledger())
+            return
+        steps, self._steps = self._steps or self._repair.steps(Repaired()), None
+        until = time.monotonic() + FINISH_FOR_S
+        try:
+            for _ in steps:
+                if time.monotonic() >= until:
+                    self._steps = steps
+                    return
+        except OfferRankError as e:
+            self._finish_at = time.monotonic() + FINISH_EVERY_S
+            self._say(EARLIER_CLOSED, str(e))
+        else:
+            self._said = ""
+            log.info("what Redis had lost of earlier days is there, their budgets are open")
 
     def _open(self, day: int) -> bool:
         """Today's budgets and tomorrow's, so that midnight needs no pacer; all take the limits of the market file."""

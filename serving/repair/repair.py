@@ -15,7 +15,7 @@ Interrupted after 5, it goes on with 6.
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,14 +67,22 @@ class Repair:
         self._lead, self._resign = client.register_script(LEAD), client.register_script(RESIGN)
 
     def run(self) -> Repaired:
-        """Makes the money right and opens it.
+        """Makes the money right and opens it. Errors as in `steps`."""
+        done = Repaired()
+        for _ in self.steps(done):
+            pass
+        return done
+
+    def steps(self, done: Repaired) -> Generator[None, None, None]:
+        """Makes the money right and opens it: up to the first step all that selling needs, with each other some of earlier days.
 
         Raises:
           Unavailable: not now: another repairs, the archiver has not written yet what it read, or the ledger cannot be read.
           ContractError: the archive is another market's, or not that of this Redis.
-          redis.RedisError: Redis is away. After any of these the server is not verified, and repeating goes on.
+          redis.RedisError: Redis is away. After any of these, if before the first step, the server is not verified. Repeating
+            goes on.
         """
-        begun, done = time.monotonic(), Repaired()
+        begun = time.monotonic()
         servers = run_ids(self._redis)
         check_written(self._redis, self._keys, self._log_dir, servers)
         self._hold_lock()
@@ -105,14 +113,16 @@ class Repair:
                         raise Unavailable("redis", "it was restarted while it was repaired")
                     verify(self._redis, self._keys, servers)
                 done.seconds = time.monotonic() - begun
-                # Until then what belongs to earlier days finds a closed budget, and is reported again.
-                done.entries += memory.add(events.then())
+                yield
+                # Until it is over what belongs to earlier days finds a closed budget, and is reported again.
+                for some in events.then():
+                    done.entries += memory.add([some])
+                    yield
                 memory.finish(live=True)
                 self._open(done, books, charged, earlier)
                 self._redis.srem(self._keys.verified, UNFINISHED)
         finally:
             self._resign(keys=[self._keys.repairing], args=[self._name])
-        return done
 
     def _hold_lock(self) -> None:
         if not self._lead(keys=[self._keys.repairing], args=[self._name, LOCK_MS]):

@@ -20,6 +20,7 @@ from serving.ledger.reconcile import reconcile_now
 from serving.repair.impressions import ImpressionMemory
 from serving.repair.memory import happened
 from serving.repair.opening import Opening
+from serving.repair.repair import Repair, Repaired
 from serving.repair.rows import Row
 from serving.repair.servers import UNFINISHED, run_ids, verified
 
@@ -108,11 +109,23 @@ def test_earlier_days_are_closed_until_all_that_happened_then_is_remembered(
 
 def test_a_repair_that_cannot_finish_sells_all_the_same(history: World, caplog: pytest.LogCaptureFixture) -> None:
     damage(history, RETURNED_AT_MOST)
-    opening = Opening(history.money.raw, MARKET, history.log_dir)
-    assert not opening.ready(history.today)  # is told by the next turn that today is right
-    assert opening.ready(history.today)
+    assert Opening(history.money.raw, MARKET, history.log_dir).ready(history.today)
     assert history.budget(CLICKED)["limit"] == "10000000"
     assert "budgets of days before yesterday stay closed" in caplog.text
+
+
+def test_the_first_step_of_a_repair_is_all_that_selling_needs(history: World) -> None:
+    repair, done = Repair(history.money.raw, MARKET, history.log_dir), Repaired()
+    steps = repair.steps(done)
+    next(steps)
+    assert UNFINISHED in verified(history.money.raw, KEYS)
+    assert (history.budget(CLICKED, history.today - 1)["spent"], done.entries) == (str(MICROS), 3)
+    assert "limit" not in history.budget(CLICKED, history.today - THE_OTHER_DAY)
+    with pytest.raises(Unavailable, match="another process repairs"):
+        history.repair()
+    steps.close()
+    history.repair()
+    assert history.budget(CLICKED, history.today - THE_OTHER_DAY)["spent"] == str(MICROS)
 
 
 def test_in_whatever_order_entries_are_remembered_what_came_last_stays(world: World) -> None:

@@ -13,7 +13,7 @@ Parts of before have the names `part-<first id>-<last id>.parquet` and hold all 
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,7 +103,15 @@ def parts(log_dir: Path, log: str, since_ms: int = 0) -> list[Part]:
       since_ms: leaves out hours that ended before, so that little of a long archive is looked through.
     """
     since = f"hour={hour_of(since_ms)}"
-    found = [part for hour in _hours(log_dir / log) if hour.name >= since for part in _parts_in(hour)]
+    return _in_order(part for hour in _hours(log_dir / log) if hour.name >= since for part in _parts_in(hour))
+
+
+def _newest_hour(folder: Path) -> list[Part]:
+    """The parts of the newest hour that has any; of a log of one stream the newest is among them, however long it is."""
+    return next((_in_order(found) for hour in reversed(_hours(folder)) if (found := _parts_in(hour))), [])
+
+
+def _in_order(found: Iterable[Part]) -> list[Part]:
     return sorted(found, key=lambda part: (part.number, part.first_ms, part.path.name))
 
 
@@ -131,7 +139,7 @@ def archived(log_dir: Path, log: str) -> Archived:
     Raises:
       ContractError: that part cannot be read.
     """
-    found = parts(log_dir, log)
+    found = parts(log_dir, log) if STREAMS[log] > 1 else _newest_hour(log_dir / log)
     if not found:
         return Archived()
     if found[-1].number == 0:

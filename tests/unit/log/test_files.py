@@ -44,6 +44,25 @@ def test_the_newest_part_says_how_far_every_stream_is_archived(market: Market, t
     assert read_log(tmp_path, "events", events.schema)["partition"].to_pylist() == [3, 3]
 
 
+def test_hours_that_ended_before_are_not_looked_through(market: Market, tmp_path: Path) -> None:
+    for hour in (1, 30):
+        write(market, tmp_path, StreamId(hour * HOUR_MS + 5, 0), StreamId(hour * HOUR_MS + 9, 0), [])
+    (tmp_path / "events" / "hour=1970-01-02T05").touch()  # whatever that is
+    assert [p.number for p in parts(tmp_path, "events", 30 * HOUR_MS + 7)] == [2]
+    assert [p.number for p in parts(tmp_path, "events", HOUR_MS + 7)] == [1, 2]
+    assert parts(tmp_path, "events", 31 * HOUR_MS) == []
+
+
+def test_the_newest_decisions_say_how_far_those_of_all_hours_are_archived(market: Market, tmp_path: Path) -> None:
+    _, decisions = log_formats(market)
+    for hour in (1, 30):
+        table, _ = decisions.table([Entry(StreamId(hour * HOUR_MS, 0), decision_fields(decision("d", 9)))])
+        write_part(tmp_path, "decisions", table, [], StreamId(hour * HOUR_MS, 0), StreamId(hour * HOUR_MS, 4))
+    assert archived(tmp_path, "decisions") == Archived(2, {0: StreamId(30 * HOUR_MS, 4)}, 30 * HOUR_MS)
+    (tmp_path / "decisions" / "hour=1970-01-03T00").mkdir()  # made for a part that never came
+    assert archived(tmp_path, "decisions").number == 2
+
+
 def of_before(log_dir: Path, log: str, table: pa.Table, first: str, last: str) -> None:
     """A part as archivers wrote it when names were the only state."""
     path = log_dir / log / "hour=1970-01-01T00" / f"part-{first}-{last}.parquet"

@@ -2,6 +2,20 @@
 
 from monitoring.incidents.database import INCIDENTS, incidents_path
 from monitoring.incidents.incident import Change, Found, Incident, State, Stream
+from monitoring.incidents.keeper import Keeper
+from monitoring.incidents.service_levels import Objectives
 from monitoring.incidents.store import Habits, IncidentStore
 
-__all__ = ["INCIDENTS", "Change", "Found", "Habits", "Incident", "IncidentStore", "State", "Stream", "incidents_path"]
+__all__ = [
+    "INCIDENTS",
+    "Change",
+    "Found",
+    "Habits",
+    "Incident",
+    "IncidentStore",
+    "Keeper",
+    "Objectives",
+    "State",
+    "Stream",
+    "incidents_path",
+]

@@ -102,23 +102,29 @@ def parts(log_dir: Path, log: str, since_ms: int = 0) -> list[Part]:
     Args:
       since_ms: leaves out hours that ended before, so that little of a long archive is looked through.
     """
-    since = f"hour={hour_of(since_ms)}"
-    return _in_order(part for hour in _hours(log_dir / log) if hour.name >= since for part in _parts_in(hour))
+    folder, since = log_dir / log, f"hour={hour_of(since_ms)}"
+    return _in_order(part for hour in _hours(folder) if hour >= since for part in _parts_in(folder / hour))
+
+
+def begun_ms(log_dir: Path, log: str) -> int | None:
+    """Log time of its first archived entry; None where nothing was archived."""
+    folder = log_dir / log
+    return next((min(p.first_ms for p in found) for hour in _hours(folder) if (found := _parts_in(folder / hour))), None)
 
 
 def _newest_hour(folder: Path) -> list[Part]:
     """The parts of the newest hour that has any; of a log of one stream the newest is among them, however long it is."""
-    return next((_in_order(found) for hour in reversed(_hours(folder)) if (found := _parts_in(hour))), [])
+    return next((_in_order(found) for hour in reversed(_hours(folder)) if (found := _parts_in(folder / hour))), [])
 
 
 def _in_order(found: Iterable[Part]) -> list[Part]:
     return sorted(found, key=lambda part: (part.number, part.first_ms, part.path.name))
 
 
-def _hours(folder: Path) -> list[Path]:
-    """The folders of a log, in the order of their hours."""
+def _hours(folder: Path) -> list[str]:
+    """The names of a log's folders, in the order of their hours; as names, since there are thousands."""
     names = os.listdir(folder) if folder.exists() else []
-    return [folder / name for name in sorted(names) if name.startswith("hour=")]
+    return sorted(name for name in names if name.startswith("hour="))
 
 
 def _parts_in(hour: Path) -> list[Part]:
@@ -170,8 +176,9 @@ def archived_with(part: Part, file: pq.ParquetFile | None = None) -> Archived:
 def parts_after(log_dir: Path, log: str, number: int) -> list[Part]:
     """The parts that were committed after one, in their order; looks into the newest hours only, where all of them are there."""
     found: list[Part] = []
-    for hour in reversed(_hours(log_dir / log)):
-        here = _parts_in(hour)
+    folder = log_dir / log
+    for hour in reversed(_hours(folder)):
+        here = _parts_in(folder / hour)
         found = sorted([*found, *(part for part in here if part.number > number)], key=lambda part: part.number)
         whole = [part.number for part in found] == list(range(number + 1, number + 1 + len(found)))
         if whole and any(part.number <= number for part in here):

@@ -24,7 +24,7 @@ import redis
 from domain.clock import budget_day
 from domain.errors import Unavailable
 from domain.keys import PARTITIONS, Keys, partition_of
-from features.log_archive import DECISIONS, EVENTS, ORIGIN, StreamId, archived, parts
+from features.log_archive import DECISIONS, EVENTS, ORIGIN, StreamId, archived, begun_ms
 from features.market import Market
 from serving.ledger.books import At, Charged, LedgerBooks
 from serving.ledger.reconcile import Days, time_ms
@@ -164,8 +164,8 @@ class Repair:
         stored, current = books.limits(days.first), {c.id: c.daily_budget_micros for c in self._market.campaigns}
         wanted = {(c, day) for c in current for day in days.current} | stored.keys() | charged.micros.keys()
         if not stored:  # books that were written anew do not know what was open
-            archive = parts(self._log_dir, EVENTS)
-            begun = budget_day(archive[0].first_ms, self._market.policy.day_length_s) if archive else days.today
+            first_ms = begun_ms(self._log_dir, EVENTS)
+            begun = days.today if first_ms is None else budget_day(first_ms, self._market.policy.day_length_s)
             wanted |= {(c, day) for c in current for day in range(max(days.living, begun), days.today)}
         by_the_file = {at: current.get(at[0], 0) for at in wanted}
         return by_the_file | {at: limit for at, limit in stored.items() if at[1] < days.today or at[0] not in current}

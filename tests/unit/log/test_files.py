@@ -9,7 +9,7 @@ import pytest
 from log_entries import decision, decision_fields, event_fields, slot
 
 from domain.errors import ContractError, InvalidTrainingData
-from features.log_archive import ORIGIN, Archived, Part, StreamId, archived, parts, read_log
+from features.log_archive import ORIGIN, Archived, Part, StreamId, archived, begun_ms, parts, read_log
 from features.log_schema import decision_schema, event_schema
 from features.market import Market, parse_market
 from serving.archiver.files import discard_uncommitted, rejected_count, rejected_path, sole_archiver, write_part
@@ -51,6 +51,7 @@ def test_hours_that_ended_before_are_not_looked_through(market: Market, tmp_path
     assert [p.number for p in parts(tmp_path, "events", 30 * HOUR_MS + 7)] == [2]
     assert [p.number for p in parts(tmp_path, "events", HOUR_MS + 7)] == [1, 2]
     assert parts(tmp_path, "events", 31 * HOUR_MS) == []
+    assert (begun_ms(tmp_path, "events"), begun_ms(tmp_path, "decisions")) == (HOUR_MS + 5, None)
 
 
 def test_the_newest_decisions_say_how_far_those_of_all_hours_are_archived(market: Market, tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""How far an hour is from its reference when nothing happened but sampling: closed form from 300 rows, simulated below."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from monitoring.detection.distances import LEVELS, Floats, freeman_tukey, wasserstein
+
+FEWEST_ROWS: Final = 100
+"""Below, an hour says "too few rows" and neither raises nor lowers any evidence."""
+CLOSED_FORM_ROWS: Final = 300
+SIMULATIONS: Final = 200
+_STEP: Final = 1.25  # between sample sizes that are simulated
+_MOST_RATIOS: Final = 200_000
+
+
+def wasserstein_noise(reference: Floats, rows: Floats, reference_rows: Floats) -> Floats:
+    """Root mean square of the Wasserstein distance of a sample from its reference, if they are of one distribution.
+
+        E|F_n - F_m| = sqrt(2/pi) sqrt(F (1 - F) (1/n + 1/m)), integrated over the feature's range
+
+    Its square misses the variance of the integral, for which pi/2 is an upper bound: that of one single normal deviation.
+
+    Args:
+      reference: [..., 64] quantiles at LEVELS.
+      rows, reference_rows: [...]
+    """
+    between = (LEVELS[1:] + LEVELS[:-1]) / 2
+    spread = (np.diff(reference, axis=-1) * np.sqrt(between * (1 - between))).sum(axis=-1)
+    return np.asarray(spread * np.sqrt(1 / rows + 1 / reference_rows))
+
+
+def shares_noise(reference: Floats, rows: Floats, reference_rows: Floats) -> Floats:
+    """Root mean square of the Freeman-Tukey distance under no change: sqrt((V - 1) (1/n + 1/m)), of V values that can be seen.
+
+    A value of which less than one row is expected counts as much as it is expected.
+    """
+    seen = np.minimum(reference * rows[..., None], 1.0).sum(axis=-1)
+    return np.asarray(np.sqrt(np.maximum(seen - 1.0, 0.25) * (1 / rows + 1 / reference_rows)))
+
+
+def simulated_wasserstein_noise(reference: Floats, rows: int, rng: np.random.Generator) -> float:
+    """As `wasserstein_noise`, by drawing samples of `rows` from the reference itself, [64]."""
+    drawn = np.sort(_smooth(reference, rng.random((SIMULATIONS, rows))), axis=-1)
+    at = np.clip((LEVELS * rows).astype(np.int64), 0, rows - 1)
+    return float(np.sqrt((wasserstein(drawn[:, at], reference) ** 2).mean()))
+
+
+def simulated_shares_noise(reference: Floats, rows: int, rng: np.random.Generator) -> float:
+    """As `shares_noise`, by drawing samples of `rows` from the reference itself, [V]."""
+    total = reference.sum()
+    if total <= 0.0:
+        return 0.0
+    drawn = rng.multinomial(rows, reference / total, size=SIMULATIONS) / rows
+    return float(np.sqrt((freeman_tukey(drawn, reference / total) ** 2).mean()))
+
+
+@dataclass(slots=True)
+class Simulated:
+    """Mends closed forms where rows are few: by the ratio that a simulation shows, made once per stream and size of sample.
+
+    Nothing of it needs to be kept: the same stream has the same ratio after a restart.
+    """
+
+    ratios: dict[Hashable, float] = field(default_factory=dict)
+
+    def mended(
+        self,
+        names: Sequence[Hashable],
+        noise: Floats,
+        reference: Floats,
+        rows: Floats,
+        closed_form: Callable[[Floats, Floats, Floats], Floats],
+        simulated: Callable[[Floats, int, np.random.Generator], float],
+    ) -> Floats:
+        """`noise`, [S], with that of samples of FEWEST_ROWS to CLOSED_FORM_ROWS corrected.
+
+        Args:
+          names: [S], equal for what has about the same reference.
+          reference: [S, ...]
+        """
+        mended = noise.copy()
+        for i in np.flatnonzero((rows >= FEWEST_ROWS) & (rows < CLOSED_FORM_ROWS) & (noise > 0)):
+            n = int(_STEP ** round(np.log(rows[i]) / np.log(_STEP)))
+            if (ratio := self.ratios.get((names[i], n))) is None:
+                closed = float(closed_form(reference[i], np.asarray(float(n)), np.asarray(np.inf)))
+                drawn = simulated(reference[i], n, np.random.default_rng(n))
+                ratio = self.ratios[names[i], n] = drawn / closed if closed > 0 and drawn > 0 else 1.0
+            mended[i] *= ratio
+        if len(self.ratios) > _MOST_RATIOS:
+            self.ratios.clear()
+        return mended
+
+
+def _smooth(quantiles: Floats, level: Floats) -> Floats:
+    return np.interp(level, LEVELS, quantiles)

@@ -1,0 +1,141 @@
+"""What each stream usually does, learned as it goes: how far it is off on a normal hour, and how long it stays off.
+
+A market has weather: sales, rain, a campaign of somebody else's. It moves an hour away from the same hours of earlier days by
+more than sampling does, and it lasts. Each stream's deviation in units of its usual size, u_t, is taken for
+
+    u_t = mean + w_t + v_t        w_t = PERSISTENCE w_{t-1} + ...,  v_t independent
+
+and what is judged is what the hours before did not say already: u_t less its prediction, as a Student t whose degrees of freedom
+grow with the days seen. Hours while a stream is in alarm teach it nothing.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from monitoring.detection.distances import Floats
+
+PERSISTENCE: Final = 0.93
+"""Of weather from hour to hour: half is gone in ten hours."""
+MEMORY_HOURS: Final = 24 * 14
+LEARNING_HOURS: Final = 24
+"""Before, a stream has no opinion."""
+MOST_DEGREES: Final = 30.0
+_PRIOR_HOURS: Final = 12.0
+"""For which a stream that is new is taken to vary by twice its sampling variance."""
+_WINSOR: Final = 3.5
+
+
+def _zeros() -> Floats:
+    return np.zeros(0)
+
+
+@dataclass(slots=True)
+class Weather:
+    """The state of K streams; arrays are [K]."""
+
+    hours: Floats = field(default_factory=_zeros)
+    """Seen, at most MEMORY_HOURS."""
+    excess: Floats = field(default_factory=_zeros)
+    """Mean of deviation^2 less sampling variance, in the deviation's unit."""
+    mean: Floats = field(default_factory=_zeros)
+    variance: Floats = field(default_factory=_zeros)
+    cross: Floats = field(default_factory=_zeros)
+    """Covariance of u_t and u_{t-1}."""
+    before: Floats = field(default_factory=_zeros)
+    """u_{t-1}, NaN if that hour was missing."""
+    level: Floats = field(default_factory=_zeros)
+    """Expected w_t and its variance."""
+    doubt: Floats = field(default_factory=_zeros)
+
+    def grow(self, k: int) -> None:
+        """Makes room for k more streams, of which nothing is known."""
+        for f in fields(self):
+            new = np.full(k, np.nan) if f.name == "before" else np.zeros(k)
+            if f.name == "variance":
+                new += 1.0
+            setattr(self, f.name, np.concatenate([getattr(self, f.name), new]))
+
+    def forget(self, at: NDArray[np.int64]) -> None:
+        """Streams `at`, by index, are new again."""
+        if len(at):
+            fresh = Weather()
+            fresh.grow(len(at))
+            for f in fields(self):
+                getattr(self, f.name)[at] = getattr(fresh, f.name)
+
+    @property
+    def size(self) -> int:
+        """Number of streams."""
+        return len(self.hours)
+
+    def to_arrays(self) -> dict[str, Floats]:
+        """The whole state."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Floats]) -> Self:
+        """Of what `to_arrays` said."""
+        return cls(**{f.name: np.array(arrays[f.name], dtype=np.float64) for f in fields(cls)})
+
+    def judge(self, deviation: Floats, noise: Floats, least: Floats) -> Floats:
+        """z of each stream's hour, [K]: standard normal if nothing happened; NaN if it is missing or still being learned.
+
+        Args:
+          deviation: [K], from the reference; NaN is missing. Of a distance it is the distance.
+          noise: [K], its root mean square by sampling alone.
+          least: [K], variance of deviation / noise by sampling alone: 1 of what can be negative, less of a distance.
+        """
+        u = deviation / self._scale(noise)
+        expected, variance = self.mean + PERSISTENCE * self.level, np.maximum(self.variance, least)
+        spread = np.sqrt(self._doubt(variance) + variance - self._lasting(variance))
+        spread *= np.sqrt(1.0 + 1.0 / np.maximum(self.hours / 24, 1.0))
+        t = (u - expected) / spread
+        z = _normal(t, np.clip(1.0 + self.hours / 24, 2.0, MOST_DEGREES))
+        return np.where(self.hours >= LEARNING_HOURS, z, np.nan)
+
+    def learn(self, deviation: Floats, noise: Floats, least: Floats, frozen: NDArray[np.bool_]) -> None:
+        """Takes the hour into account, except of streams that are `frozen`, [K]."""
+        scale = self._scale(noise)
+        variance = np.maximum(self.variance, least)
+        lasting, doubt = self._lasting(variance), self._doubt(variance)
+        total = doubt + variance - lasting
+        expected = self.mean + PERSISTENCE * self.level
+        off = deviation / scale - expected
+        known = ~np.isnan(off) & ~frozen
+        off = np.clip(np.where(known, off, 0.0), -_WINSOR * np.sqrt(total), _WINSOR * np.sqrt(total))
+        u = expected + off
+
+        gain = np.where(known, doubt / total, 0.0)
+        self.level = PERSISTENCE * self.level + gain * off
+        self.doubt = (1.0 - gain) * doubt
+
+        rate = np.where(known, 1.0 / np.minimum(self.hours + _PRIOR_HOURS, MEMORY_HOURS), 0.0)
+        self.excess += rate * (np.where(known, (u * scale) ** 2 - noise**2, 0.0) - self.excess)
+        follows = known & ~np.isnan(self.before)
+        away = np.where(known, u - self.mean, 0.0)
+        self.cross += np.where(follows, rate * (away * (np.where(follows, self.before, 0.0) - self.mean) - self.cross), 0.0)
+        self.variance += rate * (away**2 - self.variance)
+        self.mean += rate * away
+        self.hours = np.where(known, np.minimum(self.hours + 1, MEMORY_HOURS), self.hours)
+        self.before = np.where(known, u, np.nan)
+
+    def _scale(self, noise: Floats) -> Floats:
+        return np.asarray(np.sqrt(noise**2 + np.maximum(self.excess, 0.0)))
+
+    def _lasting(self, variance: Floats) -> Floats:
+        """The part of the variance that is weather."""
+        return np.clip(self.cross / PERSISTENCE, 0.0, 0.95 * variance)
+
+    def _doubt(self, variance: Floats) -> Floats:
+        return PERSISTENCE**2 * self.doubt + (1 - PERSISTENCE**2) * self._lasting(variance)
+
+
+def _normal(t: Floats, degrees: Floats) -> Floats:
+    """z with the same tail probability as t, without loss far out."""
+    below = t < 0
+    z = stats.norm.isf(np.maximum(stats.t.sf(np.abs(t), degrees), 1e-300))
+    return np.where(below, -z, z)

@@ -1,1 +1,1 @@
-"""`make faults`: a simulated market is broken in twelve ways, and it is measured who notices, when, and what it cost till then."""
+"""`make faults`: a simulated market is broken in twelve ways; who notices, when, and what has it cost till then?"""

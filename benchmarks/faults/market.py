@@ -126,8 +126,8 @@ class Market:
             robot=np.zeros(pages, dtype=bool),
         )
 
-    def logit(self, hour: Hour, number: dict[str, Floats]) -> Floats:
-        """[R] of a click, from features as they arrived or as they were."""
+    def logit(self, hour: Hour, number: dict[str, Floats], vocabulary: bool) -> Floats:
+        """[R] of a click, from features as they arrived or as they were; with the release's vocabulary, or knowing all brands."""
         amount = np.log1p(np.nan_to_num(np.clip(number["amount"], 0, 1e7)))
         x = (
             -2.9
@@ -137,7 +137,8 @@ class Market:
             + 0.05 * np.nan_to_num(number["items"])
         )
         for name, effect in self.effect.items():
-            x = x + effect[np.minimum(hour.code[name], len(effect) - 1)]
+            of = effect[np.minimum(hour.code[name], len(effect) - 1)]
+            x = x + (np.where(hour.code[name] < len(VOCABULARY), of, 0.0) if vocabulary and name == "brand" else of)
         return np.asarray(x[hour.page] + self.campaign_effect[hour.campaign])
 
 

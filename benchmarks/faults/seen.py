@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.faults.market import CAMPAIGNS, CATEGORIES, NUMBERS, SLICED_BY, SLOTS, VOCABULARY, Floats, Hour, Ints, Market
-from monitoring.summaries import ALL, FLOW, Calibration, Flows, HourSummary, Numbers, Series, Slice, Summary, Values
+from monitoring.summaries import ALL, FLOW, Calibration, Flows, HourSummary, NumberColumn, Numbers, Series, Slice, Summary, Values
 
 RELEASE = "release 1"
 _LATE_H = 24
@@ -69,8 +69,8 @@ class Watcher:
 
     def outcome(self, hour: Hour) -> Outcome:
         """What happens, and what was predicted."""
-        healthy = 1 / (1 + np.exp(-self.market.logit(hour, hour.true)))
-        pctr = 1 / (1 + np.exp(-self.market.logit(hour, hour.number) - hour.release_logit))
+        healthy = 1 / (1 + np.exp(-self.market.logit(hour, hour.true, vocabulary=False)))
+        pctr = 1 / (1 + np.exp(-self.market.logit(hour, hour.number, vocabulary=True) - hour.release_logit))
         robot = hour.robot[hour.page]
         chance = np.where(robot, 0.5, np.minimum(healthy * np.exp(hour.ctr_weather), 1.0))
         seen = hour.luck["beacon"] < hour.beacon
@@ -94,7 +94,7 @@ class Watcher:
             "impressions": outcome.seen,
             "clicks": outcome.clicked & ~outcome.invalid,
             "conversions": arrived,
-            "invalid": outcome.invalid,
+            "invalid:robot": outcome.invalid,
             "charged_micros": paid,
         }
         yield ALL, _flow({"pages": hour.pages, "wanted": SLOTS * hour.pages, **{n: int(c.sum()) for n, c in columns.items()}})
@@ -119,7 +119,8 @@ def _values(
     for name, (groups, code) in dimensions.items():
         table = np.bincount(code * v + column, minlength=len(groups) * v).reshape(len(groups), v)
         for group, counts in zip(groups, table, strict=True):
-            yield Slice(name, group), _value(values, counts, vocabulary)
+            if counts.any():
+                yield Slice(name, group), _value(values, counts, vocabulary)
 
 
 def _value(values: tuple[str, ...], counts: Ints, vocabulary: frozenset[str]) -> Values:
@@ -128,10 +129,12 @@ def _value(values: tuple[str, ...], counts: Ints, vocabulary: frozenset[str]) ->
 
 
 def _numbers(x: Floats, dimensions: Mapping[str, tuple[tuple[str, ...], Ints]]) -> Iterator[tuple[Slice, Numbers]]:
-    yield ALL, Numbers.of(x)
+    column = NumberColumn.of_rows(x)
+    for _, numbers in column.by_group(np.zeros(len(x), np.int64), 1):
+        yield ALL, numbers
     for name, (groups, code) in dimensions.items():
-        for group, numbers in zip(groups, Numbers.by_group(x, code, len(groups)), strict=True):
-            yield Slice(name, group), numbers
+        for i, numbers in column.by_group(code, len(groups)):
+            yield Slice(name, groups[i]), numbers
 
 
 def _calibrations(hour: Hour, outcome: Outcome) -> Iterator[tuple[Slice, Calibration]]:
@@ -145,4 +148,6 @@ def _calibrations(hour: Hour, outcome: Outcome) -> Iterator[tuple[Slice, Calibra
     for name, (values, code) in groups.items():
         for i, value in enumerate(values):
             at = code == i
+            if not at.any():
+                continue
             yield Slice(name, value), Calibration.of(p[at], y[at], price[at])

@@ -8,7 +8,7 @@ import numpy as np
 from monitoring.detection.betting import mispriced_micros
 from monitoring.detection.calibrated import BETTING
 from monitoring.detection.profile import NumberBlock, Profile
-from monitoring.summaries import Series, Slice
+from monitoring.summaries import ALL, Series, Slice
 
 _HOURS: Final = 24
 
@@ -33,11 +33,16 @@ def cost_micros_per_day(
 
 
 def _charged_micros(now: Profile, earlier: Sequence[Profile], part: Slice) -> float:
-    """What an hour like this usually brings in a slice; what it brought itself where there is no other."""
-    usual = [p.flows[part]["charged_micros"] for p in earlier if part in p.flows and "charged_micros" in p.flows[part]]
-    if usual:
-        return float(np.mean(usual))
-    return float(now.flows.get(part, {}).get("charged_micros", 0))
+    """What an hour like this usually brings in a slice; where charges do not say the slice, its part of all by filled slots."""
+    hours = [p for p in earlier if ALL in p.flows] or [now]
+    return float(np.mean([_charged_in(p, part) for p in hours]))
+
+
+def _charged_in(hour: Profile, part: Slice) -> float:
+    whole, here = hour.flows.get(ALL, {}), hour.flows.get(part, {})
+    if "charged_micros" in here or not here:
+        return float(here.get("charged_micros", 0))
+    return whole.get("charged_micros", 0) * min(here.get("filled", 0) / max(whole.get("filled", 0), 1), 1.0)
 
 
 def _prediction_off(now: Profile, earlier: Sequence[Profile], part: Slice) -> float:

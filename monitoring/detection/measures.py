@@ -1,6 +1,6 @@
 """Every stream of one hour: how far it is from the same hours of earlier days, and how far it would be by sampling alone."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -19,11 +19,12 @@ from monitoring.detection.nulls import (
 )
 from monitoring.detection.profile import TAIL, NumberBlock, Profile, ValueBlock
 from monitoring.detection.reference import harmonic_rows, number_days, over_days, value_days
-from monitoring.summaries import FLOW, Series, Slice
+from monitoring.summaries import FLOW, Numbers, Series, Slice
 
 _WASSERSTEIN_VARIANCE: Final = 0.12
 """Of a Wasserstein distance by sampling, in units of its mean square: that of a chi with about four degrees of freedom."""
 _HALF_NORMAL_VARIANCE: Final = 0.36
+_NOTHING: Final[Mapping[str, int]] = {}
 _VANISHED_ROWS: Final = 20.0
 """A value of which as many rows are expected and none came has vanished."""
 
@@ -92,8 +93,7 @@ def _of_numbers(series: Series, block: NumberBlock, earlier: Sequence[Profile], 
     yield _stream(kind, series, block.slices, distance, noise, _WASSERSTEIN_VARIANCE, True, distance, spread, n)
 
     edges = over_days(days.range, there)
-    beyond = np.array([_beyond(x, low, high) for x, (low, high) in zip(block.numbers, edges, strict=True)]).reshape(-1, 2)
-    hits = beyond.sum(axis=1) * n
+    hits = np.array([_beyond(x, low, high) for x, (low, high) in zip(block.numbers, edges, strict=True)])
     deviation = stable_rate(hits, n) - stable_rate(2 * TAIL * n, n)
     with np.errstate(invalid="ignore", divide="ignore"):
         noise, rate = np.sqrt(1 / n + 1 / m), hits / n
@@ -113,11 +113,11 @@ def _mended(
     return simulated.mended([(series, s) for s in slices], noise, reference, rows, closed_form, simulation)
 
 
-def _beyond(numbers: object, low: float, high: float) -> tuple[float, float]:
+def _beyond(numbers: Numbers, low: float, high: float) -> float:
+    """Rows beyond both ends; NaN where there are none to compare with."""
     if np.isnan(low):
-        return (np.nan, np.nan)
-    cdf = numbers.cdf([np.nextafter(low, -np.inf), high])  # type: ignore[attr-defined]
-    return (float(cdf[0]), float(1.0 - cdf[1]))
+        return np.nan
+    return float(numbers.count[(numbers.high < low) | (numbers.low > high)].sum())
 
 
 def _of_values(series: Series, block: ValueBlock, earlier: Sequence[Profile], simulated: Simulated) -> Iterator[Measured]:
@@ -158,20 +158,19 @@ def _of_values(series: Series, block: ValueBlock, earlier: Sequence[Profile], si
 
 
 def _of_flows(now: Profile, earlier: Sequence[Profile]) -> Iterator[Measured]:
-    slices = tuple(now.flows)
-    if not slices:
-        return
-    for name, hits, per in RATES:
-        series = Series(FLOW.kind, name)
-        k, n = (np.array([float(sum(now.flows[s].get(c, 0) for c in names)) for s in slices]) for names in (hits, per))
-        k_d, n_d = (
-            np.array([[float(sum(p.flows.get(s, {}).get(c, 0) for c in names)) for s in slices] for p in earlier])
-            for names in (hits, per)
-        )
+    for rate in RATES:
+        slices = tuple(s for s in now.flows if rate.watches(s))
+        k, n = (np.array([float(count(now.flows[s])) for s in slices]) for count in (rate.hits, rate.per))
         if n.any():
-            yield _rate("flow", series, slices, k, n, k_d.reshape(-1, len(slices)), n_d.reshape(-1, len(slices)))
-    for name, counter in AMOUNTS:
-        yield _amount(Series(FLOW.kind, name), slices, counter, now, earlier)
+            days = [[p.flows.get(s, _NOTHING) for s in slices] for p in earlier]
+            k_d, n_d = (
+                np.array([[float(count(c)) for c in day] for day in days]).reshape(-1, len(slices))
+                for count in (rate.hits, rate.per)
+            )
+            found = _rate("flow", Series(FLOW.kind, rate.name), slices, k, n, k_d, n_d)
+            yield replace(found, rising=np.full(len(slices), rate.rising))
+    for counter in AMOUNTS:
+        yield _amount(Series(FLOW.kind, counter), tuple(now.flows), counter, now, earlier)
 
 
 def _amount(series: Series, slices: tuple[Slice, ...], counter: str, now: Profile, earlier: Sequence[Profile]) -> Measured:

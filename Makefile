@@ -53,6 +53,9 @@ studies: install ## position, selection, delay and drift on simulated truth; ARG
 adversary: install ## attacks, floods, losses and faults against the money; ARGS="--only conversions --short --json FILE"
 	@$(BIN)/python -m benchmarks.adversary $(ARGS)
 
+faults: install ## a simulated market broken in twelve ways: who notices, when; ARGS="--only bots --sizes large --seeds 6 --json FILE"
+	@$(BIN)/python -m benchmarks.faults $(ARGS)
+
 bench-models: install ## our models against boosted trees on public data; ARGS="--data coupon_vehicle --seeds 1 --json FILE"
 	@$(BIN)/python -m benchmarks.models $(ARGS)
 
@@ -67,4 +70,4 @@ lock: install ## resolve the lock files anew
 clean: ## remove both environments and everything the demo wrote
 	rm -rf .venv .venv-airflow .offerrank
 
-.PHONY: help install airflow demo check test bench bench-models bench-speed studies adversary lock clean
+.PHONY: help install airflow demo check test bench bench-models bench-speed studies adversary faults lock clean

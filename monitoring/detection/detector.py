@@ -1,6 +1,7 @@
 """The sequential tests of one market: an hour in, what has crossed out. The state is small and can be put away at any hour."""
 
 import io
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Self
@@ -181,7 +182,7 @@ class Detector:
             weather = Weather.from_arrays({f.name: arrays[f"weather.{f.name}"] for f in fields(Weather)})
             day_ms, at_ms = arrays["clock"].tolist()
             return cls(day_ms, at_ms, {s: i for i, s in enumerate(names)}, weather, **{name: arrays[name] for name in _ARRAYS})
-        except (ValueError, KeyError, OSError, EOFError) as e:
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as e:
             raise ContractError(f"state of the detector: expected one that it wrote, got {len(state)} bytes: {e}") from None
 
 

@@ -18,12 +18,14 @@ from monitoring.detection.nulls import (
     wasserstein_noise,
 )
 from monitoring.detection.profile import TAIL, NumberBlock, Profile, ValueBlock
-from monitoring.detection.reference import harmonic_rows, number_days, over_days, value_days
+from monitoring.detection.reference import harmonic_rows, number_days, over_days, usual_days, value_days
 from monitoring.summaries import FLOW, Numbers, Series, Slice
 
 _WASSERSTEIN_VARIANCE: Final = 0.12
 """Of a Wasserstein distance by sampling, in units of its mean square: that of a chi with about four degrees of freedom."""
 _HALF_NORMAL_VARIANCE: Final = 0.36
+_LEAST_CHANGE: Final = 1e-4
+"""Of a number, as a part of its size: where it is nearly constant, what is less is no change."""
 _NOTHING: Final[Mapping[str, int]] = {}
 _VANISHED_ROWS: Final = 20.0
 """A value of which as many rows are expected and none came has vanished."""
@@ -87,6 +89,7 @@ def _of_numbers(series: Series, block: NumberBlock, earlier: Sequence[Profile], 
     with np.errstate(invalid="ignore", divide="ignore"):
         noise = wasserstein_noise(reference, n, m)
     noise = _mended(simulated, series, block.slices, noise, reference, n, wasserstein_noise, simulated_wasserstein_noise)
+    noise = np.maximum(noise, _LEAST_CHANGE * np.abs(reference).mean(axis=-1) + np.finfo(np.float64).tiny)
     distance = wasserstein(block.quantiles, reference)
     spread = over_days(wasserstein(days.quantiles, reference), there)
     kind = "prediction" if series.kind == "probability" else "distribution"
@@ -137,11 +140,13 @@ def _of_values(series: Series, block: ValueBlock, earlier: Sequence[Profile], si
     )
     yield replace(fresh, rising=np.ones(len(block.slices), dtype=bool))
 
-    total, pooled = counts.sum(axis=-1), days.counts.sum(axis=0)
+    total, daily_total = counts.sum(axis=-1), days.counts.sum(axis=-1, keepdims=True)
     n, m = np.minimum(total, block.rows - block.missing), harmonic_rows(np.minimum(days.rows - days.missing, days.counts.sum(-1)))
     with np.errstate(invalid="ignore", divide="ignore"):
-        shares, reference = counts / total[:, None], pooled / pooled.sum(axis=-1, keepdims=True)
-        daily = days.counts / days.counts.sum(axis=-1, keepdims=True)
+        shares, daily = counts / total[:, None], days.counts / daily_total
+        apart = total_variation(daily, days.counts.sum(axis=0) / daily_total.sum(axis=0))
+        pooled = np.where(usual_days(apart, days.rows)[..., None], days.counts, 0.0).sum(axis=0)
+        reference = pooled / pooled.sum(axis=-1, keepdims=True)
         noise = shares_noise(reference, n, m)
         gone = np.where((reference * n[:, None] >= _VANISHED_ROWS) & (counts == 0), reference, 0.0).sum(axis=-1)
         degrees = np.maximum(np.minimum(reference * n[:, None], 1.0).sum(axis=-1) - 1.0, 0.25)
@@ -158,6 +163,8 @@ def _of_values(series: Series, block: ValueBlock, earlier: Sequence[Profile], si
 
 
 def _of_flows(now: Profile, earlier: Sequence[Profile]) -> Iterator[Measured]:
+    if not now.flows:
+        return
     for rate in RATES:
         slices = tuple(s for s in now.flows if rate.watches(s))
         k, n = (np.array([float(count(now.flows[s])) for s in slices]) for count in (rate.hits, rate.per))
@@ -193,7 +200,7 @@ def _rate(
     deviation = stable_rate(hits, rows) - expected
     with np.errstate(invalid="ignore", divide="ignore"):
         noise = np.sqrt(1 / rows + 1 / m)
-        usual = np.where(rows_d > 0, hits_d, 0.0).sum(axis=0) / rows_d.sum(axis=0)
+        usual = over_days(hits_d / rows_d, rows_d)
         return _stream(kind, series, slices, deviation, noise, 1.0, False, hits / rows, usual, rows)
 
 

@@ -1,10 +1,11 @@
 """Which earlier hours an hour is compared with, and their numbers beside its own."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitoring.detection.distances import LEVELS, Floats
 from monitoring.detection.profile import NumberBlock, Profile, ValueBlock
@@ -15,6 +16,7 @@ DAYS: Final = 14
 FEWEST_DAYS: Final = 2
 DAY_MS: Final = 86_400_000
 _WEEKEND: Final = (2, 3)  # 1 January 1970 was a Thursday
+_ODD: Final = 3.0
 _FEWEST_ROWS: Final = 25
 """Of an earlier hour, to be one of those compared with."""
 
@@ -98,19 +100,37 @@ def _columns(block: ValueBlock, column: dict[str, int]) -> list[int]:
 
 
 def harmonic_rows(rows: Floats) -> Floats:
-    """[S] rows with whose sampling variance the mean over days of [D, S] rows varies, NaN for fewer than FEWEST_DAYS of them."""
+    """[S] rows with whose sampling variance the median over days of [D, S] rows varies; NaN for less than FEWEST_DAYS of them."""
     days = (rows > 0).sum(axis=0)
     inverse = np.where(rows > 0, 1.0 / np.maximum(rows, 1.0), 0.0).sum(axis=0)
-    return np.where(days >= FEWEST_DAYS, days**2 / np.maximum(inverse, 1e-300), np.nan)
+    # The median of many varies by pi / 2 times as much as the mean.
+    return np.where(days >= FEWEST_DAYS, days**2 / np.maximum(inverse, 1e-300) * (2 / np.pi), np.nan)
 
 
 def over_days(numbers: Floats, there: Floats) -> Floats:
-    """Mean over the first axis of what is there, [D, S] above 0; NaN where nothing is."""
+    """Median over the first axis, of what is there: [D, S] above 0; NaN where nothing is.
+
+    A day of an incident, found or not, does not become what is usual.
+    """
     shown = there.reshape(there.shape + (1,) * (numbers.ndim - there.ndim)) > 0
     days = shown.sum(axis=0)
-    return np.where(days > 0, np.where(shown, numbers, 0.0).sum(axis=0) / np.maximum(days, 1), np.nan)
+    if not len(numbers):
+        return np.full(numbers.shape[1:], np.nan)
+    ranked = np.sort(np.where(shown & ~np.isnan(numbers), numbers, np.inf), axis=0)
+    low, high = (np.take_along_axis(ranked, np.maximum(at, 0)[None], 0)[0] for at in _middles(days, numbers.shape[1:]))
+    return np.where((days > 0) & np.isfinite(high), (low + np.where(np.isfinite(high), high, low)) / 2, np.nan)
 
 
-def known(profiles: Iterable[Profile | None]) -> list[Profile]:
-    """Those that are not missing."""
-    return [p for p in profiles if p is not None]
+def _middles(days: NDArray[np.int64], shape: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The two places that are in the middle of so many, the same one of an odd number."""
+    return np.broadcast_to((days - 1) // 2, shape), np.broadcast_to(np.minimum(days // 2, np.maximum(days - 1, 0)), shape)
+
+
+def usual_days(distance: Floats, there: Floats) -> NDArray[np.bool_]:
+    """Which days of each slice are like the others, [D, S]: no further from them all than three times the median one.
+
+    Args:
+      distance: [D, S] of a day from all days together.
+    """
+    kept: NDArray[np.bool_] = (there > 0) & (distance <= _ODD * over_days(distance, there) + 1e-12)
+    return kept

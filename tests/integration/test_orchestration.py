@@ -84,7 +84,7 @@ def test_airflow_loads_a_dag_for_the_full_training_and_one_for_the_incremental(t
     environment = os.environ | {f"OFFERRANK_{name}": path for name, path in paths.items()}
     environment |= {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False"}
     command = [str(AIRFLOW_PYTHON), "-c", show, str(tmp_path / "dags")]
-    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280)
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=560)
     assert run.returncode == 0, run.stderr[-3000:]
     errors, tasks = json.loads(run.stdout.splitlines()[-1])
     assert errors == {}

@@ -36,6 +36,7 @@ SIMULATED = REPOSITORY / "examples" / "confirmation" / "market.toml"
 LISTED, LEARNED = 'vocabulary = ["US", "GB", "DE", "FR", "NL"]', "vocabulary = 50"
 KNOWN, NEW = ("US", "GB", "DE", "FR", "NL"), "AT"
 HOUR_MS = 3_600_000
+pytestmark = pytest.mark.timeout(1800)  # three trainings come before the first test
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def retrained(tmp_path_factory: pytest.TempPathFactory) -> Retrained:
 
     def turn(rows: pa.Table, from_ms: int) -> tuple[Release, dict[str, Any], str, np.ndarray, np.ndarray]:
         times = write_log(log_dir, market, rows, from_ms)
-        run = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=280)
+        run = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=560)
         assert run.returncode == 0, run.stderr[-5000:]
         result = json.loads(run.stdout)
         return release.load_release(Path(result["release"])), result, run.stderr, times, rows["click"].to_numpy()
@@ -114,7 +115,7 @@ def retrained(tmp_path_factory: pytest.TempPathFactory) -> Retrained:
     path.write_text(re.sub("\nepochs = 20", "\nepochs = 2", harder), encoding="utf-8")
     (tmp := folder / "tmp").mkdir()
     environment, began_ms = os.environ | {"TMPDIR": str(tmp)}, now_ms()
-    refused = subprocess.run([*command, "--full-every", "0s"], capture_output=True, text=True, timeout=280, env=environment)
+    refused = subprocess.run([*command, "--full-every", "0s"], capture_output=True, text=True, timeout=560, env=environment)
     return Retrained(market, releases, results, said, times, clicked, refused, began_ms)
 
 

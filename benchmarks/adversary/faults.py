@@ -25,6 +25,8 @@ from domain.clock import budget_day
 SLOTS = 3
 BUDGET_MICROS = 300_000
 RECOVERY_S = 5.0
+BUSY_RECOVERY_S = 20.0
+"""In the short form, which shares its machine with other tests."""
 # Whatever its pacing, the prey bids more than the house and pays at least what the house bids: 38 clicks at most end each of its
 # short days, and with a click on every offer there are more.
 PREY = Spec("prey", 900_000, budget_micros=BUDGET_MICROS)
@@ -40,8 +42,9 @@ def cases(folder: Path, *, short: bool) -> Iterator[Row]:
     """One after the other on one running market with short days, then those of the model server and of the market file."""
     often = {"OFFERRANK_ARCHIVE_INTERVAL_S": "0.5"}
     with running(folder / "short-days", market_toml([PREY, *HOUSE], policy=SHORT_DAYS), often) as case:
-        yield _under_sale(case, f"Redis frozen for {FROZEN_S:.0f} s", frozen_redis)
-        yield _under_sale(case, "the archiver killed amid a flush", killed_archiver)
+        within_s = BUSY_RECOVERY_S if short else RECOVERY_S
+        yield _under_sale(case, f"Redis frozen for {FROZEN_S:.0f} s", frozen_redis, within_s)
+        yield _under_sale(case, "the archiver killed amid a flush", killed_archiver, within_s)
         if not short:
             yield _under_sale(case, "the gateway killed amid clicks", killed_gateway)
             yield _under_sale(case, "the pacer killed", killed_pacer)
@@ -54,7 +57,7 @@ def cases(folder: Path, *, short: bool) -> Iterator[Row]:
             yield _lowered_budget(case)
 
 
-def _under_sale(case: Running, name: str, fault: Fault) -> Row:
+def _under_sale(case: Running, name: str, fault: Fault, within_s: float = RECOVERY_S) -> Row:
     """Sells before, during and after; every acknowledged click must then be in the archive, once."""
     before, spent = case.charged(), _spent(case)
     with shopping(case) as shoppers:
@@ -71,7 +74,7 @@ def _under_sale(case: Running, name: str, fault: Fault) -> Row:
     well = not lost and not doubled and not over and exact and charged
     return Row(
         name,
-        ok=bool(well) and recovery_s <= RECOVERY_S and sold >= 0.99 * sellable,
+        ok=bool(well) and recovery_s <= within_s and sold >= 0.99 * sellable,
         budget_micros=budget,
         charged_micros=charged,
         sellable=sellable,

@@ -106,7 +106,7 @@ class LostEvents:
 def _read(part: Part, kinds: tuple[EventType, ...], schema: pa.Schema) -> pa.Table | None:
     """The entries of these kinds; None where there are none, of which nothing but their kind is read."""
     with open_part(part) as file:
-        wanted = pc.is_in(read_columns(file, ["type"])["type"], value_set=pa.array(kinds))
+        wanted = pc.is_in(file.read(["type"], use_threads=False)["type"], value_set=pa.array(kinds))
         if not pc.any(wanted).as_py():
             return None
         table = read_columns(file, schema.names).filter(wanted)

@@ -56,3 +56,7 @@ STREAM_BYTES = Gauge(
 ARCHIVER_LAG_SECONDS = Gauge("offerrank_archiver_lag_seconds", "Age of the oldest entry that is in no file yet.", registry=PAGE)
 ARCHIVER_AGE_SECONDS = Gauge("offerrank_archiver_age_seconds", "Since the archiver last wrote everything.", registry=PAGE)
 ARCHIVER_REJECTED = Gauge("offerrank_archiver_rejected", "Malformed entries in the archive's rejected/.", registry=PAGE)
+INCIDENTS_OPEN = Gauge("offerrank_incidents_open", "Incidents that are neither closed nor silenced.", ["kind"], registry=PAGE)
+INCIDENTS_COST = Gauge("offerrank_incidents_cost_micros_per_day", "What these cost a day, in micros.", ["kind"], registry=PAGE)
+WATCH_AGE_SECONDS = Gauge("offerrank_watch_age_seconds", "Since the watch last looked at an hour.", registry=PAGE)
+ALERTS_WAITING_SECONDS = Gauge("offerrank_alerts_waiting_seconds", "Age of the oldest alert that was not taken.", registry=PAGE)

@@ -1,38 +1,32 @@
-"""The page's web application and process: read-only, no state but what it has counted."""
+"""The page's web application and process: no state but what it has counted, and who has logged in."""
 
-import gzip
-import importlib.util
 import logging
 import signal
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
-from pathlib import Path
 
 import orjson
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from fastapi.middleware.gzip import GZipMiddleware
-from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from domain.clock import now_ms
-from domain.errors import Unavailable
 from domain.keys import Keys
 from features.market import Market, load_market
+from monitoring.dashboard.access import Access, Looking
 from monitoring.dashboard.board import Board
+from monitoring.dashboard.incident_light import tell_incidents
+from monitoring.dashboard.incident_routes import IncidentFile, incident_routes
 from monitoring.dashboard.ledger_light import exposition
+from monitoring.dashboard.page_routes import answer_errors, page_routes, plotly_bundle
 from monitoring.dashboard.reasons import MEANING
 from monitoring.dashboard.settings import DashboardSettings
 from monitoring.dashboard.state import StateReader
 from monitoring.dashboard.summary import summarise
 from monitoring.dashboard.tail import Tail
 from store import connect
-
-STATIC = Path(__file__).parent / "static"
-# Nothing is loaded from elsewhere. Plotly writes style elements, and draws its icons from data: addresses.
-CONTENT_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; frame-ancestors 'none'"
 
 
 def run(settings: DashboardSettings) -> None:
@@ -59,6 +53,7 @@ def create_app(settings: DashboardSettings) -> FastAPI:
     client = connect(settings.redis_url, 5)
     tail = Tail(client, Keys(market.name), board, lock, settings.page_window_s)
     reader = StateReader(client, market, settings.gateway_url)
+    incidents = IncidentFile(settings.log_dir, market.policy.day_length_s * 1000 // 24)
     plotly_bundle()
 
     @asynccontextmanager
@@ -71,61 +66,41 @@ def create_app(settings: DashboardSettings) -> FastAPI:
         client.close()
 
     app = FastAPI(title="OfferRank page", lifespan=reading, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.access = Access(settings)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=3)
-
-    @app.get("/")
-    def page() -> Response:
-        headers = {"Content-Security-Policy": CONTENT_POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-        return Response((STATIC / "index.html").read_bytes(), media_type="text/html", headers=headers)
-
-    @app.get("/plotly.js")
-    def plotly(request: Request) -> Response:
-        headers = {"Cache-Control": "public, max-age=86400", "Vary": "Accept-Encoding"}
-        if "gzip" in request.headers.get("accept-encoding", ""):
-            return Response(plotly_bundle(), media_type="text/javascript", headers=headers | {"Content-Encoding": "gzip"})
-        return Response(gzip.decompress(plotly_bundle()), media_type="text/javascript", headers=headers)
+    answer_errors(app)
+    app.include_router(page_routes())
+    app.include_router(incident_routes(incidents))
 
     @app.get("/api/summary")
-    def summary() -> Response:
+    def summary(_: Looking) -> Response:
         with lock:
             figures = summarise(market, board, reader.state, now_ms())
         return _json(orjson.dumps(figures | {"caught_up": tail.caught_up, "redis": tail.connected}))
 
     @app.get("/api/decisions")
-    def decisions() -> Response:
-        """The last decisions, newest first, exactly as they were logged."""
+    def decisions(who: Looking) -> Response:
+        """The last decisions, newest first, exactly as they were logged, but for what is not for everybody's eyes."""
         with lock:
             raw = list(board.recent)
+        if not who.sees_shoppers:
+            raw = [orjson.dumps(orjson.loads(one) | {"shopper_key": "hidden"}) for one in raw]
         return _json(b"[" + b",".join(raw) + b"]")
 
     @app.get("/api/market")
-    def described() -> Response:
+    def described(_: Looking) -> Response:
         return _json(orjson.dumps(_described(market)))
 
     @app.get("/metrics")
     def exported() -> Response:
+        tell_incidents(incidents, now_ms())
         return Response(exposition(reader.state.ledger if reader.state else None), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/healthz")
     def healthz() -> Response:
         return _json(b'{"status":"ok"}')
 
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
-
-
-@cache
-def plotly_bundle() -> bytes:
-    """plotly.js from the installed package, gzipped; the package itself, which is slow to import, is not.
-
-    Raises:
-      Unavailable: it is not where it should be.
-    """
-    spec = importlib.util.find_spec("plotly")
-    bundle = Path(spec.origin).parent / "package_data" / "plotly.min.js" if spec and spec.origin else None
-    if bundle is None or not bundle.exists():
-        raise Unavailable("plotly", f"no plotly.min.js in the installed package ({bundle})")
-    return gzip.compress(bundle.read_bytes(), compresslevel=6)
 
 
 def _described(market: Market) -> dict[str, object]:

@@ -18,9 +18,15 @@ class DashboardSettings(BaseSettings):
     redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
     gateway_url: str | None = None
     """Whose /readyz is shown; none shows no gateway."""
+    log_dir: Path | None = None
+    """Root of the archive, beside which the watch keeps statistics and incidents; none shows neither."""
     host: str = "127.0.0.1"
-    """The page has no log-in and shows shopper keys: keep it on an address that only operators reach."""
+    """Beyond a loopback address the page wants an operator's key, or a proxy that says who asks."""
     port: int = Field(default=8081, ge=0, le=65_535)
+    keys: Path | None = None
+    """The keys file, by whose operator keys one logs in."""
+    user_header: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{1,64}$")
+    """Header in which a proxy says who has logged in there, such as `X-Forwarded-User`; only where nobody gets past the proxy."""
     page_bucket_s: int = Field(default=5, ge=1, le=3600)
     """Length of a point in the charts."""
     page_window_s: int = Field(default=3600, ge=60)

@@ -4,7 +4,7 @@ from monitoring.incidents.database import INCIDENTS, incidents_path
 from monitoring.incidents.incident import Change, Found, Incident, State, Stream
 from monitoring.incidents.keeper import Keeper
 from monitoring.incidents.service_levels import Objectives
-from monitoring.incidents.store import Habits, IncidentStore
+from monitoring.incidents.store import Habits, IncidentStore, NoSuchIncident
 
 __all__ = [
     "INCIDENTS",
@@ -14,6 +14,7 @@ __all__ = [
     "Incident",
     "IncidentStore",
     "Keeper",
+    "NoSuchIncident",
     "Objectives",
     "State",
     "Stream",

@@ -145,6 +145,8 @@ class Incident:
             "title": self.title,
             "against_usual": self.against_usual,
             "runbook": self.runbook,
+            "unit": kind_of(self.kind).unit,
+            "size_is": kind_of(self.kind).size,
             "known_kind": self.kind in KINDS,
         }
 

@@ -22,11 +22,11 @@ class Kind:
 
 KINDS: Final[Mapping[str, Kind]] = {
     "skew": Kind("{name} differs between training and serving", "largest difference of one decision", order=0),
-    "missing": Kind("{name} is missing", "rows without a value", "%", 1),
-    "unknown": Kind("{name} has values that the model does not know", "rows with values outside of its vocabulary", "%", 2),
-    "new_value": Kind("{name} has new values", "rows with values that were not there before", "%", 2),
-    "vanished_value": Kind("{name} has lost values", "rows that used to have the vanished values", "%", 2),
-    "tail": Kind("{name} leaves its range", "rows outside of the usual range", "%", 3),
+    "missing": Kind("{name} is missing", "of rows without a value", "%", 1),
+    "unknown": Kind("{name} has values that the model does not know", "of rows with values outside of its vocabulary", "%", 2),
+    "new_value": Kind("{name} has new values", "of rows with values that were not there before", "%", 2),
+    "vanished_value": Kind("{name} has lost values", "of rows that used to have the vanished values", "%", 2),
+    "tail": Kind("{name} leaves its range", "of rows outside of the usual range", "%", 3),
     "distribution": Kind("{name} has shifted", "distance from its usual distribution", order=4),
     "prediction": Kind("predicted {name} has shifted", "distance from its usual distribution", order=6),
     "calibration": Kind("predicted {name} is not what comes", "outcomes predicted for each that came", order=7),
@@ -47,11 +47,11 @@ def kind_of(name: str) -> Kind:
 
 
 def title(kind: str, series: Series, of: Slice) -> str:
-    """One line, such as `country is missing in app_version 4.2.0`."""
-    name = f"{series.name or series.kind}".replace("_", " ") if series.kind == "flow" else f"{series.name or series.kind}"
-    text = kind_of(kind).title.format(name=name)
-    where = "" if of == ALL else f" in {of.by} {of.value or '(none)'}"
-    return text[:1].upper() + text[1:] + where if series.kind in ("flow", "probability", "calibration") else text + where
+    """One line, such as `country is missing in app_version 4.2.0`; a feature is written as it is called."""
+    name = series.name or series.kind
+    text = kind_of(kind).title.format(name=name.replace("_", " ") if series.kind == "flow" else name)
+    text = text if series.kind == "feature" else text[:1].upper() + text[1:]
+    return text if of == ALL else f"{text} in {of.by} {of.value or '(none)'}"
 
 
 def amount(kind: str, value: float) -> str:

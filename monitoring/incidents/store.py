@@ -44,6 +44,13 @@ class Habits:
     """After closing, within which what comes back is the same incident."""
 
 
+class NoSuchIncident(InvalidRequest):
+    """An id that no incident has."""
+
+    def __init__(self, incident_id: str) -> None:
+        super().__init__("incident", "the id of one there is", incident_id)
+
+
 class IncidentStore:
     """One connection to the incidents of a market, for one thread at a time.
 
@@ -261,7 +268,7 @@ class IncidentStore:
     def _get(self, incident_id: str) -> Incident:
         found = reading.incident(self._db, incident_id)
         if found is None:
-            raise InvalidRequest("incident", "the id of one there is", incident_id)
+            raise NoSuchIncident(incident_id)
         return found
 
     def _live(self, incident_id: str) -> Incident:

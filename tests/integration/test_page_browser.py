@@ -52,7 +52,7 @@ def log_some(client: "redis.Redis") -> None:
 
 async def open_page(browser: Chromium, page: PageProcess) -> None:
     await browser.look(1280, 900)
-    await browser.open(page.url)
+    await browser.open(f"{page.url}/live")
 
 
 def test_an_empty_market_says_that_it_waits(redis_url: str, tmp_path: Path) -> None:

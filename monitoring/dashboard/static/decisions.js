@@ -1,8 +1,6 @@
 "use strict";
 // The last decisions, each with its candidates' worth and the reason they lost. The list stands still while one is read.
 
-let market = null;
-
 function listIsRead() {
   const list = document.getElementById("decisions");
   return list.matches(":hover") || list.contains(document.activeElement) || list.querySelector("details[open]") !== null;

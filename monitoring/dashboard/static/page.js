@@ -1,45 +1,20 @@
 "use strict";
 // Asks for the figures every two seconds and draws them. The page keeps no figures of its own.
 
-const EVERY_MS = 2000;
-let lastGood = null;
 let last = null;
 
-async function get(path) {
-  const answer = await fetch(path, { cache: "no-store" });
-  if (!answer.ok) throw new Error(`${path} answered ${answer.status}`);
-  return answer.json();
-}
-
 async function turn() {
-  try {
-    market = market ?? (await get("/api/market"));
-    const [summary, decisions] = await Promise.all([get("/api/summary"), get("/api/decisions")]);
-    last = summary;
-    lastGood = Date.now();
-    show(summary);
-    showDecisions(decisions);
-    connection(summary.redis === false ? "Redis is away: figures stand still until it is back" : null);
-  } catch (error) {
-    const since = lastGood ? `, figures are from ${clock(lastGood)} UTC` : "";
-    connection(`Connection lost${since}. Trying again every ${EVERY_MS / 1000} s. (${error.message})`);
-  } finally {
-    setTimeout(turn, EVERY_MS);
-  }
-}
-
-function connection(trouble) {
-  const banner = document.getElementById("banner");
-  banner.hidden = trouble === null;
-  banner.textContent = trouble ?? "";
-  const live = document.getElementById("live");
-  live.className = `live ${trouble ? "off" : "on"}`;
-  live.textContent = trouble ? "not live" : last.caught_up ? `live · ${clock(last.now_ms)} UTC` : "reading the log so far…";
+  await describeMarket();
+  const [summary, decisions] = await Promise.all([get("/api/summary"), get("/api/decisions")]);
+  last = summary;
+  show(summary);
+  showDecisions(decisions);
+  if (summary.redis === false) return { trouble: "Redis is away: figures stand still until it is back" };
+  return summary.caught_up ? {} : { good: "reading the log so far…" };
 }
 
 function show(summary) {
   document.title = `OfferRank / ${summary.market}`;
-  fill("market", summary.market);
   fill("since", summary.since_ms ? `totals since ${clock(summary.since_ms)} UTC (${duration((summary.now_ms - summary.since_ms) / 1000)})` : "waiting for the first decision");
   document.querySelectorAll(".trailing").forEach((one) => { one.textContent = `trailing ${duration(summary.trailing_s)}`; });
   document.querySelector(".pair .trailing").textContent = `last ${duration(summary.recent.seconds || summary.trailing_s)}`;
@@ -142,4 +117,4 @@ function showNotes({ unreadable, unattributed, degraded_by: degraded, statuses, 
 }
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => last && drawCharts(last));
-turn();
+keepAsking(turn);

@@ -122,7 +122,7 @@ def test_a_burning_level_is_an_incident_at_once_and_closes_when_it_has_not_burnt
     for minute in range(3):
         store.observe_levels([burnt], START + minute * MINUTE, START + minute * MINUTE)
     (incident,) = reading.live_incidents(store.connection)
-    assert (incident.title, incident.state) == ("fallbacks answer", State.OPEN)
+    assert (incident.title, incident.state) == ("Fallbacks answer", State.OPEN)
     assert incident.against_usual == "50 % of decisions in which one did, usually 1 %"
     # Hours of the statistics, quiet or not, are nothing to it.
     for hour in range(5):

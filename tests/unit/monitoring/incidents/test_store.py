@@ -55,7 +55,7 @@ def test_the_same_thing_found_hour_after_hour_is_one_incident(watch: Watch):
     for size in (0.2, 0.3, 0.4):
         (incident,) = watch.sees(missing(of=APP, size=size))
     assert incident.title == "country is missing in app_version 4.2.0"
-    assert incident.against_usual == "40 % rows without a value, usually 1 %"
+    assert incident.against_usual == "40 % of rows without a value, usually 1 %"
     assert (incident.since_ms, incident.last_seen_ms) == (START, START + 2 * HOUR)
     assert watch.changes(incident) == ["opened"]
     found = reading.evidence(watch.store.connection, incident.id)

@@ -1,0 +1,84 @@
+"use strict";
+// What is wrong, what it costs, and whether anybody would know.
+
+async function turn() {
+  const described = await describeMarket();
+  currency = described.currency;
+  const [incidents, summary] = await Promise.all([get("/api/incidents"), get("/api/summary")]);
+  showWatch(incidents);
+  showIncidents(incidents);
+  showHealth(summary.health, incidents);
+  showTiles(summary);
+  const open = incidents.live.filter((one) => one.state !== "silenced");
+  document.title = `${open.length ? `(${open.length}) ` : ""}OfferRank / ${described.name}`;
+  if (summary.redis === false) return { trouble: "Redis is away: figures stand still until it is back" };
+  return null;
+}
+
+function showWatch({ live, watched, trouble, alerts }) {
+  const open = live.filter((one) => one.state !== "silenced");
+  const micros = open.reduce((sum, one) => sum + one.cost_micros_per_day, 0);
+  const minutes = watched ? Math.floor((Date.now() - watched.at_ms) / 60_000) : null;
+  refill("watch", [live, watched, trouble, alerts, minutes], () => {
+    const lines = [];
+    if (trouble || !watched) {
+      lines.push(el("p", { class: "notice warn" }, el("b", {}, "Nobody watches. "), trouble ?? "The watch has not looked at an hour yet.",
+        " That this list is empty says nothing."));
+    } else {
+      const hour = `${when(watched.hour_ms)} to ${clock(watched.hour_ms + watched.hour_length_ms).slice(0, 5)}`;
+      const looked = `${number(watched.streams)} series watched; the last hour that was looked at is ${hour}, ${span(Date.now() - watched.at_ms)} ago`;
+      if (watched.late) lines.push(el("p", { class: "notice warn" }, el("b", {}, "The watch is late. "), looked, ". What happened since is not in this list."));
+      if (open.length) {
+        const many = `${number(open.length)} open incident${open.length > 1 ? "s" : ""}`;
+        lines.push(el("p", { class: "sum" }, el("b", {}, many), micros ? ` cost${open.length > 1 ? "" : "s"} ${amount(micros)} ${currency} a day` : ", cost unknown", el("span", { class: "quiet" }, ` · ${looked}`)));
+      } else if (!watched.late) {
+        lines.push(el("p", { class: "notice calm" }, el("b", {}, "All quiet. "), `${looked}.`));
+      }
+    }
+    for (const one of alerts) {
+      if (one.error) lines.push(el("p", { class: "notice warn" }, el("b", {}, `${one.receiver} does not take alerts. `), `${number(one.waiting)} wait since ${when(one.since_ms)}: ${one.error}`));
+    }
+    return lines;
+  });
+}
+
+function card(one) {
+  return el("li", { class: `incident ${one.state}` },
+    el("a", { href: `/incidents/${encodeURIComponent(one.id)}` },
+      el("span", { class: "cost" }, el("strong", {}, costs(one)), el("small", {}, one.cost_micros_per_day ? "a day" : "cost unknown")),
+      el("span", { class: "what" },
+        el("b", {}, one.title),
+        el("span", { class: "quiet" }, one.against_usual),
+        el("span", { class: "quiet" }, `since ${when(one.since_ms)}, ${span(Date.now() - one.since_ms)}`, one.findings > 1 ? ` · seen in ${number(one.findings)} series` : "", one.release ? ` · release ${one.release}` : "")),
+      badge(one)));
+}
+
+function showIncidents({ live, closed }) {
+  refill("incidents", [live, Math.floor(Date.now() / 60_000)], () => live.map(card));
+  refill("closed", [closed, currency], () => closed.length
+    ? el("details", { class: "numbers", id: "closed-list" }, el("summary", {}, `Closed lately (${closed.length})`), el("ol", { class: "incidents" }, ...closed.map(card)))
+    : null);
+}
+
+function showHealth(health, { watched, trouble }) {
+  const watch = { name: "Watch", ok: trouble || !watched ? null : !watched.late, detail: trouble ? "no incidents are kept" : watched ? `looked ${span(Date.now() - watched.at_ms)} ago` : "has not looked yet" };
+  fill("health", ...[...health, watch].map((one) => el("li", { class: one.ok === null ? "" : one.ok ? "good" : "bad" },
+    el("b", {}, one.name), el("span", { class: "sr" }, one.ok === null ? " unknown" : one.ok ? " good" : " bad"), " ", el("span", { class: "quiet" }, one.detail))));
+}
+
+function tile(name, value, unit, below, alarm = false) {
+  return el("div", { class: alarm ? "tile alarm" : "tile" }, el("h3", {}, name),
+    el("strong", {}, value, " ", value === NONE ? "" : el("small", {}, unit)), el("p", {}, below));
+}
+
+function showTiles({ recent, total, currency: money }) {
+  fill("tiles",
+    tile("Decisions", number(recent.decisions_per_s, 1), "per s", `${number(total.decisions)} in all`),
+    tile("Latency p99", number(recent.p99_ms, 1), "ms", `p50 ${number(recent.p50_ms, 1)} · p95 ${number(recent.p95_ms, 1)} ms`),
+    tile("CTR", points(recent.ctr, 2), "%", `${percent(total.ctr, 2)} in all`),
+    tile("Revenue per 1,000", amount(recent.revenue_per_1000_micros), money, `${amount(total.charged_micros)} ${money} in all`),
+    tile("Fill rate", points(recent.fill_rate, 1), "%", `${percent(total.fill_rate)} in all`),
+    tile("Degraded", points(recent.degraded_share, 1), "%", `${percent(total.degraded_share)} in all`, recent.degraded_share > 0.01));
+}
+
+keepAsking(turn);

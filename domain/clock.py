@@ -29,3 +29,13 @@ def traffic_passed(at_ms: int, day_length_s: int, shape: Sequence[float] = (1.0,
     parts = day_fraction(at_ms, day_length_s) * len(shape)
     whole = int(parts)
     return (sum(shape[:whole]) + (parts - whole) * shape[whole]) / sum(shape)
+
+
+def hour_of_day(at_ms: int, day_length_s: int) -> int:
+    """Which 24th part of the budget day holds `at_ms`, counted from the epoch; also of arrays of times."""
+    return at_ms * 24 // (day_length_s * 1000)
+
+
+def hour_begin_ms(hour: int, day_length_s: int) -> int:
+    """When such a part begins, in whole ms; also of arrays."""
+    return -(-hour * day_length_s * 1000 // 24)

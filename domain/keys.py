@@ -84,6 +84,11 @@ class Keys:
         return f"or:{{{self.market}}}:archiver"
 
     @property
+    def watch(self) -> str:
+        """Hash that the watch writes at every turn: docs/redis.md has its fields."""
+        return f"or:{{{self.market}}}:watch"
+
+    @property
     def releases(self) -> str:
         """Hash release version -> ms when a gateway first served it."""
         return f"or:{{{self.market}}}:releases"

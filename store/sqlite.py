@@ -108,6 +108,8 @@ class SqliteFile:
 
     def _check_version(self, db: sqlite3.Connection, path: Path) -> None:
         (version,) = db.execute("PRAGMA user_version").fetchone()
+        if not version and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise self.unavailable(self.name, f"{path}: is just being made")
         if version != self.version:
             raise self.damaged(self.name, f"{path}: expected version {self.version}, got {version}")
 

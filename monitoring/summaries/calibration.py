@@ -1,5 +1,6 @@
 """Predictions against what came of them, for one task, on rows whose label is final. Sums are integers, so merging is exact."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -40,15 +41,28 @@ class Calibration:
         Raises:
           ContractError: a p is none.
         """
+        found = dict(cls.by_group(p, y, price_micros, np.zeros(np.size(p), np.int64), 1))
+        return found.get(0) or cls.nothing()
+
+    @classmethod
+    def by_group(
+        cls, p: ArrayLike, y: ArrayLike, price_micros: ArrayLike, group: NDArray[np.int64], groups: int
+    ) -> Iterator[tuple[int, Self]]:
+        """`of` each group that has rows.
+
+        Args:
+          group: [N], from 0 to `groups` - 1.
+        """
         p, y, price = np.asarray(p, np.float64), np.asarray(y, np.int64), np.asarray(price_micros, np.int64)
         if not np.all((p >= 0) & (p <= 1)):
             raise ContractError(f"calibration: expected probabilities in [0, 1], got {p[~((p >= 0) & (p <= 1))][:3]}")
-        of = np.searchsorted(P_EDGES, p, "right")
-        sums = [np.ones(len(p), np.int64), np.rint(p * _UNIT), np.rint(p * (1 - p) * _UNIT), y]
-        bins = np.zeros((len(sums), BINS), np.int64)
-        for row, amount in zip(bins, sums, strict=True):
-            np.add.at(row, of, amount.astype(np.int64))
-        return cls(bins, int(y @ price), int(np.rint(p * price).astype(np.int64).sum()))
+        cell = group * BINS + np.searchsorted(P_EDGES, p, "right")
+        amounts = [np.ones(len(p)), np.rint(p * _UNIT), np.rint(p * (1 - p) * _UNIT), y]
+        # Sums of whole numbers: floats hold them exactly up to 2^53, nine million rows.
+        bins = np.array([np.bincount(cell, amount, groups * BINS).reshape(groups, BINS) for amount in amounts])
+        money = [np.bincount(group, amount, groups) for amount in (y * price, np.rint(p * price))]
+        for g in np.flatnonzero(bins[0].sum(axis=1)).tolist():
+            yield g, cls(bins[:, g].astype(np.int64), int(money[0][g]), int(money[1][g]))
 
     @classmethod
     def nothing(cls) -> Self:

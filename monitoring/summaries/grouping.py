@@ -66,13 +66,15 @@ class ValueColumn:
     @classmethod
     def of_rows(cls, values: pa.Array, vocabulary: Collection[str] | None = None, absent: Collection[str] = ("",)) -> Self:
         """Args:
-        values: [N] text or whole numbers, or lists of them; null or empty where missing.
+        values: [N] text or whole numbers, or lists of them, with weights beside or not; null or empty where missing.
         vocabulary: what is known; None where everything is.
         absent: texts that stand for a missing value.
         """
         if pa.types.is_list(values.type):
             row = pc.list_parent_indices(values).to_numpy(zero_copy_only=False).astype(np.int64)
             flat = pc.list_flatten(values)
+            if pa.types.is_struct(flat.type):  # values with weights
+                flat = pc.struct_field(flat, [0])
         else:
             row, flat = np.arange(len(values)), values
         text, of = texts(flat)

@@ -1,0 +1,176 @@
+"""What can be said of an hour only when it is over: which offers were seen, and how right the predictions were.
+
+An hour comes to
+
+    1 over                  when what was logged until its end and `policy.unseen_hold_ttl_s` after it is archived: by then pages
+                            have reported what they showed
+    2 clicks are final      once the click window of offers has passed that were seen within one more window (an hour at most)
+    3 conversions are final once the conversion window has passed after that
+
+"Now" is the end of the archive, which no clock moves.
+"""
+
+import logging
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from domain.clock import budget_day, hour_begin_ms, hour_of_day
+from domain.errors import ContractError
+from features.log_archive import DECISIONS, EVENTS, Part
+from features.market import Market
+from monitoring.watch.columns import Columns, opened
+from monitoring.watch.labels import (
+    EVENT_COLUMNS,
+    Outcomes,
+    Shown,
+    calibrate_clicks,
+    calibrate_conversions,
+    count_seen,
+    of_impressions,
+)
+from monitoring.watch.reading import hours_of
+from monitoring.watch.sampling import sampled
+from monitoring.watch.slicing import Tally, slot_dimensions
+from monitoring.watch.store import Hour, MonitorStore
+from monitoring.watch.traffic import pages_of, valid_pages
+from monitoring.watch.watched import Watched
+
+log = logging.getLogger("offerrank.watch")
+OVER, CLICKS_FINAL, CONVERSIONS_FINAL = 1, 2, 3
+LATE_MS = 3_600_000
+MOST_EMPTY_HOURS = 48
+"""Hours without a page, after one with, that are hours of their own: a longer silence has been noticed by then."""
+_PAGE = ("time_ms", "release", "asked_by", "invalid")
+_SLOT = ("placement", "campaign_id", "position", "impression_id", "bid_kind", "price_micros", "probability")
+
+
+class HourFinisher:
+    """Brings hours from stage to stage as the archive goes on."""
+
+    def __init__(self, market: Market, log_dir: Path, store: MonitorStore) -> None:
+        self.market, self.log_dir, self.store = market, log_dir, store
+        of_slices = [f for f in market.features if f.name in market.watched_slices]
+        self._columns = (
+            *_PAGE,
+            *(f"slots.{name}" for name in _SLOT),
+            *(f"slots.features.{f.name}" if f.source == "offer" else f"features.{f.name}" for f in of_slices),
+        )
+        spec = market.training
+        click_ms, conversion_ms = 1000 * spec.click_window_s, 1000 * spec.conversion_window_s
+        clicks_after_ms = click_ms + min(click_ms, LATE_MS)
+        self._after_ms = {
+            OVER: 1000 * market.policy.unseen_hold_ttl_s,
+            CLICKS_FINAL: clicks_after_ms,
+            CONVERSIONS_FINAL: clicks_after_ms + (conversion_ms if market.conversion_task else 0),
+        }
+
+    def next_due(self, complete_ms: int) -> tuple[Hour, int] | None:
+        """The hour that was to come to its next stage first, and that stage, if the archive is that far.
+
+        Of those at the same time labels come first: whoever judges an hour that is over knows what has become final by then.
+        """
+        self._fill_gaps(complete_ms)
+        waiting = [
+            (self.end_ms(hour.hour_ms) + self._after_ms[stage], -stage, hour)
+            for stage in (CONVERSIONS_FINAL, CLICKS_FINAL, OVER)
+            for hour in self.store.hours("hour_ms = (SELECT min(hour_ms) FROM hours WHERE stage = ?)", stage - 1)
+        ]
+        if not waiting:
+            return None
+        at_ms, stage, hour = min(waiting, key=lambda one: one[:2])
+        return (hour, -stage) if at_ms <= complete_ms else None
+
+    def finish(self, hour: Hour, stage: int) -> Tally:
+        """What the stage adds; to be written together with `MonitorStore.reach`."""
+        tally = Tally()
+        as_of_ms = self.end_ms(hour.hour_ms) + self._after_ms[stage]
+        if hour.pages and (shown := self._shown(hour)) is not None:
+            outcomes = Outcomes.of(shown, self._events(hour, stage, shown))
+            if stage == OVER:
+                count_seen(shown, outcomes, self._rate(hour), tally)
+            elif stage == CLICKS_FINAL:
+                calibrate_clicks(self.market, shown, outcomes, as_of_ms, tally)
+            else:
+                calibrate_conversions(self.market, shown, outcomes, as_of_ms, tally)
+        return tally
+
+    def end_ms(self, hour_ms: int) -> int:
+        """When the next hour begins."""
+        length_s = self.market.policy.day_length_s
+        return hour_begin_ms(hour_of_day(hour_ms, length_s) + 1, length_s)
+
+    def tidy(self) -> None:
+        """Forgets parts and events that no hour waits for any more; within a transaction."""
+        waiting = self.store.hours("hour_ms = (SELECT min(hour_ms) FROM hours WHERE stage < ?)", CONVERSIONS_FINAL)
+        if waiting:
+            self.store.forget_before(waiting[0].hour_ms - LATE_MS)
+
+    def _fill_gaps(self, complete_ms: int) -> None:
+        """Makes hours of those in which nobody came."""
+        newest = "SELECT max(hour_ms) FROM hours WHERE stage > 0"
+        known = self.store.hours(f"hour_ms <= ? AND (stage = 0 OR hour_ms = ({newest}))", complete_ms)
+        empty: list[int] = []
+        for one, following in pairwise(known):
+            between: list[int] = []
+            at_ms = self.end_ms(one.hour_ms)
+            while one.pages and at_ms < following.hour_ms and len(between) < MOST_EMPTY_HOURS:
+                between.append(at_ms)
+                at_ms = self.end_ms(at_ms)
+            empty += between
+        if empty:
+            with self.store.writing():
+                for at_ms in empty:
+                    self.store.add_pages(at_ms, 0, 1.0)
+
+    def _rate(self, hour: Hour) -> float:
+        """Share of the hour's pages that is joined: of a flood, less than what was summarised, as it is in memory at once."""
+        return min(hour.rate, 2 * self.market.monitoring.rows_per_hour / max(hour.pages, 1))
+
+    def _shown(self, hour: Hour) -> Shown | None:
+        kept = Watched(
+            self.store, budget_day(hour.hour_ms, self.market.policy.day_length_s), self.market.monitoring.slice_values
+        ).chosen
+        found = []
+        for part in self.store.parts_between(DECISIONS, hour.hour_ms, self.end_ms(hour.hour_ms) - 1):
+            columns = self._read(part, self._columns)
+            if columns is None:
+                continue
+            hours = hours_of(self.market, columns.ints("time_ms"))
+            rate = {int(h): self._rate(hour) if h == hour.hour_ms else 0.0 for h in np.unique(hours)}
+            pages = columns.take(np.flatnonzero(sampled(part.number, hours, rate) & valid_pages(columns)))
+            slots, page = pages.unnested("slots")
+            if slots.rows:
+                of_pages = pages_of(self.market, pages, np.full(pages.rows, hour.hour_ms), kept)
+                rows = of_pages.take(page).sliced(slot_dimensions(self.market, slots, kept))
+                found.append(Shown.of(self.market, pages, rows, slots, page))
+        return Shown.concat(found) if found else None
+
+    def _events(self, hour: Hour, stage: int, shown: Shown) -> pa.Table:
+        """All of these offers until the stage's end."""
+        end_ms = self.end_ms(hour.hour_ms)
+        as_of_ms = end_ms + self._after_ms[stage]
+        read_ms = end_ms + self._after_ms[min(stage, CLICKS_FINAL)]
+
+        def tables() -> Iterator[pa.Table]:
+            for part in self.store.parts_between(EVENTS, hour.hour_ms, read_ms):
+                if (columns := self._read(part, EVENT_COLUMNS)) is not None:
+                    yield columns.table.filter(pc.less_equal(columns.table["time_ms"], as_of_ms))
+            if stage == CONVERSIONS_FINAL and (late := self.store.late(read_ms, as_of_ms)):
+                names = ("impression_id", "type", "status", "time_ms")
+                yield pa.table(dict(zip(names, zip(*late, strict=True), strict=True)))
+
+        return of_impressions(shown, tables())
+
+    def _read(self, part: Part, names: tuple[str, ...]) -> Columns | None:
+        """None for a part that has been damaged or removed since it was taken."""
+        try:
+            with opened(part) as file:
+                return Columns.read(file, names)
+        except ContractError as e:
+            log.error("labels go without part %d: %s", part.number, e)
+            return None

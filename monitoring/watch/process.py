@@ -1,0 +1,73 @@
+"""The process around the watch: it ends when told to, and says that it is alive."""
+
+import logging
+import signal
+import threading
+
+import redis
+
+from domain.clock import now_ms
+from domain.errors import Unavailable
+from domain.keys import Keys
+from features.market import load_market
+from monitoring.watch.database import sole_writer
+from monitoring.watch.settings import WatchSettings
+from monitoring.watch.watch import Seen, Watch
+from store import connect
+
+log = logging.getLogger("offerrank.watch")
+
+
+def run(settings: WatchSettings) -> None:
+    """Watches until SIGTERM or SIGINT.
+
+    Raises:
+      InvalidMarket: the market file is wrong.
+      ContractError: another process watches this archive.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    watch_until(settings, stop)
+
+
+def watch_until(settings: WatchSettings, stop: threading.Event) -> None:
+    """`run` without signals: watches until `stop` is set."""
+    market = load_market(settings.market)
+    beat = _Beat(settings, Keys(market.name))
+    with sole_writer(settings.log_dir), Watch(market, settings.log_dir, stop) as watch:
+        log.info("watching %s in %s", market.name, settings.log_dir)
+        fault = ""
+        while not stop.is_set():
+            more, before = False, fault
+            try:
+                more = watch.turn()
+                fault, seen = "", watch.seen()
+            except Unavailable as e:
+                fault, seen = str(e), None
+            if fault and fault != before:
+                log.error("the archive waits, nothing is lost: %s", fault)
+            elif before and not fault:
+                log.info("goes on")
+            beat(seen, fault)
+            if not more:
+                stop.wait(settings.watch_interval_s)
+        log.info("stopped")
+
+
+class _Beat:
+    """Says in Redis how far the watch is; goes without where Redis is away."""
+
+    def __init__(self, settings: WatchSettings, keys: Keys) -> None:
+        self._client = connect(settings.redis_url, 1, 1)
+        self._key, self._interval_s = keys.watch, settings.watch_interval_s
+
+    def __call__(self, seen: Seen | None, fault: str) -> None:
+        said: dict[str, str | int | float] = {"interval_s": self._interval_s, "fault": fault[:500]}
+        if seen is not None:
+            said |= {"beat_ms": now_ms(), "complete_ms": seen.complete_ms, "hour_ms": seen.hour_ms, "skipped": seen.skipped}
+        try:
+            self._client.hset(self._key, mapping=said)
+        except redis.RedisError as e:
+            log.debug("could not say so: %s", e)

@@ -1,0 +1,154 @@
+"""The watch is started again, its file is damaged, parts are missing: it knows what the archive says, and the rest is named."""
+
+import random
+
+import pytest
+from log_entries import decision, slot
+from watched_archive import BEGIN_MS, HOUR_MS, WatchedArchive, corner
+
+from domain.errors import ContractError
+from features.log_archive import parts
+from monitoring.summaries import ALL, Series, Slice, Values
+from monitoring.watch.database import monitor_path, sole_writer
+from monitoring.watch.store import DAY, MonitorStore
+from monitoring.watch.watch import Watch
+
+COUNTRY = Series("feature", "country")
+
+
+def busy(archive, hours=3, per_hour=40, begin=0, seed=1):
+    rng = random.Random(seed)
+    for hour in range(begin, begin + hours):
+        for i in range(per_hour):
+            name, at_ms = f"{hour}-{i}", hour * HOUR_MS + rng.randrange(HOUR_MS)
+            features = {"country": rng.choice(["DE", "NL", "FR"]), "amount": rng.uniform(1, 99), "past_clicks": 0}
+            archive.decides(decision(name, BEGIN_MS + at_ms, slot(name), features=features))
+            archive.happens("impression", name, BEGIN_MS + at_ms + 900)
+            if rng.random() < 0.5:
+                archive.happens("click", name, BEGIN_MS + at_ms + 5_000)
+        for quarter in (1, 2, 3, 4):
+            archive.write(hour * HOUR_MS + quarter * HOUR_MS // 4)
+
+
+def test_a_part_is_taken_once_however_often_the_watch_looks(tmp_path):
+    archive = WatchedArchive(tmp_path)
+    busy(archive, hours=1)
+    once = archive.watched().everything()
+    assert archive.watched().everything() == once
+
+
+def test_only_one_watch_writes(tmp_path):
+    with sole_writer(tmp_path), pytest.raises(ContractError, match="another process"), sole_writer(tmp_path):
+        pass
+    with sole_writer(tmp_path):
+        pass
+
+
+def test_a_damaged_part_is_named_and_the_rest_goes_on(tmp_path):
+    archive = WatchedArchive(tmp_path)
+    busy(archive, hours=2)
+    damaged = parts(tmp_path, "decisions")[2].path
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[: len(whole) // 2])
+    known = archive.watched()
+    with known.store() as store:
+        (skipped,) = store.skipped()
+        assert (skipped.log, skipped.number) == ("decisions", 3)
+        assert "damaged" in skipped.reason
+        assert store.taken("decisions") == 8
+    assert 0 < known.flow(0)["pages"] < 40
+    assert known.flow(1)["pages"] == 40
+    # Mended by whoever has a copy, it is taken after all.
+    damaged.write_bytes(whole)
+    known = archive.watched()
+    assert known.flow(0)["pages"] == 40
+    with known.store() as store:
+        assert store.skipped() == []
+
+
+def test_a_missing_part_is_named(tmp_path):
+    archive = WatchedArchive(tmp_path)
+    busy(archive, hours=1)
+    missing = parts(tmp_path, "events")[1].path
+    missing.rename(tmp_path / "elsewhere")
+    known = archive.watched()
+    with known.store() as store:
+        assert [(s.log, s.number, s.reason) for s in store.skipped()] == [("events", 2, "is missing")]
+    assert known.flow(0)["pages"] == 40
+
+
+def test_hours_without_anybody_are_hours(tmp_path):
+    archive = WatchedArchive(tmp_path)
+    busy(archive, hours=1)
+    busy(archive, hours=1, begin=3)
+    archive.write(4 * HOUR_MS + HOUR_MS)
+    with archive.watched().store() as store:
+        assert [((h.hour_ms - BEGIN_MS) // HOUR_MS, h.pages) for h in store.hours()] == [(0, 40), (1, 0), (2, 0), (3, 40)]
+
+
+def test_a_clock_that_jumped_a_year_makes_no_year_of_hours(tmp_path):
+    archive = WatchedArchive(tmp_path)
+    busy(archive, hours=1)
+    busy(archive, hours=1, begin=365 * 24)
+    archive.write((365 * 24 + 2) * HOUR_MS)
+    with archive.watched().store() as store:
+        assert len(store.hours()) == 1 + 48 + 1
+
+
+def test_a_damaged_file_is_moved_aside_and_made_anew(tmp_path, caplog):
+    archive = WatchedArchive(tmp_path)
+    busy(archive, hours=1)
+    expected = archive.watched().everything()
+    path = monitor_path(tmp_path)
+    path.write_bytes(b"no database at all" * 100)
+    assert archive.watched().everything() == expected
+    assert "made anew from the archive" in caplog.text
+    assert len(list(tmp_path.glob("monitor.sqlite.damaged-*"))) == 1
+
+
+def test_a_month_of_hours_becomes_days(tmp_path):
+    archive = WatchedArchive(tmp_path, corner(slices=["country"], sliced_days=2, months=1))
+    for day in (0, 1, 2, 3, 31):
+        busy(archive, hours=2, per_hour=10, begin=24 * day)
+    known = archive.watched()
+    with known.store() as store:
+        german = Slice("country", "DE")
+        # Day 0 is older than a month, days 1 to 3 are older than two days: their slices are kept by day, all traffic by hour.
+        assert [(at - BEGIN_MS) // HOUR_MS for at, _, _ in store.history(COUNTRY, german, span=DAY)] == [24, 48, 72]
+        assert [(at - BEGIN_MS) // HOUR_MS for at, _, _ in store.history(COUNTRY, german)] == [744, 745]
+        hours = [24, 25, 48, 49, 72, 73, 744, 745]
+        assert [(at - BEGIN_MS) // HOUR_MS for at, _, _ in store.history(COUNTRY)] == hours
+        by_day = {at: s for at, _, s in store.history(COUNTRY, german, span=DAY)}
+        everyone = [s for at, _, s in store.history(COUNTRY) if at < BEGIN_MS + 48 * HOUR_MS]
+        day_1 = by_day[BEGIN_MS + 24 * HOUR_MS]
+        assert isinstance(day_1, Values)
+        assert day_1.rows == sum(s.counts["DE"] for s in everyone if isinstance(s, Values))
+
+
+def test_a_feature_with_a_value_for_everyone_stays_small(tmp_path):
+    market = corner(slices=["country", "campaign"])
+    archive = WatchedArchive(tmp_path, market)
+    for i in range(3000):
+        archive.decides(decision(f"p{i}", BEGIN_MS, features={"country": f"nowhere-{i}", "amount": 1.0, "past_clicks": i}))
+    archive.write(HOUR_MS)
+    known = archive.watched()
+    summary = known.by()[ALL, COUNTRY]
+    assert isinstance(summary, Values)
+    assert (summary.rows, len(summary.counts), summary.other) == (3000, 128, 3000 - 128)
+    with known.store() as store:
+        assert len(store.names()[1]) <= 2 + 2 * 51
+    assert monitor_path(tmp_path).stat().st_size < 2_000_000
+
+
+def test_reading_beside_the_writer_waits_for_nobody(tmp_path):
+    archive = WatchedArchive(tmp_path)
+    busy(archive, hours=1)
+    with Watch(archive.market, tmp_path) as watch:
+        watch.turn()
+        store = watch.opened.store
+        with store.writing():
+            store.remember("something", b"else")
+            reader = MonitorStore.to_read(tmp_path)
+            assert reader.hours()
+            assert reader.recall("something") is None
+            reader.close()

@@ -16,6 +16,7 @@ class DashboardSettings(BaseSettings):
     market: Path
     """The market.toml that the page shows."""
     redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
+    """Redis 6.2 or newer."""
     gateway_url: str | None = None
     """Whose /readyz is shown; none shows no gateway."""
     log_dir: Path | None = None
@@ -23,6 +24,7 @@ class DashboardSettings(BaseSettings):
     host: str = "127.0.0.1"
     """Beyond a loopback address the page wants an operator's key, or a proxy that says who asks."""
     port: int = Field(default=8081, ge=0, le=65_535)
+    """0 takes a free one."""
     keys: Path | None = None
     """The keys file, by whose operator keys one logs in."""
     user_header: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{1,64}$")

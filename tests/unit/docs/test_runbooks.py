@@ -40,4 +40,4 @@ def test_every_setting_is_described_with_its_default(document: str, settings: ty
         default = field.default
         text = default.get_secret_value() if hasattr(default, "get_secret_value") else default
         shown = "" if text is PydanticUndefined else "none" if text is None else f"`{text}`"
-        assert described[f"OFFERRANK_{name.upper()}"] == [shown, field.description or ""], name
+        assert described[f"OFFERRANK_{name.upper()}"] == [shown, field.description], name

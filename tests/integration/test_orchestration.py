@@ -83,6 +83,7 @@ def test_airflow_loads_a_dag_for_the_full_training_and_one_for_the_incremental(t
     paths = {"MARKET": str(MARKET), "LOG_DIR": "/mnt/log", "RELEASES": "/mnt/releases", "WORK_DIR": "/mnt/work"}
     environment = os.environ | {f"OFFERRANK_{name}": path for name, path in paths.items()}
     environment |= {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False"}
+    environment |= {"AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300"}  # of the usual 30 s TFX takes most
     command = [str(AIRFLOW_PYTHON), "-c", show, str(tmp_path / "dags")]
     run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=560)
     assert run.returncode == 0, run.stderr[-3000:]

@@ -51,9 +51,8 @@ def sole_writer(log_dir: Path) -> Iterator[None]:
         yield
 
 
-def set_aside(log_dir: Path) -> Path:
+def set_aside(path: Path) -> Path:
     """Moves a damaged file away, with what belongs to it; where to."""
-    path = monitor_path(log_dir)
     aside = path.with_name(f"{path.name}.damaged-{time.time_ns() // 1_000_000}")
     path.rename(aside)
     for suffix in ("-wal", "-shm"):

@@ -104,6 +104,12 @@ class HourFinisher:
         length_s = self.market.policy.day_length_s
         return hour_begin_ms(hour_of_day(hour_ms, length_s) + 1, length_s)
 
+    def final_with(self, hour_ms: int, stage: int) -> int:
+        """The hour whose labels become final, by a stage, while this one goes on: the last that has when this one is over."""
+        length_s = self.market.policy.day_length_s
+        end_ms = self.end_ms(hour_ms) + self._after_ms[OVER] - self._after_ms[stage]
+        return hour_begin_ms(hour_of_day(end_ms, length_s) - 1, length_s)
+
     def tidy(self) -> None:
         """Forgets parts and events that no hour waits for any more; within a transaction."""
         waiting = self.store.hours("hour_ms = (SELECT min(hour_ms) FROM hours WHERE stage < ?)", CONVERSIONS_FINAL)

@@ -3,17 +3,23 @@
 import logging
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import redis
 
 from domain.clock import now_ms
 from domain.errors import Unavailable
 from domain.keys import Keys
-from features.market import load_market
-from monitoring.watch.database import sole_writer
+from domain.refusals import read_settings
+from features.market import Market, load_market
+from monitoring.incidents import Keeper, Objectives, incidents_path
+from monitoring.incidents.alerts import AlertSettings
+from monitoring.watch.database import set_aside, sole_writer
 from monitoring.watch.settings import WatchSettings
 from monitoring.watch.watch import Seen, Watch
 from store import connect
+from store.sqlite import FileDamaged
 
 log = logging.getLogger("offerrank.watch")
 
@@ -36,7 +42,11 @@ def watch_until(settings: WatchSettings, stop: threading.Event) -> None:
     """`run` without signals: watches until `stop` is set."""
     market = load_market(settings.market)
     beat = _Beat(settings, Keys(market.name))
-    with sole_writer(settings.log_dir), Watch(market, settings.log_dir, stop) as watch:
+    with (
+        sole_writer(settings.log_dir),
+        _incidents(settings, market) as incidents,
+        Watch(market, settings.log_dir, stop, incidents) as watch,
+    ):
         log.info("watching %s in %s", market.name, settings.log_dir)
         fault = ""
         while not stop.is_set():
@@ -54,6 +64,23 @@ def watch_until(settings: WatchSettings, stop: threading.Event) -> None:
             if not more:
                 stop.wait(settings.watch_interval_s)
         log.info("stopped")
+
+
+@contextmanager
+def _incidents(settings: WatchSettings, market: Market) -> Iterator[Keeper]:
+    hour_ms = market.policy.day_length_s * 1000 // 24
+    alerts, objectives = read_settings(AlertSettings), read_settings(Objectives)
+    path = incidents_path(settings.log_dir)
+    try:
+        keeper = Keeper(settings.log_dir, market.name, market.currency, hour_ms, alerts, objectives, settings.gateway_url)
+    except FileDamaged as e:
+        log.error("%s: moved to %s; incidents begin anew", e, set_aside(path))
+        keeper = Keeper(settings.log_dir, market.name, market.currency, hour_ms, alerts, objectives, settings.gateway_url)
+    keeper.start()
+    try:
+        yield keeper
+    finally:
+        keeper.stop()
 
 
 class _Beat:

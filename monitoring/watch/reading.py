@@ -1,11 +1,13 @@
 """Takes new parts of the archive: each once, with all that it changed, whatever happens in between."""
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
 
 from domain.clock import budget_day, hour_begin_ms, hour_of_day
 from domain.errors import ContractError
@@ -24,11 +26,19 @@ CLOCKS_DIFFER_MS: Final = 3_600_000
 _LOGS = (DECISIONS, EVENTS)
 
 
-class ArchiveReader:
-    """Reads the archive of one market into a store."""
+Count = Callable[[str, pa.Table], None]
+"""Name of a part, and columns of its decisions."""
 
-    def __init__(self, market: Market, log_dir: Path, store: MonitorStore) -> None:
-        self.market, self.log_dir, self.store = market, log_dir, store
+
+class ArchiveReader:
+    """Reads the archive of one market into a store.
+
+    Args:
+      count: counts shoppers' decisions for others; may be called again for a part, if the watch was killed in between.
+    """
+
+    def __init__(self, market: Market, log_dir: Path, store: MonitorStore, count: Count | None = None) -> None:
+        self.market, self.log_dir, self.store, self._count = market, log_dir, store, count
         self._found: dict[str, list[Part]] = {name: [] for name in _LOGS}
         """New parts that were found and not yet taken: finding them takes long where there are many."""
 
@@ -83,6 +93,8 @@ class ArchiveReader:
             return
         if before is not None:
             log.info("part %d of %s can be read now", part.number, name)
+        if name == DECISIONS and self._count is not None and columns.rows:
+            self._count(f"{name}/{part.number}", traffic.promised(columns))
         happened = np.clip(columns.ints("time_ms"), part.first_ms - CLOCKS_DIFFER_MS, part.last_ms + CLOCKS_DIFFER_MS)
         hour = hours_of(self.market, happened)
         with self.store.writing():

@@ -19,6 +19,8 @@ class WatchSettings(BaseSettings):
     """The archive; what the monitor knows is kept beside it."""
     releases: Path = Path(".offerrank/releases")
     """Releases, for what their training rows were like."""
+    gateway_url: str | None = None
+    """Whose readiness is the availability that is promised; none is not looked at."""
     redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
     """Only to say that the watch is alive: it works without."""
     watch_interval_s: float = Field(default=5.0, gt=0, le=600)

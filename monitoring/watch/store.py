@@ -150,6 +150,10 @@ class MonitorStore:
         """Says that an hour has come to a stage."""
         self._db.execute("UPDATE hours SET stage = ? WHERE hour_ms = ?", (stage, hour_ms))
 
+    def judged(self, hour_ms: int) -> None:
+        """Says that an hour has been judged."""
+        self._db.execute("UPDATE hours SET judged = 1 WHERE hour_ms = ?", (hour_ms,))
+
     # Summaries
 
     def merge(self, tally: Tally) -> None:

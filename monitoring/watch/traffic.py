@@ -105,6 +105,12 @@ def valid_pages(columns: Columns) -> NDArray[np.bool_]:
     return np.asarray(pc.equal(columns.text("invalid"), "").to_numpy(zero_copy_only=False), bool)
 
 
+def promised(columns: Columns) -> pa.Table:
+    """Of shoppers' pages what service levels are counted from: `time_ms`, `total_us`, `degraded`, `slots`."""
+    names = [n for n in ("time_ms", "total_us", "degraded", "slots") if n in columns.table.column_names]
+    return columns.table.select(names).filter(pa.array(valid_pages(columns)))
+
+
 def feature_column(feature: FeatureSpec, leaf: pa.Array | None, rows: Ints | None = None) -> NumberColumn | ValueColumn:
     """A feature's values, of some of the rows of its column.
 

@@ -3,16 +3,23 @@
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
+import pyarrow as pa
+
+from domain.clock import now_ms
 from features.market import Market
+from monitoring.detection.finding import Finding
+from monitoring.summaries import ALL, FLOW, Flows
 from monitoring.watch.compaction import Compaction
-from monitoring.watch.database import MonitorDamaged, set_aside
+from monitoring.watch.database import MonitorDamaged, monitor_path, set_aside
 from monitoring.watch.finishing import OVER, HourFinisher
+from monitoring.watch.judging import Judge
 from monitoring.watch.reading import ArchiveReader
-from monitoring.watch.store import Hour, MonitorStore
+from monitoring.watch.store import MonitorStore
 
 log = logging.getLogger("offerrank.watch")
 PARTS_AT_ONCE = 50
@@ -32,15 +39,31 @@ class Seen:
     """Parts that could not be read."""
 
 
+class Incidents(Protocol):
+    """Who takes what is found, and says when it cannot: `monitoring.incidents.Keeper`."""
+
+    def count(self, source: str, decisions: pa.Table) -> None:
+        """Counts a part's decisions for the service levels."""
+
+    def observe(self, hour_ms: int, findings: Sequence[Finding], now_ms: int, streams: int = 0) -> None:
+        """Takes over what was found in an hour."""
+
+    def turn(self, now_ms: int, micros_per_page: float = 0.0) -> None:
+        """What is due now and then."""
+
+
 class Watch:
     """Follows one archive. What it holds in memory can be lost at any time.
 
     Args:
       stop: ends a turn early, between two steps.
+      incidents: takes what is found; none keeps to the statistics.
     """
 
-    def __init__(self, market: Market, log_dir: Path, stop: threading.Event | None = None) -> None:
-        self._market, self._log_dir = market, log_dir
+    def __init__(
+        self, market: Market, log_dir: Path, stop: threading.Event | None = None, incidents: "Incidents | None" = None
+    ) -> None:
+        self._market, self._log_dir, self._incidents = market, log_dir, incidents
         self._stop = stop or threading.Event()
         self._retry_at = time.monotonic()
         self._open: _Opened | None = None
@@ -63,7 +86,7 @@ class Watch:
             return self._turn()
         except MonitorDamaged as e:
             self.__exit__()
-            log.error("%s: moved to %s, and made anew from the archive", e, set_aside(self._log_dir))
+            log.error("%s: moved to %s, and made anew from the archive", e, set_aside(monitor_path(self._log_dir)))
             return True
 
     def seen(self) -> Seen:
@@ -76,34 +99,41 @@ class Watch:
     def opened(self) -> "_Opened":
         """The file and who works on it."""
         if self._open is None:
-            self._open = _Opened.of(self._market, self._log_dir)
+            self._open = _Opened.of(self._market, self._log_dir, self._incidents)
         return self._open
 
     def _turn(self) -> bool:
-        reader, finisher, compaction = self.opened.reader, self.opened.finisher, self.opened.compaction
+        opened = self.opened
         if time.monotonic() >= self._retry_at:
             self._retry_at = time.monotonic() + RETRY_S
-            reader.retry()
-        more = False
+            opened.reader.retry()
+        more = True
         for _ in range(PARTS_AT_ONCE):
+            more = opened.reader.take(1)
+            while not self._stop.is_set() and (opened.judge_next() or self._finish_next(opened)):
+                pass
             if self._stop.is_set():
                 return False
-            more = reader.take(1)
-            while (due := finisher.next_due(reader.complete_ms)) is not None and not self._stop.is_set():
-                self._finish(finisher, *due)
             if not more:
                 break
-        return compaction.step() or more
+        if self._incidents is not None:
+            self._incidents.turn(now_ms(), opened.micros_per_page())
+        return opened.compaction.step() or more
 
-    def _finish(self, finisher: HourFinisher, hour: Hour, stage: int) -> None:
-        store = finisher.store
-        tally = finisher.finish(hour, stage)
-        with store.writing():
-            store.merge(tally)
-            store.reach(hour.hour_ms, stage)
-            finisher.tidy()
+    @staticmethod
+    def _finish_next(opened: "_Opened") -> bool:
+        due = opened.finisher.next_due(opened.reader.complete_ms)
+        if due is None:
+            return False
+        hour, stage = due
+        tally = opened.finisher.finish(hour, stage)
+        with opened.store.writing():
+            opened.store.merge(tally)
+            opened.store.reach(hour.hour_ms, stage)
+            opened.finisher.tidy()
         if stage == OVER:
             log.info("hour %d is over: %d pages", hour.hour_ms, hour.pages)
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +142,31 @@ class _Opened:
     reader: ArchiveReader
     finisher: HourFinisher
     compaction: Compaction
+    judge: Judge | None
 
     @classmethod
-    def of(cls, market: Market, log_dir: Path) -> Self:
+    def of(cls, market: Market, log_dir: Path, incidents: Incidents | None) -> Self:
         store = MonitorStore.to_write(log_dir)
-        return cls(store, ArchiveReader(market, log_dir, store), HourFinisher(market, log_dir, store), Compaction(market, store))
+        reader = ArchiveReader(market, log_dir, store, incidents.count if incidents else None)
+        finisher, judge = HourFinisher(market, log_dir, store), None
+        if incidents is not None:
+            taker = incidents
+
+            def observe(hour_ms: int, findings: Sequence[Finding], streams: int) -> None:
+                for found in findings:
+                    log.warning("%s of %s in %s", found.kind, found.series, found.slice)
+                taker.observe(hour_ms, findings, now_ms(), streams)
+
+            judge = Judge(market, store, finisher, observe)
+        return cls(store, reader, finisher, Compaction(market, store), judge)
+
+    def judge_next(self) -> bool:
+        """Whether there was an hour to judge."""
+        return self.judge is not None and self.judge.judge_next()
+
+    def micros_per_page(self) -> float:
+        """What a page earned in the newest hour that is over."""
+        hours = self.store.summaries(self.store.first_and_last_hour()[1], kinds=(FLOW.kind,))
+        flows = [f for h in hours if isinstance(f := h.by.get((ALL, FLOW)), Flows)]
+        charged, pages = (sum(f[name] for f in flows) for name in ("charged_micros", "pages"))
+        return charged / pages if pages else 0.0

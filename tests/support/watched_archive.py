@@ -13,7 +13,7 @@ from features.log_archive import Archived, StreamId
 from features.market import Market, parse_market
 from monitoring.summaries import ALL, FLOW, Flows, Series, Slice, Summary
 from monitoring.watch.store import MonitorStore
-from monitoring.watch.watch import Watch
+from monitoring.watch.watch import Incidents, Watch
 from serving.archiver.files import write_part
 from serving.archiver.rows import Entry, log_formats
 
@@ -56,9 +56,9 @@ class WatchedArchive:
             paths.append(write_part(self.log_dir, log.name, table, rejected, numbered[0].id if numbered else last, last, to))
         return paths
 
-    def watched(self) -> "Known":
+    def watched(self, incidents: Incidents | None = None) -> "Known":
         """After a watch has read it all."""
-        with Watch(self.market, self.log_dir) as watch:
+        with Watch(self.market, self.log_dir, incidents=incidents) as watch:
             while watch.turn():
                 pass
         return Known(self.log_dir)

@@ -3,6 +3,7 @@
     healthcheck.py http URL    the URL answers 2xx
     healthcheck.py pacer       some pacer leads the market
     healthcheck.py archiver    the archiver has written all it had within three of its intervals, and can still
+    healthcheck.py watch       the watch took a turn within the last five minutes, and can write
 
 Reads OFFERRANK_MARKET and OFFERRANK_REDIS_URL as the processes do.
 """
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from domain.keys import Keys
 
 TIMEOUT_S = 3.0
+WATCH_TURN_S = 300.0
+"""A turn that catches up with a long archive ends after 50 parts."""
 
 
 def main(arguments: list[str]) -> str | None:
@@ -44,6 +47,15 @@ def main(arguments: list[str]) -> str | None:
                 return "the archiver has not flushed yet"
             age_s = time.time() - int(beat_ms) / 1000
             return None if age_s <= 3 * float(interval_s) + 5 else f"the archiver flushed {age_s:.0f} s ago"
+        case ["watch"]:
+            client, keys = _redis()
+            beat_ms, fault = client.hmget(keys.watch, "beat_ms", "fault")
+            if fault:
+                return f"the watch cannot go on: {fault.decode(errors='replace')}"
+            if beat_ms is None:
+                return "the watch has not taken a turn yet"
+            age_s = time.time() - int(beat_ms) / 1000
+            return None if age_s <= WATCH_TURN_S else f"the watch took its last turn {age_s:.0f} s ago"
         case _:
             return f"usage: {__doc__}"
 

@@ -253,6 +253,24 @@ def archiver(
 
 
 @app.command()
+def watch(
+    market: options.Market,
+    redis_url: options.RedisUrl = options.REDIS_URL,
+    log_dir: options.LogDir = options.LOG_DIR,
+    releases: options.Releases = None,
+    gateway_url: Annotated[
+        str | None,
+        typer.Option(envvar="OFFERRANK_GATEWAY_URL", help="Gateway to look at.", show_default="none"),
+    ] = None,
+) -> None:
+    """Summarise the archive hour by hour, find what is not as usual, and tell whoever is on call."""
+    from monitoring.watch import WatchSettings, run
+
+    given = {"market": market, "redis_url": redis_url, "log_dir": log_dir, "releases": releases, "gateway_url": gateway_url}
+    run(_settings(WatchSettings, **given))
+
+
+@app.command()
 def reconcile(
     market: options.Market,
     redis_url: options.RedisUrl = options.REDIS_URL,

@@ -145,8 +145,9 @@ class Stack:
         self.supervisor.wait_ready("gateway", GATEWAY_READY_S)
 
     def start_others(self) -> None:
-        """Pacer, archiver, monitor and model server; does not wait for them."""
+        """Pacer, archiver, watch, monitor and model server; does not wait for them."""
         self.start_writers()
+        self._start("watch", ["watch"], None, lambda: True)
         port = self.plan.monitor_port
         self._start("monitor", ["monitor"], port, lambda: answers(f"{self.plan.monitor_url}/"))
         self.start_model_server()

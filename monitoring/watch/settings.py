@@ -17,8 +17,8 @@ class WatchSettings(BaseSettings):
     """The market.toml whose traffic is watched."""
     log_dir: Path = Path(".offerrank/log")
     """The archive; what the monitor knows is kept beside it."""
-    releases: Path = Path(".offerrank/releases")
-    """Releases, for what their training rows were like."""
+    releases: Path | None = None
+    """Releases, for what their rows of training were like; none is compared with nothing."""
     gateway_url: str | None = None
     """Whose readiness is the availability that is promised; none is not looked at."""
     redis_url: RedisUrl = "redis://127.0.0.1:6379/0"

@@ -80,8 +80,9 @@ def mounts(name: str) -> dict[str, tuple[str, str]]:
 
 
 def test_all_parts_are_there() -> None:
-    assert set(SERVICES) == {"gateway", "pacer", "archiver", "monitor", "trainer", "model-server", "redis", "prometheus", KEYS}
-    assert set(OURS) == {"gateway", "pacer", "archiver", "monitor", "trainer"}
+    ours = {"gateway", "pacer", "archiver", "watch", "monitor", "trainer"}
+    assert set(SERVICES) == {*ours, "model-server", "redis", "prometheus", KEYS}
+    assert set(OURS) == ours
 
 
 @each_service
@@ -272,7 +273,21 @@ def test_the_archiver_is_healthy_while_it_flushes(redis_url: str) -> None:
         assert "cannot write: events: No space left on device" in healthcheck("archiver", redis_url).stderr
 
 
-@pytest.mark.parametrize("name", ["pacer", "archiver"])
+def test_the_watch_is_healthy_while_it_takes_turns(redis_url: str) -> None:
+    import redis
+
+    keys = Keys(load_market(ROOT / mounts("watch")["/etc/offerrank/market.toml"][0]).name)
+    assert "not taken a turn yet" in healthcheck("watch", redis_url).stderr
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(keys.watch, mapping={"beat_ms": now_ms(), "fault": ""})
+        assert healthcheck("watch", redis_url).returncode == 0
+        client.hset(keys.watch, "beat_ms", now_ms() - 400_000)
+        assert "last turn 40" in healthcheck("watch", redis_url).stderr
+        client.hset(keys.watch, mapping={"beat_ms": now_ms(), "fault": "monitor: the disk is full"})
+        assert "cannot go on: monitor: the disk is full" in healthcheck("watch", redis_url).stderr
+
+
+@pytest.mark.parametrize("name", ["pacer", "archiver", "watch"])
 def test_a_health_check_reads_nothing_of_the_market_but_its_name(name: str, redis_url: str, tmp_path: Path) -> None:
     import redis
 
@@ -281,6 +296,7 @@ def test_a_health_check_reads_nothing_of_the_market_but_its_name(name: str, redi
     with redis.Redis.from_url(redis_url) as client:
         client.set(Keys("shop").pacer_lock, "someone")
         client.hset(Keys("shop").archiver, mapping={"beat_ms": now_ms(), "interval_s": 60})
+        client.hset(Keys("shop").watch, mapping={"beat_ms": now_ms(), "fault": ""})
     assert healthcheck(name, redis_url, market=market).returncode == 0
 
 

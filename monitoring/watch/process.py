@@ -45,7 +45,7 @@ def watch_until(settings: WatchSettings, stop: threading.Event) -> None:
     with (
         sole_writer(settings.log_dir),
         _incidents(settings, market) as incidents,
-        Watch(market, settings.log_dir, stop, incidents) as watch,
+        Watch(market, settings.log_dir, stop, incidents, settings.releases) as watch,
     ):
         log.info("watching %s in %s", market.name, settings.log_dir)
         fault = ""

@@ -266,6 +266,25 @@ class MonitorStore:
             known = self._ids[table, names] = int(self._rows(f"SELECT id FROM {table} WHERE {where}", *names)[0][0])
         return known
 
+    # Releases
+
+    def without_baseline(self) -> list[str]:
+        """Releases that have decided and were not looked at."""
+        rows = self._rows("SELECT name FROM releases WHERE name <> '' AND name NOT IN (SELECT release FROM baselines)")
+        return [name for (name,) in rows]
+
+    def add_baseline(self, release: str, summaries: Mapping[Series, Summary], trouble: str) -> None:
+        """Keeps what the rows of its training were like, or why that is not known."""
+        self._db.execute("INSERT OR REPLACE INTO baselines VALUES (?, '', '', NULL, ?)", (release, trouble))
+        rows = [(release, *series, summary.to_bytes(), "") for series, summary in summaries.items()]
+        self._db.executemany("INSERT OR REPLACE INTO baselines VALUES (?, ?, ?, ?, ?)", rows)
+
+    def baseline(self, release: str) -> tuple[dict[Series, Summary], str]:
+        """What the rows of its training were like; and, where nothing is known, why."""
+        rows = self._rows("SELECT kind, name, said, trouble FROM baselines WHERE release = ?", release)
+        known = {Series(kind, name): from_bytes(said) for kind, name, said, _ in rows if said is not None}
+        return known, next((trouble for *_, said, trouble in rows if said is None), "it was not looked at")
+
     # What is watched
 
     def watched(self, day: int, by: str) -> dict[str, tuple[int, bool]]:

@@ -14,6 +14,7 @@ from domain.clock import now_ms
 from features.market import Market
 from monitoring.detection.finding import Finding
 from monitoring.summaries import ALL, FLOW, Flows
+from monitoring.watch.baseline import take_baselines
 from monitoring.watch.compaction import Compaction
 from monitoring.watch.database import MonitorDamaged, monitor_path, set_aside
 from monitoring.watch.finishing import OVER, HourFinisher
@@ -57,13 +58,19 @@ class Watch:
 
     Args:
       stop: ends a turn early, between two steps.
+      releases: folder of releases, for what their training rows were like.
       incidents: takes what is found; none keeps to the statistics.
     """
 
     def __init__(
-        self, market: Market, log_dir: Path, stop: threading.Event | None = None, incidents: "Incidents | None" = None
+        self,
+        market: Market,
+        log_dir: Path,
+        stop: threading.Event | None = None,
+        incidents: "Incidents | None" = None,
+        releases: Path | None = None,
     ) -> None:
-        self._market, self._log_dir, self._incidents = market, log_dir, incidents
+        self._market, self._log_dir, self._incidents, self._releases = market, log_dir, incidents, releases
         self._stop = stop or threading.Event()
         self._retry_at = time.monotonic()
         self._open: _Opened | None = None
@@ -116,6 +123,7 @@ class Watch:
                 return False
             if not more:
                 break
+        take_baselines(self._market, self._releases, opened.store)
         if self._incidents is not None:
             self._incidents.turn(now_ms(), opened.micros_per_page())
         return opened.compaction.step() or more

@@ -271,6 +271,18 @@ def watch(
 
 
 @app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT over `decisions` and `events`.", show_default=False)],
+    log_dir: options.LogDir = options.LOG_DIR,
+    json: Annotated[bool, typer.Option("--json", help="Print each row as a line of JSON.")] = False,
+) -> None:
+    """Ask the archive anything, in SQL."""
+    from offerrank.query import run
+
+    run(sql, log_dir, json)
+
+
+@app.command()
 def reconcile(
     market: options.Market,
     redis_url: options.RedisUrl = options.REDIS_URL,

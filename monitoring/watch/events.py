@@ -17,6 +17,7 @@ from monitoring.watch.traffic import Counts, flags
 COLUMNS = ("type", "status", "charged_micros", "campaign_id", "asked_by", "position", "time_ms", "reason", "impression_id")
 SLICES: Final = {CAMPAIGN: "campaign_id", PARTNER: "asked_by", POSITION: "position"}
 """Slices that an event says itself, by column."""
+_PLURAL: Final = {EventType.DISMISS.value: "dismissals"}
 _LATE = (EventType.CONVERSION.value, EventType.ADJUSTMENT.value)
 
 
@@ -38,7 +39,7 @@ def count_events(market: Market, columns: Columns, hour: Ints, kept: Kept, tally
         elif status not in (EventStatus.LOGGED, EventStatus.SETTLED):
             counts.add(f"{status}_events", there)
     for kind, there in flags(columns.text("type")):
-        counts.add(f"{kind}s", there & ~invalid)
+        counts.add(_PLURAL.get(kind, f"{kind}s"), there & ~invalid)
         if kind == EventType.CHARGE:
             counts.add("late_charged_micros", there * columns.ints("charged_micros"))
     for reason, there in flags(columns.text("reason")):

@@ -31,6 +31,10 @@ KEPT_HOURS = 13 * 31 * 24
 LONGEST_NOTE = 500
 LEVEL = "level"
 """Kind of the series of a service level."""
+SKEW = "skew"
+"""Kind of incident that another process than the watch finds, from samples of its own."""
+_OTHERS = f"(series_kind = '{LEVEL}' OR kind = '{SKEW}')"
+"""What the watch's hours say nothing of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ class IncidentStore:
             turn = self._turn(hour_ms, now_ms, streams, len(findings))
             self._unsilence(now_ms)
             # What an hour said when it was looked at before is replaced; which incidents it belongs to stays.
-            self._db.execute("DELETE FROM evidence WHERE hour_ms = ? AND series_kind <> ?", (hour_ms, LEVEL))
+            self._db.execute(f"DELETE FROM evidence WHERE hour_ms = ? AND NOT {_OTHERS}", (hour_ms,))
             for found in group(findings, self._habits.hour_length_ms):
                 self._take(found, hour_ms, turn, now_ms)
             self._close_quiet(now_ms)
@@ -102,6 +106,21 @@ class IncidentStore:
             before = minute_ms - self._habits.hour_length_ms
             for (incident_id,) in self._db.execute(query, (LEVEL, before)).fetchall():
                 self._close(incident_id, now_ms, note="has not burnt for an hour")
+
+    def observe_skew(self, hour_ms: int, findings: Sequence[Found], now_ms: int) -> None:
+        """Takes over what training would have had otherwise in an hour, of all releases; one clean hour closes.
+
+        Args:
+          findings: of kind `SKEW`.
+        """
+        (turn,) = self._db.execute("SELECT coalesce(max(turn), 0) FROM hours").fetchone()
+        with self._writing():
+            self._db.execute("DELETE FROM evidence WHERE hour_ms = ? AND kind = ?", (hour_ms, SKEW))
+            for found in group(findings, self._habits.hour_length_ms):
+                self._take(found, hour_ms, turn, now_ms, told_at_once=True)
+            query = "SELECT id FROM incidents WHERE state <> 'closed' AND kind = ? AND last_seen_ms < ? ORDER BY id"
+            for (incident_id,) in self._db.execute(query, (SKEW, hour_ms)).fetchall():
+                self._close(incident_id, now_ms, note="an hour was recomputed without a difference")
 
     def wake(self, now_ms: int) -> None:
         """Ends the silences whose time is up."""
@@ -248,10 +267,10 @@ class IncidentStore:
 
     def _close_quiet(self, now_ms: int) -> None:
         query = (
-            "SELECT id FROM incidents WHERE state <> 'closed' AND series_kind <> ? AND"
+            f"SELECT id FROM incidents WHERE state <> 'closed' AND NOT {_OTHERS} AND"
             " (SELECT count(*) FROM hours WHERE turn > seen_turn) >= ? ORDER BY id"
         )
-        for (incident_id,) in self._db.execute(query, (LEVEL, self._habits.quiet_hours)).fetchall():
+        for (incident_id,) in self._db.execute(query, (self._habits.quiet_hours,)).fetchall():
             self._close(incident_id, now_ms, note=f"quiet for {self._habits.quiet_hours} hours")
 
     def _close(self, incident_id: str, now_ms: int, by: str = "", note: str = "") -> None:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from domain.errors import ContractError
+from domain.errors import ContractError, Unavailable
 from features.market import Market
 from monitoring.detection.detector import Detector
 from monitoring.detection.finding import Finding
@@ -27,10 +27,14 @@ class Judge:
 
     Args:
       observe: takes what was found; may be called again for an hour, with the same, if the watch was killed in between.
+      told_from_ms: hours that ended before are learned from, and told to nobody.
     """
 
-    def __init__(self, market: Market, store: MonitorStore, finisher: HourFinisher, observe: Observe) -> None:
-        self._market, self._store, self._finisher, self._observe = market, store, finisher, observe
+    def __init__(
+        self, market: Market, store: MonitorStore, finisher: HourFinisher, observe: Observe, told_from_ms: Callable[[], int]
+    ) -> None:
+        self._market, self._store, self._finisher = market, store, finisher
+        self._observe, self._told_from_ms = observe, told_from_ms
         self._detector: Detector | None = None
 
     def judge_next(self) -> bool:
@@ -50,11 +54,23 @@ class Judge:
         if missing := self._missing(hour):
             log.warning("hour %d is not judged: %s", hour.hour_ms, missing)
         else:
-            findings = detector.step(self._now(hour), self._earlier(hour))
-            self._observe(hour.hour_ms, findings, len(detector.streams))
+            findings = self._step(detector, hour)
+            if self._finisher.end_ms(hour.hour_ms) > self._told_from_ms():
+                self._observe(hour.hour_ms, findings, len(detector.streams))
         with self._store.writing():
-            self._store.remember(_DETECTOR, detector.to_bytes())
+            if self._detector is not None:
+                self._store.remember(_DETECTOR, detector.to_bytes())
             self._store.judged(hour.hour_ms)
+
+    def _step(self, detector: Detector, hour: Hour) -> list[Finding]:
+        try:
+            return detector.step(self._now(hour), self._earlier(hour))
+        except Unavailable:
+            raise
+        except Exception:  # our bug: that hour is not judged, the rest goes on
+            log.exception("hour %d cannot be judged", hour.hour_ms)
+            self._detector = None
+            return []
 
     def _recalled(self) -> Detector:
         said = self._store.recall(_DETECTOR)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from domain.clock import budget_day, hour_begin_ms, hour_of_day
-from domain.errors import ContractError
+from domain.errors import ContractError, Unavailable
 from features.log_archive import DECISIONS, EVENTS, Part, archived_with, parts, parts_after
 from features.market import Market
 from monitoring.watch import events, traffic
@@ -23,6 +23,8 @@ from monitoring.watch.watched import Watched
 log = logging.getLogger("offerrank.watch")
 CLOCKS_DIFFER_MS: Final = 3_600_000
 """At most, between the time in an entry and the time it was logged; what is further off is taken to have happened when logged."""
+QUIET_MS: Final = 300_000
+_TOLD_FROM: Final = "told_from"
 _LOGS = (DECISIONS, EVENTS)
 
 
@@ -39,14 +41,35 @@ class ArchiveReader:
 
     def __init__(self, market: Market, log_dir: Path, store: MonitorStore, count: Count | None = None) -> None:
         self.market, self.log_dir, self.store, self._count = market, log_dir, store, count
+        self._told_from_ms: int | None = None
         self._found: dict[str, list[Part]] = {name: [] for name in _LOGS}
         """New parts that were found and not yet taken: finding them takes long where there are many."""
 
     @property
     def complete_ms(self) -> int:
-        """What was logged before is taken or skipped; a log without any part says nothing."""
-        ends = [self.store.complete_ms(name) for name in _LOGS if self._found[name] or self.store.taken(name)]
-        return min(ends, default=0)
+        """What was logged before is taken or skipped.
+
+        The archiver writes both logs at once, and nothing of one in which nothing happened: beacons that are lost altogether must
+        not hold up the hours in which they are missed. So a log that has no new part is taken for complete up to `QUIET_MS`
+        before the end of the other.
+        """
+        ends = {name: self.store.complete_ms(name) for name in _LOGS}
+        newest = max(ends.values())
+        return min(end if self._found[name] else max(end, newest - QUIET_MS) for name, end in ends.items())
+
+    @property
+    def told_from_ms(self) -> int:
+        """Hours that ended before are learned from and told to nobody: a day before the archive's end when the file was made."""
+        if self._told_from_ms is None:
+            said = self.store.recall(_TOLD_FROM)
+            if said is None:
+                ends = [self.store.complete_ms(name) for name in _LOGS]
+                ends += [found[-1].last_ms for found in self._found.values() if found]
+                said = str(max(ends) - self.market.policy.day_length_s * 1000).encode()
+                with self.store.writing():
+                    self.store.remember(_TOLD_FROM, said)
+            self._told_from_ms = int(said)
+        return self._told_from_ms
 
     def take(self, most: int) -> bool:
         """Takes the next parts, the oldest first, but not more than so many; whether there are more."""
@@ -93,17 +116,27 @@ class ArchiveReader:
             return
         if before is not None:
             log.info("part %d of %s can be read now", part.number, name)
-        if name == DECISIONS and self._count is not None and columns.rows:
-            self._count(f"{name}/{part.number}", traffic.promised(columns))
-        happened = np.clip(columns.ints("time_ms"), part.first_ms - CLOCKS_DIFFER_MS, part.last_ms + CLOCKS_DIFFER_MS)
-        hour = hours_of(self.market, happened)
-        with self.store.writing():
-            if columns.rows:
-                read(part.number, columns, hour)
-            from_ms, to_ms = (int(happened.min()), int(happened.max())) if columns.rows else (part.first_ms, part.last_ms)
-            self.store.take(name, part, from_ms, to_ms, complete_ms)
+        try:
+            if name == DECISIONS and self._count is not None and part.last_ms >= self.told_from_ms:
+                self._count(f"{name}/{part.number}", traffic.promised(columns))
+            with self.store.writing():
+                from_ms, to_ms = read(part, columns) if columns.rows else (part.first_ms, part.last_ms)
+                self.store.take(name, part, from_ms, to_ms, complete_ms)
+        except Unavailable:
+            raise
+        except Exception as e:  # our bug, or a part that somebody else wrote: the rest goes on
+            if before is None:
+                log.exception("part %d of %s", part.number, name)
+                reason = f"cannot be summarised: {type(e).__name__}: {e}"
+                self._skip(Skipped(name, part.number, reason, part.first_ms, part.last_ms))
 
-    def _decisions(self, number: int, columns: Columns, hour: Ints) -> None:
+    def _hours(self, part: Part, columns: Columns) -> tuple[Ints, tuple[int, int]]:
+        """The hour in which each row happened; and when the first and the last did."""
+        happened = np.clip(columns.ints("time_ms"), part.first_ms - CLOCKS_DIFFER_MS, part.last_ms + CLOCKS_DIFFER_MS)
+        return hours_of(self.market, happened), (int(happened.min()), int(happened.max()))
+
+    def _decisions(self, part: Part, columns: Columns) -> tuple[int, int]:
+        hour, between = self._hours(part, columns)
         rates = {}
         for hour_ms, pages in zip(*(x.tolist() for x in np.unique(hour, return_counts=True)), strict=True):
             rates[hour_ms] = self._rate(hour_ms, pages)
@@ -111,16 +144,19 @@ class ArchiveReader:
         kept, tally = self._watched(int(hour[0])), Tally()
         rows = traffic.pages_of(self.market, columns, hour, kept)
         traffic.count_pages(self.market, columns, rows, tally)
-        chosen = np.flatnonzero(sampled(number, hour, rates) & traffic.valid_pages(columns))
+        chosen = np.flatnonzero(sampled(part.number, hour, rates) & traffic.valid_pages(columns))
         traffic.describe(self.market, columns, rows, kept, chosen, tally)
         self.store.merge(tally)
         kept.write()
+        return between
 
-    def _events(self, _: int, columns: Columns, hour: Ints) -> None:
+    def _events(self, part: Part, columns: Columns) -> tuple[int, int]:
+        hour, between = self._hours(part, columns)
         kept, tally = self._watched(int(hour[0])), Tally()
         events.count_events(self.market, columns, hour, kept.chosen, tally)
         self.store.merge(tally)
         self.store.add_late(events.late_events(columns))
+        return between
 
     def _rate(self, hour_ms: int, pages: int) -> float:
         """That of the hour, set when its first decisions come."""

@@ -74,6 +74,10 @@ class Rows:
         """Some of them, perhaps more than once."""
         return Rows(self.cells, self.cell[rows], tuple(d.take(rows) for d in self.dimensions))
 
+    def unsliced(self) -> "Rows":
+        """By hour and release alone."""
+        return Rows(self.cells, self.cell, ())
+
     def sliced(self, dimensions: Iterable[Dimension]) -> "Rows":
         """By further slices."""
         return Rows(self.cells, self.cell, (*self.dimensions, *dimensions))

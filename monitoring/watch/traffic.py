@@ -19,6 +19,8 @@ _PAGE = ("time_ms", "release", "asked_by", "features", "explored", "degraded", "
 _SLOT = ("placement", "campaign_id", "position", "bid_micros", "price_micros", "hold_micros", "probability", "features")
 _LOSSES = ("reason", "unlisted")
 COLUMNS = (*_PAGE, *(f"slots.{name}" for name in _SLOT), *(f"candidates.{name}" for name in _LOSSES))
+MOST_SERIES = 20_000
+"""Features times slices; where there are more, features are summarised of all traffic only, the rest as ever."""
 _REASONS: Mapping[int, str] = {r.value: r.name.lower() for r in Reason}
 
 
@@ -62,7 +64,7 @@ def count_pages(market: Market, columns: Columns, rows: Rows, tally: Tally) -> N
     if (stages := columns.leaf("stage_us")) is not None:
         page = np.repeat(np.arange(columns.rows), _lengths(stages, columns.rows))
         us = numbers(stages.items)
-        alone = Rows(rows.cells, rows.cell, ())
+        alone = rows.unsliced()
         for stage, there in flags(stages.keys):
             there &= valid[page]
             _summarise(Series("latency", stage), NumberColumn.of_rows(us[there]), alone.take(page[there]), tally)
@@ -75,8 +77,9 @@ def describe(market: Market, columns: Columns, rows: Rows, kept: Kept, sampled: 
       sampled: indices of valid pages.
     """
     some = rows.take(sampled)
+    described = some if _fits(market) else some.unsliced()
     for f in market.request_features:
-        _summarise(Series("feature", f.name), feature_column(f, columns.leaf(f"features.{f.name}"), sampled), some, tally)
+        _summarise(Series("feature", f.name), feature_column(f, columns.leaf(f"features.{f.name}"), sampled), described, tally)
     _mix(some, {PARTNER: columns.text_of("asked_by")}, sampled, tally)
     slots, page = columns.unnested("slots")
     if not slots.rows:
@@ -92,8 +95,9 @@ def describe(market: Market, columns: Columns, rows: Rows, kept: Kept, sampled: 
     is_sampled[sampled] = True
     at = np.flatnonzero(is_sampled[page])
     shown = of_slot.take(at)
+    described = shown if _fits(market) else shown.unsliced()
     for f in market.offer_features:
-        _summarise(Series("feature", f.name), feature_column(f, slots.leaf(f"features.{f.name}"), at), shown, tally)
+        _summarise(Series("feature", f.name), feature_column(f, slots.leaf(f"features.{f.name}"), at), described, tally)
     for task in market.served_tasks:
         p = NumberColumn.of_rows(slots.floats(f"probability.{task.name}")[at])
         _summarise(Series("probability", task.name), p, shown, tally)
@@ -176,6 +180,14 @@ def flags(column: pa.Array) -> Iterator[tuple[str, NDArray[np.bool_]]]:
             yield name, index == i
 
 
+def _fits(market: Market) -> bool:
+    """Whether there is room for each feature in each slice."""
+    most = market.monitoring.slice_values
+    given = {f.name: len(f.vocabulary) for f in market.features if isinstance(f.vocabulary, tuple)}
+    values = sum(min(given.get(by, most), most) + 1 for by in market.watched_slices)
+    return len(market.features) * values <= MOST_SERIES
+
+
 def _summarise(series: Series, column: NumberColumn | ValueColumn, rows: Rows, tally: Tally) -> None:
     for groups in rows.groups():
         for g, summary in column.by_group(groups.group, groups.size):
@@ -184,15 +196,16 @@ def _summarise(series: Series, column: NumberColumn | ValueColumn, rows: Rows, t
 
 def _mix(rows: Rows, columns: Mapping[str, pa.Array], at: Ints, tally: Tally) -> None:
     """What share of the traffic has which value of a slice that is no feature."""
-    alone = Rows(rows.cells, rows.cell, ())
+    alone = rows.unsliced()
     for d in rows.dimensions:
         if d.by in columns:
             _summarise(Series("slice", d.by), ValueColumn.of_rows(columns[d.by].take(pa.array(at))), alone, tally)
 
 
 def _sums(groups: Groups, amount: Ints, scale: float) -> Ints:
-    """Sums of whole numbers; floats hold them exactly up to 2^53."""
-    return np.asarray(np.rint(np.bincount(groups.group, amount, groups.size) * scale), np.int64)
+    sums = np.zeros(groups.size, np.int64)
+    np.add.at(sums, groups.group, amount)
+    return sums if scale == 1 else np.asarray(np.rint(sums * scale), np.int64)
 
 
 def _lengths(lists: pa.Array | None, rows: int) -> Ints:

@@ -11,6 +11,7 @@ from typing import Protocol, Self
 import pyarrow as pa
 
 from domain.clock import now_ms
+from domain.errors import Unavailable
 from features.market import Market
 from monitoring.detection.finding import Finding
 from monitoring.summaries import ALL, FLOW, Flows
@@ -20,6 +21,7 @@ from monitoring.watch.database import MonitorDamaged, monitor_path, set_aside
 from monitoring.watch.finishing import OVER, HourFinisher
 from monitoring.watch.judging import Judge
 from monitoring.watch.reading import ArchiveReader
+from monitoring.watch.slicing import Tally
 from monitoring.watch.store import MonitorStore
 
 log = logging.getLogger("offerrank.watch")
@@ -134,7 +136,13 @@ class Watch:
         if due is None:
             return False
         hour, stage = due
-        tally = opened.finisher.finish(hour, stage)
+        try:
+            tally = opened.finisher.finish(hour, stage)
+        except Unavailable:
+            raise
+        except Exception:  # our bug, or parts that somebody else wrote: the rest goes on
+            log.exception("hour %d goes without its labels", hour.hour_ms)
+            tally = Tally()
         with opened.store.writing():
             opened.store.merge(tally)
             opened.store.reach(hour.hour_ms, stage)
@@ -165,7 +173,7 @@ class _Opened:
                     log.warning("%s of %s in %s", found.kind, found.series, found.slice)
                 taker.observe(hour_ms, findings, now_ms(), streams)
 
-            judge = Judge(market, store, finisher, observe)
+            judge = Judge(market, store, finisher, observe, lambda: reader.told_from_ms)
         return cls(store, reader, finisher, Compaction(market, store), judge)
 
     def judge_next(self) -> bool:

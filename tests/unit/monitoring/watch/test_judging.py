@@ -90,3 +90,18 @@ def test_an_hour_of_which_a_part_is_missing_is_not_judged(archive, caplog):
     archive.watched(incidents)
     assert [hour for hour, _, _ in incidents.observed] == [0, 2]
     assert f"hour {BEGIN_MS + HOUR_MS} is not judged: part 2 of events" in caplog.text
+
+
+def test_of_a_long_past_is_learned_and_nobody_told(tmp_path):
+    archive = WatchedArchive(tmp_path)
+    for hour in (0, 24, 48):
+        archive.decides(decision(f"{hour}", BEGIN_MS + hour * HOUR_MS, slot(f"{hour}")))
+        archive.happens("impression", f"{hour}", BEGIN_MS + hour * HOUR_MS)
+        archive.write((hour + 1) * HOUR_MS)
+    incidents = Remembered()
+    archive.write(50 * HOUR_MS)
+    archive.watched(incidents)
+    # The archive ends with hour 49: what ended more than a day before is the past.
+    told = [hour for hour, _, _ in incidents.observed]
+    assert told == list(range(25, 49))
+    assert [source for source, *_ in incidents.counted] == ["decisions/3", "decisions/4"]

@@ -2,13 +2,15 @@
 
 import random
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from log_entries import decision, slot
 from watched_archive import BEGIN_MS, HOUR_MS, WatchedArchive, corner
 
 from domain.errors import ContractError
 from features.log_archive import parts
-from monitoring.summaries import ALL, Series, Slice, Values
+from monitoring.summaries import ALL, Numbers, Series, Slice, Values
 from monitoring.watch.database import monitor_path, sole_writer
 from monitoring.watch.store import DAY, MonitorStore
 from monitoring.watch.watch import Watch
@@ -152,3 +154,46 @@ def test_reading_beside_the_writer_waits_for_nobody(tmp_path):
             assert reader.hours()
             assert reader.recall("something") is None
             reader.close()
+
+
+def test_beacons_that_are_lost_altogether_hold_nothing_up(tmp_path):
+    archive = WatchedArchive(tmp_path)
+    busy(archive, hours=1)
+    for i in range(8):
+        at_ms = HOUR_MS + i * HOUR_MS // 4
+        archive.decides(decision(f"p{i}", BEGIN_MS + at_ms, slot(f"silent-{i}")))
+        for path in archive.write(at_ms + HOUR_MS // 4):
+            if "events" in str(path):
+                path.unlink()  # the archiver writes no part of a log in which nothing happened
+    known = archive.watched()
+    # By the end of the third hour the second is over: its slots were not seen.
+    assert known.flow(1)["unseen"] == known.flow(1)["filled"] == 4
+
+
+def test_a_part_that_nobody_can_make_sense_of_is_named_and_the_rest_goes_on(tmp_path):
+    archive = WatchedArchive(tmp_path)
+    busy(archive, hours=1)
+    part = parts(tmp_path, "decisions")[1]
+    with pq.ParquetFile(part.path) as file:
+        table = file.read()
+    table = table.set_column(table.column_names.index("time_ms"), "time_ms", pa.array(["noon"] * len(table)))
+    pq.write_table(table, part.path)
+    known = archive.watched()
+    with known.store() as store:
+        (skipped,) = store.skipped()
+    assert (skipped.number, "cannot be summarised" in skipped.reason) == (2, True)
+    assert 0 < known.flow(0)["pages"] < 40
+
+
+def test_with_thousands_of_features_they_are_summarised_of_all_traffic(tmp_path):
+    market = corner(slices=["country", "campaign"])
+    amount = market.features[1]
+    many = tuple(amount.model_copy(update={"name": f"n{i}"}) for i in range(400))
+    archive = WatchedArchive(tmp_path, market.model_copy(update={"features": (*market.features, *many)}))
+    values = {f.name: float(i) for i, f in enumerate(many)}
+    archive.decides(decision("a", BEGIN_MS, slot("i"), features={"country": "DE", "amount": 1.0, "past_clicks": 0} | values))
+    archive.write(HOUR_MS)
+    by = archive.watched().by()
+    assert by[ALL, Series("feature", "n399")] == Numbers.of([399.0])
+    german = Slice("country", "DE")
+    assert {series.kind for where, series in by if where == german} == {"flow", "latency", "probability"}

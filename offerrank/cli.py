@@ -48,6 +48,8 @@ keys_app = typer.Typer(help="Say who may ask the gateway for what.", no_args_is_
 app.add_typer(keys_app, name="keys")
 pipeline_app = typer.Typer(help="Give the training pipeline to an orchestrator.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(pipeline_app, name="pipeline")
+fault_app = typer.Typer(help="Break what simulated shoppers send.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(fault_app, name="fault")
 ledger_app = typer.Typer(help="Look into the books.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(ledger_app, name="ledger")
 
@@ -379,6 +381,40 @@ def monitor(
     from monitoring.dashboard import DashboardSettings, run
 
     run(_settings(DashboardSettings, market=market, redis_url=redis_url, gateway_url=gateway_url, host=host, port=port))
+
+
+DemoFolder = Annotated[Path, typer.Option("--dir", help="Where the demo's folder was made.")]
+
+
+@fault_app.command("list")
+def list_faults() -> None:
+    """Print what can be broken."""
+    from simulation.faults import FAULTS
+
+    for fault in FAULTS.values():
+        typer.echo(f"{fault.name:16} {fault.said}")
+
+
+@fault_app.command("inject")
+def inject_fault(
+    name: Annotated[str, typer.Argument(help="One that `offerrank fault list` prints.")],
+    directory: DemoFolder = Path(".offerrank"),
+) -> None:
+    """Break something in the demo that runs, to see when the page names it."""
+    from offerrank.demo import FAULT, running_demo
+    from simulation.faults import inject
+
+    fault = inject(running_demo(directory) / FAULT, name)
+    typer.echo(f"from now on {fault.said}; `offerrank fault clear` mends it")
+
+
+@fault_app.command("clear")
+def clear_fault(directory: DemoFolder = Path(".offerrank")) -> None:
+    """Mend what was broken in the demo that runs."""
+    from offerrank.demo import FAULT, running_demo
+    from simulation.faults import clear
+
+    clear(running_demo(directory) / FAULT)
 
 
 @app.command()

@@ -32,6 +32,7 @@ from offerrank.stack import Plan, Stack
 from offerrank.training import progress_in
 from pipelines.examples import matures_s
 from serving.ledger.reconcile import reconcile_now
+from simulation.faults import FaultFile
 from simulation.run import Simulation
 from store.key_records import Role
 
@@ -43,6 +44,8 @@ SETTLED_S = 10.0
 AGAIN_S = 60.0
 ARCHIVE_EVERY_S = 5.0
 KEPT_RUNS = 2
+FAULT = "fault"
+"""File in the run's folder that says what is broken: `offerrank fault`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,12 @@ class Demo:
         self._stack = stack
         self._view = view
         self._simulation = Simulation(
-            stack.market, stack.plan.gateway_url, stack.keys[Role.SERVER], settings.seed, settings.per_second
+            stack.market,
+            stack.plan.gateway_url,
+            stack.keys[Role.SERVER],
+            settings.seed,
+            settings.per_second,
+            FaultFile(stack.plan.run_dir / FAULT),
         )
         self._started_s = time.monotonic()
         self._started_ms = now_ms()
@@ -249,6 +257,18 @@ def _run_dir(base: Path) -> tuple[Path, int]:
         raise OfferRankError(f"{run_dir}: another demo has just started there; try again in a second") from None
     (run_dir / "pid").write_text(str(os.getpid()), encoding="utf-8")
     return run_dir, len(outdated)
+
+
+def running_demo(base: Path) -> Path:
+    """Folder of the demo that runs, the newest of several.
+
+    Raises:
+      OfferRankError: none does.
+    """
+    running = sorted(p for p in base.glob("demo-*") if _runs(p))
+    if not running:
+        raise OfferRankError(f"{base}: no demo runs there; `make demo` starts one")
+    return running[-1]
 
 
 def _runs(run_dir: Path) -> bool:

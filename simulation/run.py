@@ -13,6 +13,7 @@ from domain.campaign import BidKind
 from features.market import Market
 from simulation.best_policy import Valuation
 from simulation.client import Answer, GatewayClient, Shown, decision_request
+from simulation.faults import CLICK_AT_ONCE_S, Fault, FaultFile
 from simulation.shoppers import Purchase, Shoppers, arrivals_ms
 from simulation.tally import Phase, Tally
 from simulation.world import World
@@ -36,15 +37,17 @@ class Simulation:
       key: a server's, since the tally needs prices.
       seed: fixes shoppers, purchases, arrivals and reactions.
       per_second: purchases, on average over the simulated day.
+      faults: what is broken meanwhile; nothing without.
     """
 
-    def __init__(self, market: Market, url: str, key: str, seed: int, per_second: float) -> None:
+    def __init__(self, market: Market, url: str, key: str, seed: int, per_second: float, faults: FaultFile | None = None) -> None:
         self.tally = Tally()
         self.sample: Sample | None = None
         self.client = GatewayClient(url, key)
         self._market = market
         self._seed = seed
         self._per_second = per_second
+        self._faults = faults or FaultFile()
         self.shoppers = Shoppers(market, seed)
         self._world = World(market, self.shoppers)
         self._valuation = Valuation(self._world)
@@ -84,7 +87,8 @@ class Simulation:
     async def _visit(self, index: int, at_ms: int, start_s: float, day_offset_ms: int) -> None:
         """One purchase, from the request for offers to the last conversion."""
         purchase = self.shoppers.purchase(index, at_ms, day_offset_ms)
-        request = decision_request(purchase, self._placements)
+        fault = self._faults.fault
+        request = decision_request(fault.told(purchase), self._placements)
         self._under_way += 1
         try:
             answer = await self.client.decide(request)
@@ -96,7 +100,10 @@ class Simulation:
         if self.sample is None and answer.shown:
             self.sample = Sample(request, answer.raw)
         phase = self._count(purchase, answer)
-        await self._react(purchase, answer, phase)
+        if fault.is_robot(purchase):
+            await self._click_on_all(answer)
+        else:
+            await self._react(purchase, answer, phase, fault)
 
     def _count(self, purchase: Purchase, answer: Answer) -> Phase:
         phase = self.tally.phase(answer.release)
@@ -112,17 +119,26 @@ class Simulation:
         phase.value(worth, self._valuation.best(purchase))
         return phase
 
-    async def _react(self, purchase: Purchase, answer: Answer, phase: Phase) -> None:
+    async def _click_on_all(self, answer: Answer) -> None:
+        """As a robot does; the tally is of shoppers."""
+        for shown in answer.shown:
+            await self.client.impression(shown)
+        await asyncio.sleep(CLICK_AT_ONCE_S)
+        for shown in answer.shown:
+            await self.client.click(shown)
+
+    async def _react(self, purchase: Purchase, answer: Answer, phase: Phase, fault: Fault) -> None:
         reaction = self.shoppers.reaction(purchase.index)
         pctr, pcvr = self._world.pctr(purchase), self._world.pcvr(purchase)
         pending: list[asyncio.Task[None]] = []
         left: list[Shown] = []
         for shown in answer.shown:
-            if not await self.client.impression(shown):
-                continue
-            phase.impressions += 1
-            if shown.bid_kind == BidKind.CPM:
-                phase.revenue_micros += shown.price_micros
+            if not fault.loses_beacons(purchase):
+                if not await self.client.impression(shown):
+                    continue
+                phase.impressions += 1
+                if shown.bid_kind == BidKind.CPM:
+                    phase.revenue_micros += shown.price_micros
             slot, offer = shown.slot, self._valuation.position[shown.offer_id]
             if reaction.click_draw[slot] < self._world.examination[slot] * pctr[offer]:
                 converts = bool(reaction.conversion_draw[slot] < pcvr[offer])

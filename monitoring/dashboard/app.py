@@ -17,15 +17,19 @@ from domain.keys import Keys
 from features.market import Market, load_market
 from monitoring.dashboard.access import Access, Looking
 from monitoring.dashboard.board import Board
+from monitoring.dashboard.feature_routes import feature_routes
 from monitoring.dashboard.incident_light import tell_incidents
 from monitoring.dashboard.incident_routes import IncidentFile, incident_routes
 from monitoring.dashboard.ledger_light import exposition
 from monitoring.dashboard.page_routes import answer_errors, page_routes, plotly_bundle
+from monitoring.dashboard.prediction_routes import prediction_routes
 from monitoring.dashboard.reasons import MEANING
 from monitoring.dashboard.settings import DashboardSettings
 from monitoring.dashboard.state import StateReader
+from monitoring.dashboard.statistics import Statistics
 from monitoring.dashboard.summary import summarise
 from monitoring.dashboard.tail import Tail
+from monitoring.dashboard.today_routes import today_routes
 from store import connect
 
 
@@ -54,6 +58,7 @@ def create_app(settings: DashboardSettings) -> FastAPI:
     tail = Tail(client, Keys(market.name), board, lock, settings.page_window_s)
     reader = StateReader(client, market, settings.gateway_url)
     incidents = IncidentFile(settings.log_dir, market.policy.day_length_s * 1000 // 24)
+    statistics = Statistics(settings.log_dir, market.policy.day_length_s)
     plotly_bundle()
 
     @asynccontextmanager
@@ -71,6 +76,9 @@ def create_app(settings: DashboardSettings) -> FastAPI:
     answer_errors(app)
     app.include_router(page_routes())
     app.include_router(incident_routes(incidents))
+    app.include_router(feature_routes(statistics))
+    app.include_router(prediction_routes(statistics))
+    app.include_router(today_routes(statistics))
 
     @app.get("/api/summary")
     def summary(_: Looking) -> Response:

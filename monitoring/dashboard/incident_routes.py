@@ -69,6 +69,8 @@ class IncidentFile:
     def listed(self, at_ms: int) -> Json:
         """Everything *Now* says of incidents, or what is in the way."""
         empty: Json = {"now_ms": at_ms, "live": [], "closed": [], "watched": None, "alerts": [], "trouble": None}
+        if self.path is not None and not self.path.exists():
+            return empty
         try:
             with self.reading() as db:
                 watched = reading.watched(db)

@@ -31,7 +31,7 @@ HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 VIEWS: Final = {
-    "/": ("now", "incidents.js", "now.js"),
+    "/": ("now", "plots.js", "incidents.js", "now.js"),
     "/incidents/{name}": ("incident", "plots.js", "incidents.js", "incident.js"),
     "/features": ("features", "plots.js", "features.js"),
     "/features/{name:path}": ("feature", "plots.js", "feature.js"),

@@ -44,9 +44,19 @@ function show({ incident, history, evidence, streams, runbook }) {
     el("time", { datetime: new Date(one.at_ms).toISOString() }, when(one.at_ms)), el("span", {}, el("b", {}, CHANGES[one.change] ?? one.change), one.by ? ` by ${one.by}` : "",
       one.note ? el("span", { class: "quiet" }, ` · ${one.note}`) : ""))));
   table("streams", ["what", "series", "where"], streams.map(({ kind, series, slice }) => ({
-    cells: [kind.replaceAll("_", " "), series.name || series.kind, slice.by ? `${slice.by} ${slice.value}` : "all traffic"],
+    cells: [kind.replaceAll("_", " "), seen(series, slice), slice.by ? `${slice.by} ${slice.value}` : "all traffic"],
   })), "nothing");
   drawEvidence(incident, evidence);
+}
+
+/** The view that shows a series. */
+function seen(series, slice) {
+  const views = {
+    feature: `/features/${encodeURIComponent(series.name)}${slice.by ? `?${new URLSearchParams(slice)}` : ""}`,
+    calibration: `/predictions?task=${encodeURIComponent(series.name)}`, probability: `/predictions?task=${encodeURIComponent(series.name)}`,
+    flow: "/live", level: "/live", latency: "/live",
+  };
+  return views[series.kind] ? el("a", { href: views[series.kind] }, series.name || series.kind) : series.name || series.kind;
 }
 
 function drawEvidence(incident, evidence) {
@@ -95,9 +105,10 @@ function marked(text) {
 }
 
 function inline(text) {
-  return text.replace(/\s*\n\s*/g, " ").split(/(`[^`]+`|\*\*[^*]+\*\*|\[[^\]]+\]\([^)]+\))/).map((part) => {
+  return text.replace(/\s*\n\s*/g, " ").split(/(`[^`]+`|\*\*[^*]+\*\*|\*[^*]+\*|\[[^\]]+\]\([^)]+\))/).map((part) => {
     if (part.startsWith("`")) return el("code", {}, part.slice(1, -1));
     if (part.startsWith("**")) return el("b", {}, part.slice(2, -2));
+    if (part.startsWith("*")) return el("em", {}, part.slice(1, -1));
     return part.startsWith("[") ? part.slice(1, part.indexOf("]")) : part;
   });
 }

@@ -9,11 +9,49 @@ async function turn() {
   showIncidents(incidents);
   showHealth(summary.health, incidents);
   showTiles(summary);
+  await showDay();
   const open = incidents.live.filter((one) => one.state !== "silenced");
   document.title = `${open.length ? `(${open.length}) ` : ""}OfferRank / ${described.name}`;
   if (summary.redis === false) return { trouble: "Redis is away: figures stand still until it is back" };
   return null;
 }
+
+let day = null;
+let askedAt = 0;
+const TOTALS = { pages: "pages", filled: "offers shown", impressions: "impressions", clicks: "clicks", conversions: "conversions", charged_micros: "charged" };
+
+/** The last day against the same hours before; it changes once an hour. */
+async function showDay() {
+  if (Date.now() - askedAt < 15_000) return;
+  askedAt = Date.now();
+  day = await get("/api/today");
+  document.getElementById("day").hidden = !day.last_hour_ms;
+  if (day.last_hour_ms) drawDay();
+}
+
+function drawDay() {
+  const against = { 7: "the same hours a week before", 1: "the same hours of the day before" }[day.days_before];
+  fill("day-against", against ? `against ${against}` : "there is nothing earlier to hold it against yet");
+  fill("charged-title", `Charged an hour, ${currency}`);
+  fill("legend-charged", el("span", { style: { color: "var(--a)" } }, "now "), against ? el("span", { class: "quiet" }, "before") : "");
+  const at = day.hours.map((one) => one.hour_ms);
+  const money = (key) => day.hours.map((one) => (one[key] ? one[key].charged_micros / 1e6 : null));
+  const [now, before] = [money("now"), money("before")];
+  plot("chart-charged", [
+    line(at.map(utc), before, "before", colour("--quiet"), { line: { color: colour("--quiet"), width: 1.5, dash: "dot" }, hovertemplate: "%{y:,.2f}" }),
+    line(at.map(utc), now, "now", colour("--a"), { hovertemplate: "%{y:,.2f}" }),
+  ], { xaxis: timeAxis(at[0], at[at.length - 1] + day.hour_length_ms), yaxis: { ...axes(), range: [0, Math.max(...now, ...before, 0) * 1.08 || 1], nticks: 5 } });
+  numbers("figure-charged", ["hour", "now#", "before#"], () => day.hours.map((one, i) => [when(one.hour_ms), number(now[i], 2), number(before[i], 2)]).reverse());
+  const said = (name, value) => (name === "charged_micros" ? amount(value) : number(value));
+  const rows = Object.entries(TOTALS).map(([name, text]) => {
+    const { now: total, compared, before: earlier } = day.totals[name];
+    const change = earlier ? (compared - earlier) / earlier : null;
+    return { cells: [name === "charged_micros" ? `${text}, ${currency}` : text, said(name, total), said(name, earlier), change === null ? NONE : `${change > 0.0005 ? "+" : ""}${number(Math.round(change * 1000) / 10 + 0, 1)} %`] };
+  });
+  table("totals", ["", "last day#", "before#", "change#"], rows, "");
+}
+
+redrawn.push(() => day?.last_hour_ms && drawDay());
 
 function showWatch({ live, watched, trouble, alerts }) {
   const open = live.filter((one) => one.state !== "silenced");
@@ -22,7 +60,7 @@ function showWatch({ live, watched, trouble, alerts }) {
   refill("watch", [live, watched, trouble, alerts, minutes], () => {
     const lines = [];
     if (trouble || !watched) {
-      lines.push(el("p", { class: "notice warn" }, el("b", {}, "Nobody watches. "), trouble ?? "The watch has not looked at an hour yet.",
+      lines.push(el("p", { class: "notice warn" }, el("b", {}, "Nobody watches. "), trouble ? `${trouble}.` : "The watch has not looked at an hour yet: offerrank watch does it, beside the archive.",
         " That this list is empty says nothing."));
     } else {
       const hour = `${when(watched.hour_ms)} to ${clock(watched.hour_ms + watched.hour_length_ms).slice(0, 5)}`;

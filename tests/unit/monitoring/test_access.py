@@ -187,7 +187,11 @@ def test_wrong_actions_say_what_is_wrong(tmp_path: Path, incident: str):
 def test_where_nothing_is_kept_the_page_says_so_and_the_rest_goes_on(tmp_path: Path):
     empty = page(tmp_path)
     empty.headers |= LOCAL
-    assert "there is none; the watch writes it" in empty.get("/api/incidents").json()["trouble"]
+    assert empty.get("/api/incidents").json() | {"now_ms": 0} == {
+        **{"now_ms": 0, "live": [], "closed": [], "watched": None, "alerts": [], "trouble": None}
+    }
+    for path in ("/api/features", "/api/features/country", "/api/predictions", "/api/today"):
+        assert empty.get(path).json() == {"last_hour_ms": None}
     assert empty.get("/api/incidents/x").status_code == 503
     assert 'offerrank_incidents_open{kind="missing"} NaN' in empty.get("/metrics").text
     incidents_path(tmp_path).write_bytes(b"no database at all, but long enough to look like one" * 50)

@@ -42,6 +42,7 @@ def _listed(store: MonitorStore, last: int, statistics: Statistics) -> Json:
     names = [s for s in store.names()[0] if s.kind == "feature"]
     hours = max(1, min(24, MOST_READ // (2 * max(len(names), 1))))
     since = last - (hours - 1) * statistics.hour_ms
+    release, training, trouble = _training(store, since, last)
     rows = []
     for series in names:
         now = _over(store, series, ALL, since, last + 1)
@@ -59,9 +60,26 @@ def _listed(store: MonitorStore, last: int, statistics: Statistics) -> Json:
                 "unknown_before": earlier["unknown"],
                 "distance": finite(moved),
                 "moved": finite(moved / wide) if moved is not None and wide else None,
+                "from_training": _relative(now, training.get(series)),
             }
         )
-    return {"hours": hours, "features": rows}
+    return {"hours": hours, "features": rows, "release": release, "training_trouble": trouble}
+
+
+def _relative(now: Summary, training: Summary | None) -> float | None:
+    """Distance from the training rows, as `moved` is."""
+    apart, wide = distance(now, training), spread(training)
+    return finite(apart / wide) if apart is not None and wide else None
+
+
+def _training(store: MonitorStore, since: int, last: int) -> tuple[str, dict[Series, Summary], str]:
+    """The release that decided last, what its training rows were like, and why that is not known where it is not."""
+    tasks = [s for s in store.names()[0] if s.kind == "probability"][:1]
+    releases = {release for task in tasks for _, release, _ in store.history(task, ALL, since, last + 1)}
+    trained = sorted(r for r in releases if r.isdigit())
+    if not trained:
+        return "", {}, "no release has decided"
+    return trained[-1], *store.baseline(trained[-1])
 
 
 def _one(store: MonitorStore, last: int, statistics: Statistics, name: str, where: Slice) -> Json:
@@ -75,18 +93,20 @@ def _one(store: MonitorStore, last: int, statistics: Statistics, name: str, wher
     now = joined([s for at, s in hours.items() if s and at > last - day])
     before = joined([s for at, s in hours.items() if s and last - 2 * day < at <= last - day])
     earlier = joined([s for at, s in hours.items() if s and last - (1 + EARLIER_DAYS) * day < at <= last - day])
-    release = store.names()[2]
+    release, training, trouble = _training(store, last - day, last)
     return {
         "name": name,
+        "release": release,
+        "training_trouble": trouble,
         "where": where._asdict(),
         "slices": [s._asdict() for s in store.names()[1] if s != ALL],
-        "releases": release,
         "known": is_known(now) or bool(hours),
         "numbers": isinstance(now or earlier, Numbers),
         "hours": [_hour(at, s, hours.get(at - day)) for at, s in hours.items() if isinstance(s, Numbers | Values)],
         "now": _shares(now),
         "distance": finite(distance(now, before)),
-        "distribution": _distribution(now, before, None),
+        "training_distance": finite(distance(now, training.get(series))),
+        "distribution": _distribution(now, before, training.get(series)),
         **_new_and_gone(now, earlier),
     }
 

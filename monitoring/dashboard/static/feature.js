@@ -37,7 +37,8 @@ function show(feature, incidents) {
   const now = feature.now ?? {};
   const facts = [["Rows, last day", number(now.rows)], ["Missing", percent(now.missing, 2)],
     ...(feature.numbers ? [] : [["Unknown to the model", percent(now.unknown, 2)]]),
-    ["Distance from the day before", feature.numbers ? short(feature.distance) : percent(feature.distance, 2)]];
+    ["Distance from the day before", feature.numbers ? short(feature.distance) : percent(feature.distance, 2)],
+    [`Distance from training${feature.release ? `, ${feature.release}` : ""}`, feature.numbers ? short(feature.training_distance) : percent(feature.training_distance, 2)]];
   document.getElementById("values").hidden = feature.numbers;
   refill("facts", facts, () => facts.map(([key, value]) => el("div", {}, el("dt", {}, key), el("dd", {}, value))));
   draw(feature);
@@ -106,9 +107,9 @@ function drawRows(x, at, rows, from, to) {
   numbers("figure-level", ["hour", "rows#"], () => at.map((ms, i) => [stamp(ms), number(rows[i])]).reverse());
 }
 
-function drawDistribution({ distribution }) {
+function drawDistribution({ distribution, training_trouble }) {
   const known = SHOWN.filter(([key]) => distribution?.[key]);
-  fill("legend-distribution", ...known.map(([, text, paint]) => el("span", { style: { color: `var(${paint})` } }, `${text} `)), distribution?.training ? "" : el("span", { class: "quiet" }, "training rows not known"));
+  fill("legend-distribution", ...known.map(([, text, paint]) => el("span", { style: { color: `var(${paint})` } }, `${text} `)), distribution?.training ? "" : el("span", { class: "quiet" }, `training rows not known${training_trouble ? `: ${training_trouble}` : ""}`));
   const labels = distribution?.labels ?? [];
   const y = (key) => distribution[key].map((share) => share * 100);
   const category = distribution?.bars;

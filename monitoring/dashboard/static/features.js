@@ -30,13 +30,14 @@ function show() {
     cells: [
       el("td", {}, el("a", { href: `/features/${encodeURIComponent(one.name)}` }, one.name), ...(touched.get(one.name) ?? []).map(mark)),
       el("td", { class: "n" }, number(one.moved, 3)),
+      el("td", { class: "n" }, number(one.from_training, 3)),
       change(one.missing, one.missing_before),
       change(one.unknown, one.unknown_before),
       number(one.rows),
     ],
   }));
   const focused = document.activeElement?.getAttribute("href");
-  table("features", ["feature", "moved#", "missing#", "unknown#", "rows#"], rows, wanted ? "none of that name" : "this market has no features");
+  table("features", ["feature", "moved#", "from training#", "missing#", "unknown#", "rows#"], rows, wanted ? "none of that name" : "this market has no features");
   if (focused) document.querySelector(`#features a[href="${CSS.escape(focused)}"]`)?.focus();
 }
 

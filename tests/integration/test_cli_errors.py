@@ -159,30 +159,7 @@ def test_every_option_of_every_command_is_described() -> None:
         return [leaf for name, child in found.items() for leaf in commands(child, f"{path} {name}".strip())]
 
     every = commands(typer.main.get_command(app))
-    assert {name for name, _ in every} == {
-        *(
-            "demo",
-            "serve",
-            "train",
-            "retrain",
-            "recalibrate",
-            "gateway",
-            "model-server",
-            "pacer",
-            "archiver",
-            "monitor",
-            "simulate",
-            "version",
-            "reconcile",
-        ),
-        "ledger balance",
-        "ledger clawback",
-        "ledger export",
-        "market check",
-        "pipeline compile",
-        "traffic suspects",
-        *("keys create", "keys list", "keys revoke", "keys rotate"),
-    }
+    assert {"demo", "serve", "train", "keys create"} < {name for name, _ in every}
     documented = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
     for name, command in every:
         assert getattr(command, "help", None), name

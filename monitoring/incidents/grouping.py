@@ -22,10 +22,14 @@ def group(findings: Sequence[F], hour_length_ms: int) -> list[list[F]]:
     What moved in one series is named by the smallest slice that explains it: the one with the fewest rows among those whose
     moved rows, |size - usual| rows, are at least `EXPLAINS` of the most. Series that share this slice and began within
     `TOGETHER_HOURS` are one cause; the one that moved first names it, of those of the same hour the one upstream: a feature
-    before the prediction made from it. Service levels are promises of their own and join nothing.
+    before the prediction made from it. What is `explained_by` a feature goes with that one. Service levels are promises of
+    their own and join nothing.
     """
     of_series: dict[Series | str, list[F]] = defaultdict(list)
+    explained = [f for f in findings if _explained_by(f)]
     for found in findings:
+        if _explained_by(found):
+            continue
         of_series[found.kind if found.kind in SERVICE_LEVELS else found.series].append(found)
     by_slice: dict[Slice | str, list[list[F]]] = defaultdict(list)
     for key, members in of_series.items():
@@ -41,7 +45,18 @@ def group(findings: Sequence[F], hour_length_ms: int) -> list[list[F]]:
                 near[0].extend(part)
             else:
                 groups.append(list(part))
+    for found in explained:
+        cause = next((g for g in groups if any(f.series.name == _explained_by(found) for f in g)), None)
+        if cause is None:
+            groups.append([found])
+        else:
+            cause.append(found)
     return groups
+
+
+def _explained_by(found: Found) -> str:
+    """The feature whose mix moved, where that is all that did: the finding follows from that feature's."""
+    return str(found.detail.get("explained_by", ""))
 
 
 def _first(found: Found) -> tuple[int, int, float]:

@@ -37,6 +37,15 @@ _OTHERS = f"(series_kind = '{LEVEL}' OR kind = '{SKEW}')"
 """What the watch's hours say nothing of."""
 
 
+_WIDER = (
+    "SELECT id, state, opened_ms FROM members JOIN incidents ON id = incident_id WHERE members.kind = ?"
+    " AND members.series_kind = ? AND members.series_name = ? AND (? = '' OR incidents.slice_by = '') AND state <> 'closed'"
+    " ORDER BY opened_ms DESC LIMIT 1"
+)
+"""The live incident of the same kind and series of which a slice is a part, or which is a part of all traffic: as evidence comes,
+another slice explains the same thing better."""
+
+
 @dataclass(frozen=True, slots=True)
 class Habits:
     """How long things take, in hours of the market that were looked at."""
@@ -198,6 +207,8 @@ class IncidentStore:
             " ORDER BY state = 'closed', opened_ms DESC LIMIT 1"
         )
         row = self._db.execute(query, _flat(stream)).fetchone()
+        if row is None or row[1] == State.CLOSED:
+            row = self._db.execute(_WIDER, (*_flat(stream)[:3], stream.slice.by)).fetchone() or row
         return (row[0], State(row[1]), row[2]) if row else None
 
     def _comes_back(self, incident_id: str, turn: int) -> bool:
@@ -234,15 +245,16 @@ class IncidentStore:
         ).fetchone()
         if not told_at_once and (turn < seen or (before.state is State.CLOSED and turn <= (closed or 0))):
             return  # an hour of before, looked at again
-        lead = self._name(before, members)
+        lead, named = self._name(before, members)
         cost = max(f.cost_micros_per_day for f in members)
         self._db.execute(
             "UPDATE incidents SET kind = ?, series_kind = ?, series_name = ?, slice_by = ?, slice_value = ?, release = ?,"
             " since_ms = min(since_ms, ?), last_seen_ms = ?, size = ?, usual = ?, evidence = ?, cost_micros_per_day = ?,"
             " detail = ?, seen_turn = ? WHERE id = ?",
             (
-                *(*_flat(Stream.of(lead)), lead.release, min(f.since_ms for f in members), hour_ms),
-                *(*_numbers(lead), cost, _json(lead.detail), turn, incident_id),
+                *(*(_flat(_stream(before)) if named else _flat(Stream.of(lead))), lead.release),
+                *(min(f.since_ms for f in members), hour_ms, *((before.size, before.usual) if named else _numbers(lead)[:2])),
+                *(_numbers(lead)[2], cost, _json(before.detail if named else lead.detail), turn, incident_id),
             ),
         )
         if not self._db.execute("SELECT 1 FROM history WHERE incident_id = ? LIMIT 1", (incident_id,)).fetchone():
@@ -252,18 +264,22 @@ class IncidentStore:
             self._db.execute("UPDATE incidents SET closed_ms = NULL, closed_turn = NULL WHERE id = ?", (incident_id,))
             self._set(incident_id, State.SILENCED if silenced else State.OPEN, Change.REOPENED, now_ms)
         else:
-            if Stream.of(lead) != Stream(before.kind, before.series, before.slice):
+            if not named and Stream.of(lead) != _stream(before):
                 self._append(incident_id, Change.NARROWED, now_ms, note=f"{before.title} → {self._get(incident_id).title}")
             if cost >= DEARER * told and cost > told and before.state is not State.SILENCED:
                 self._append(incident_id, Change.DEARER, now_ms)
 
-    def _name(self, before: Incident, members: Sequence[Found]) -> Found:
-        """The finding that names an incident: as it is named, unless another explains it better: a slice, or a cause."""
-        named = Stream(before.kind, before.series, before.slice)
-        same = next((f for f in members if Stream.of(f) == named), None)
+    def _name(self, before: Incident, members: Sequence[Found]) -> tuple[Found, bool]:
+        """The finding that says how an incident stands, and whether the name it has is better than the finding's.
+
+        A name is changed for that of a slice, or of a cause that began earlier; never back to all traffic.
+        """
+        same = next((f for f in members if Stream.of(f) == _stream(before)), None)
         lead = members[0]
         better = (before.slice == ALL and lead.slice != ALL) or lead.since_ms < before.since_ms
-        return lead if same is None or better else same
+        if same is not None and not better:
+            return same, False
+        return lead, lead.slice == ALL and before.slice != ALL
 
     def _close_quiet(self, now_ms: int) -> None:
         query = (
@@ -317,6 +333,10 @@ class IncidentStore:
     def connection(self) -> sqlite3.Connection:
         """For readings in the same process."""
         return self._db
+
+
+def _stream(incident: Incident) -> Stream:
+    return Stream(incident.kind, incident.series, incident.slice)
 
 
 def _flat(stream: Stream) -> tuple[str, str, str, str, str]:

@@ -44,6 +44,16 @@ def test_what_began_a_day_apart_or_in_another_slice_is_another_thing():
     assert [len(one) for one in group(findings, HOUR)] == [1, 1, 1]
 
 
+def test_what_a_feature_explains_goes_with_it():
+    # The mix of countries moved; predictions moved with it and stay as they were within each.
+    prediction = Found(
+        "prediction", Series("probability", "ctr"), ALL, since_ms=START - 9 * HOUR, detail={"explained_by": "country"}
+    )
+    country = Found("distribution", Series("feature", "country"), ALL)
+    assert names([prediction, country]) == [[("distribution", "country", ALL), ("prediction", "ctr", ALL)]]
+    assert names([prediction]) == [[("prediction", "ctr", ALL)]]
+
+
 def test_service_levels_join_nothing():
     slow = Found("latency", Series("flow", "latency"))
     empty = Found("no_fill", Series("flow", "no_fill"))

@@ -91,6 +91,21 @@ def test_an_incident_of_all_traffic_is_narrowed_to_the_slice_that_explains_it(wa
     assert watch.changes(after) == ["opened", "narrowed"]
 
 
+def test_it_stays_one_incident_when_another_slice_explains_it_or_none_does(watch: Watch):
+    # Detection names one slice each hour: all traffic at first, the app once that is sure, all again as the app gets small.
+    (first,) = watch.sees(missing(size=0.1))
+    (narrowed,) = watch.sees(missing(of=APP, size=0.9))
+    (wide,) = watch.sees(missing(size=0.12))
+    assert first.id == narrowed.id == wide.id
+    assert (wide.slice, wide.size) == (APP, 0.9)  # the name that it has is the better one
+    assert watch.changes(wide) == ["opened", "narrowed"]
+
+
+def test_two_slices_that_are_no_part_of_each_other_are_two_incidents(watch: Watch):
+    watch.sees(missing(of=APP))
+    assert len(watch.sees(missing(of=Slice("partner", "shop")))) == 2
+
+
 def test_it_closes_by_itself_after_hours_without_a_finding(watch: Watch):
     (incident,) = watch.sees(missing())
     watch.sees()

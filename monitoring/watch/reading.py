@@ -1,6 +1,7 @@
 """Takes new parts of the archive: each once, with all that it changed, whatever happens in between."""
 
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,8 @@ from monitoring.watch.watched import Watched
 log = logging.getLogger("offerrank.watch")
 CLOCKS_DIFFER_MS: Final = 3_600_000
 """At most, between the time in an entry and the time it was logged; what is further off is taken to have happened when logged."""
-QUIET_MS: Final = 300_000
+QUIET_S: Final = 30.0
+BETWEEN_LOOKS_MS: Final = 5_000
 _TOLD_FROM: Final = "told_from"
 _LOGS = (DECISIONS, EVENTS)
 
@@ -36,11 +38,15 @@ class ArchiveReader:
     """Reads the archive of one market into a store.
 
     Args:
+      quiet_s: how long after a part of one log the other may be without one and still have something to write.
       count: counts shoppers' decisions for others; may be called again for a part, if the watch was killed in between.
     """
 
-    def __init__(self, market: Market, log_dir: Path, store: MonitorStore, count: Count | None = None) -> None:
+    def __init__(
+        self, market: Market, log_dir: Path, store: MonitorStore, count: Count | None = None, quiet_s: float = QUIET_S
+    ) -> None:
         self.market, self.log_dir, self.store, self._count = market, log_dir, store, count
+        self._quiet_s, self._news_s = quiet_s, time.monotonic()
         self._told_from_ms: int | None = None
         self._found: dict[str, list[Part]] = {name: [] for name in _LOGS}
         """New parts that were found and not yet taken: finding them takes long where there are many."""
@@ -50,12 +56,14 @@ class ArchiveReader:
         """What was logged before is taken or skipped.
 
         The archiver writes both logs at once, and nothing of one in which nothing happened: beacons that are lost altogether must
-        not hold up the hours in which they are missed. So a log that has no new part is taken for complete up to `QUIET_MS`
-        before the end of the other.
+        not hold up the hours in which they are missed. So a log that has no new part for `quiet_s` after one of the other is as
+        complete as the other, but for what may have come between the looks at the two.
         """
         ends = {name: self.store.complete_ms(name) for name in _LOGS}
-        newest = max(ends.values())
-        return min(end if self._found[name] else max(end, newest - QUIET_MS) for name, end in ends.items())
+        if time.monotonic() - self._news_s < self._quiet_s:
+            return min(ends.values())
+        newest = max(ends.values()) - BETWEEN_LOOKS_MS
+        return min(end if self._found[name] else max(end, newest) for name, end in ends.items())
 
     @property
     def told_from_ms(self) -> int:
@@ -82,6 +90,7 @@ class ArchiveReader:
                 return False
             name = min(heads)[2]
             self._take(name, self._found[name][0])
+            self._news_s = time.monotonic()
             self._found[name].pop(0)
         return any(self._found.values())
 

@@ -20,7 +20,7 @@ from monitoring.watch.compaction import Compaction
 from monitoring.watch.database import MonitorDamaged, monitor_path, set_aside
 from monitoring.watch.finishing import OVER, HourFinisher
 from monitoring.watch.judging import Judge
-from monitoring.watch.reading import ArchiveReader
+from monitoring.watch.reading import QUIET_S, ArchiveReader
 from monitoring.watch.slicing import Tally
 from monitoring.watch.store import MonitorStore
 
@@ -60,6 +60,7 @@ class Watch:
 
     Args:
       stop: ends a turn early, between two steps.
+      quiet_s: see `ArchiveReader`.
       releases: folder of releases, for what their training rows were like.
       incidents: takes what is found; none keeps to the statistics.
     """
@@ -71,7 +72,9 @@ class Watch:
         stop: threading.Event | None = None,
         incidents: "Incidents | None" = None,
         releases: Path | None = None,
+        quiet_s: float = QUIET_S,
     ) -> None:
+        self._quiet_s = quiet_s
         self._market, self._log_dir, self._incidents, self._releases = market, log_dir, incidents, releases
         self._stop = stop or threading.Event()
         self._retry_at = time.monotonic()
@@ -108,7 +111,7 @@ class Watch:
     def opened(self) -> "_Opened":
         """The file and who works on it."""
         if self._open is None:
-            self._open = _Opened.of(self._market, self._log_dir, self._incidents)
+            self._open = _Opened.of(self._market, self._log_dir, self._incidents, self._quiet_s)
         return self._open
 
     def _turn(self) -> bool:
@@ -161,9 +164,9 @@ class _Opened:
     judge: Judge | None
 
     @classmethod
-    def of(cls, market: Market, log_dir: Path, incidents: Incidents | None) -> Self:
+    def of(cls, market: Market, log_dir: Path, incidents: Incidents | None, quiet_s: float) -> Self:
         store = MonitorStore.to_write(log_dir)
-        reader = ArchiveReader(market, log_dir, store, incidents.count if incidents else None)
+        reader = ArchiveReader(market, log_dir, store, incidents.count if incidents else None, quiet_s)
         finisher, judge = HourFinisher(market, log_dir, store), None
         if incidents is not None:
             taker = incidents

@@ -11,11 +11,21 @@ from pathlib import Path
 
 import pytest
 import redis
-from log_entries import MARKET_TOML, decision, slot
+import tomli
+from log_entries import MARKET_TOML, decision, decision_fields, event_fields, slot
 from watched_archive import BEGIN_MS, HOUR_MS, Known, WatchedArchive
 
-from domain.keys import Keys
+from domain.clock import now_ms
+from domain.events import Slot
+from domain.keys import PARTITIONS, Keys
+from features.market import parse_market
+from monitoring.summaries import ALL, FLOW, Calibration, Flows, HourSummary, Series
 from monitoring.watch.database import MonitorUnavailable
+from monitoring.watch.watch import Watch
+from serving.archiver.rows import log_formats
+from serving.archiver.stream import LogArchiver
+
+CTR, CVR = Series("calibration", "ctr"), Series("calibration", "cvr")
 
 
 class Watches:
@@ -101,6 +111,52 @@ def test_killed_in_the_middle_of_its_work_it_loses_and_doubles_nothing(tmp_path:
     said = {k.decode(): v.decode() for k, v in client.hgetall(Keys("corner").watch).items()}
     client.close()
     assert (said["fault"], said["skipped"], int(said["complete_ms"])) == ("", "0", BEGIN_MS + 4 * HOUR_MS)
+
+
+def test_what_the_archiver_writes_as_shoppers_come_is_all_known_in_the_end(tmp_path: Path, redis_url: str) -> None:
+    # Hours of a second, in which labels are final after three more.
+    raw = tomli.loads(MARKET_TOML)
+    raw["policy"] |= {"day_length_s": 24, "unseen_hold_ttl_s": 1}
+    raw["training"] = {"click_window_s": 1, "conversion_window_s": 1}
+    market, keys = parse_market(raw), Keys("corner")
+    streams = {"decisions": [keys.decisions], "events": [keys.events(p) for p in range(PARTITIONS)]}
+    with redis.Redis.from_url(redis_url) as client, Watch(market, tmp_path, quiet_s=0) as watch:
+        archivers = [LogArchiver(client, streams[log.name], log, tmp_path, 1000) for log in log_formats(market)]
+
+        def comes(name: str, *slots: Slot) -> int:
+            at_ms = now_ms()
+            client.xadd(keys.decisions, decision_fields(decision(name, at_ms, *slots)))
+            return at_ms
+
+        def known() -> list[HourSummary]:
+            for archiver in archivers:
+                archiver.read()
+                archiver.flush()
+            while watch.turn():
+                pass
+            store = watch.opened.store
+            return [summary for hour in store.hours("stage = 3") for summary in store.summaries(hour.hour_ms)]
+
+        for i in range(120):
+            at_ms = comes(f"d{i}", slot(f"i{i}"))
+            for kind in ("impression", "click", "conversion")[: i % 4]:
+                client.xadd(keys.events(i % PARTITIONS), event_fields(kind, f"i{i}", f"d{i}", at_ms + 1))
+            if i % 10 == 0:
+                known()
+            time.sleep(0.01)
+        rows = -1
+        deadline = time.monotonic() + 60
+        while rows < 90 and time.monotonic() < deadline:
+            comes(f"later-{now_ms()}")
+            summaries = [h.by for h in known()]
+            rows = sum(by[ALL, CTR].rows for by in summaries if (ALL, CTR) in by)
+            time.sleep(0.05)
+    calibrated = [c for by in summaries if isinstance(c := by.get((ALL, CTR)), Calibration)]
+    converted = [c for by in summaries if isinstance(c := by.get((ALL, CVR)), Calibration)]
+    filled = sum(f["filled"] for by in summaries if isinstance(f := by.get((ALL, FLOW)), Flows))
+    # Of 120 offers a quarter each was unseen, seen, clicked, converted.
+    assert (filled, rows, sum(c.sum_y for c in calibrated)) == (120, 90, 60)
+    assert (sum(c.rows for c in converted), sum(c.sum_y for c in converted)) == (60, 30)
 
 
 def test_a_second_watch_of_an_archive_is_refused(tmp_path: Path, watches: Watches, redis_url: str) -> None:

@@ -58,7 +58,7 @@ class WatchedArchive:
 
     def watched(self, incidents: Incidents | None = None) -> "Known":
         """After a watch has read it all."""
-        with Watch(self.market, self.log_dir, incidents=incidents) as watch:
+        with Watch(self.market, self.log_dir, incidents=incidents, quiet_s=0) as watch:
             while watch.turn():
                 pass
         return Known(self.log_dir)

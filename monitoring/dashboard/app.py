@@ -75,7 +75,7 @@ def create_app(settings: DashboardSettings) -> FastAPI:
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=3)
     answer_errors(app)
     app.include_router(page_routes())
-    app.include_router(incident_routes(incidents))
+    app.include_router(incident_routes(incidents, statistics))
     app.include_router(feature_routes(statistics))
     app.include_router(prediction_routes(statistics))
     app.include_router(today_routes(statistics))

@@ -14,7 +14,9 @@ from domain.clock import now_ms
 from domain.errors import InvalidRequest
 from domain.refusals import first_refusal
 from monitoring.dashboard.access import Acting, Looking, Visitor
+from monitoring.dashboard.course import course_of
 from monitoring.dashboard.runbooks import runbook_of
+from monitoring.dashboard.statistics import Statistics
 from monitoring.incidents import INCIDENTS, IncidentStore, NoSuchIncident, Stream, incidents_path, reading
 from store.sqlite import FileUnavailable
 
@@ -68,15 +70,17 @@ class IncidentFile:
 
     def listed(self, at_ms: int) -> Json:
         """Everything *Now* says of incidents, or what is in the way."""
-        empty: Json = {"now_ms": at_ms, "live": [], "closed": [], "watched": None, "alerts": [], "trouble": None}
+        empty: Json = {"now_ms": at_ms, "live": [], "more": 0, "closed": [], "watched": None, "alerts": [], "trouble": None}
         if self.path is not None and not self.path.exists():
             return empty
         try:
             with self.reading() as db:
                 watched = reading.watched(db)
                 age_ms = at_ms - watched.at_ms if watched else None
+                live = reading.live_incidents(db)
                 return empty | {
-                    "live": [i.to_json() for i in reading.live_incidents(db)],
+                    "live": [i.to_json() for i in live[: reading.SHOWN]],
+                    "more": max(len(live) - reading.SHOWN, 0),
                     "closed": [i.to_json() for i in reading.closed_incidents(db, 20)],
                     "watched": watched
                     and {
@@ -96,7 +100,7 @@ class IncidentFile:
             return empty | {"trouble": str(e)}
 
 
-def incident_routes(file: IncidentFile) -> APIRouter:
+def incident_routes(file: IncidentFile, statistics: Statistics) -> APIRouter:
     """The routes below /api/incidents."""
     router = APIRouter(prefix="/api/incidents")
 
@@ -118,6 +122,7 @@ def incident_routes(file: IncidentFile) -> APIRouter:
                     "streams": [_of(stream) for stream in reading.streams(db, incident_id)],
                     "history": [entry._asdict() for entry in reading.history(db, incident_id)],
                     "evidence": [e._asdict() | {"stream": _of(e.stream)} for e in reading.evidence(db, incident_id)[-20_000:]],
+                    "course": course_of(found, statistics, db),
                     "runbook": runbook_of(found.kind),
                 }
             )

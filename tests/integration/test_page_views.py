@@ -77,7 +77,7 @@ def test_what_costs_most_comes_first_and_is_taken_care_of(redis_url: str, tmp_pa
         await browser.until("document.title === '(3) OfferRank / corner'")
 
         await browser.open(f"{page.url}/incidents/{first}")
-        await browser.until("document.querySelectorAll('#chart-evidence path.js-line').length === 2")
+        await browser.until("document.querySelectorAll('#chart-evidence path.js-line').length === 3")
         text = await browser.text()
         assert "A feature that used to be there is not" in text  # the runbook
         assert "app_version = 4.2.0" in text
@@ -173,7 +173,7 @@ def test_from_elsewhere_a_link_leads_through_the_log_in(redis_url: str, tmp_path
         await browser.run(f"document.querySelector('#key').value = {key!r}")
         await browser.click("#login button")
         await browser.until(f"location.pathname === '/incidents/{first}'")
-        await browser.until("document.querySelectorAll('#chart-evidence path.js-line').length === 2")
+        await browser.until("document.querySelectorAll('#chart-evidence path.js-line').length === 3")
         await browser.click("#acknowledge")
         await browser.until("document.querySelector('#history').innerText.includes('acknowledged by ann')")
         await browser.click("#leave")

@@ -27,7 +27,7 @@ async function turn() {
   return null;
 }
 
-function show({ incident, history, evidence, streams, runbook }) {
+function show({ incident, history, evidence, streams, runbook, course }) {
   document.title = `${incident.title} / OfferRank`;
   refill("head", incident, () => el("div", { class: "title" }, el("h2", { class: "big" }, incident.title), badge(incident)));
   const where = incident.slice.by ? `${incident.slice.by} = ${incident.slice.value}` : "all traffic";
@@ -46,7 +46,7 @@ function show({ incident, history, evidence, streams, runbook }) {
   table("streams", ["what", "series", "where"], streams.map(({ kind, series, slice }) => ({
     cells: [kind.replaceAll("_", " "), seen(series, slice), slice.by ? `${slice.by} ${slice.value}` : "all traffic"],
   })), "nothing");
-  drawEvidence(incident, evidence);
+  drawEvidence(incident, evidence, course);
 }
 
 /** The view that shows a series. */
@@ -59,22 +59,25 @@ function seen(series, slice) {
   return views[series.kind] ? el("a", { href: views[series.kind] }, series.name || series.kind) : series.name || series.kind;
 }
 
-function drawEvidence(incident, evidence) {
+function drawEvidence(incident, evidence, course) {
   const mine = evidence.filter((one) => one.stream.kind === incident.kind && one.stream.series.name === incident.series.name
     && one.stream.slice.by === incident.slice.by && one.stream.slice.value === incident.slice.value);
   const at = mine.map((one) => utc(one.hour_ms));
   const scale = incident.unit === "%" ? 100 : 1;
   const scaled = (name) => mine.map((one) => (one[name] === null ? null : one[name] * scale));
   const [size, usual] = [scaled("size"), scaled("usual")];
-  const top = Math.max(0, ...size, ...usual);
+  const before = course.map((one) => one.value * scale);
+  const top = Math.max(0, ...size, ...usual, ...before);
   const low = Math.min(0, ...size, ...usual);
+  const times = [...mine.map((one) => one.hour_ms), ...course.map((one) => one.at_ms)];
   const dots = mine.length < 60 ? "lines+markers" : "lines";
-  fill("evidence-unit", `${incident.size_is}${incident.unit === "%" ? ", %" : ""} `, el("span", { style: { color: "var(--bad)" } }, "found "), el("span", { style: { color: "var(--a)" } }, "usual"));
+  fill("evidence-unit", `${incident.size_is}${incident.unit === "%" ? ", %" : ""} `, el("span", { style: { color: "var(--bad)" } }, "found "), el("span", { style: { color: "var(--a)" } }, "usual "), course.length ? "hour by hour" : "");
   plot("chart-evidence", [
+    line(course.map((one) => utc(one.at_ms)), before, "this hour", colour("--quiet"), { line: { color: colour("--quiet"), width: 1.2 }, hovertemplate: "%{y:.4~g}" }),
     line(at, usual, "usual", colour("--a"), { mode: dots, line: { color: colour("--a"), width: 1.8, dash: "dot" }, hovertemplate: "%{y:.4~g}" }),
     line(at, size, "found", colour("--bad"), { mode: dots, hovertemplate: "%{y:.4~g}" }),
   ], {
-    xaxis: timeAxis((mine[0]?.hour_ms ?? 0) - shown.hour_length_ms, (mine[mine.length - 1]?.hour_ms ?? 0) + shown.hour_length_ms),
+    xaxis: timeAxis(Math.min(...times) - shown.hour_length_ms, Math.max(...times) + shown.hour_length_ms),
     yaxis: { ...axes(), range: [low * 1.08, top > 0 ? top * 1.08 : 1], nticks: 5 },
   }, "no evidence is kept any more");
   numbers("figure-evidence", ["hour", "found#", "usual#", "evidence#", `${currency} a day#`], () => mine.map((one) => [
@@ -130,5 +133,5 @@ document.getElementById("silence").addEventListener("click", () => {
   act("silence", { until_ms: Date.now() + hours * 3_600_000 }, "Silenced.");
 });
 document.getElementById("close").addEventListener("click", () => act("close", {}, "Closed. If it is found in a later hour, it opens again."));
-redrawn.push(() => shown && drawEvidence(shown.incident, shown.evidence));
+redrawn.push(() => shown && drawEvidence(shown.incident, shown.evidence, shown.course));
 keepAsking(turn);

@@ -91,8 +91,8 @@ function card(one) {
       badge(one)));
 }
 
-function showIncidents({ live, closed }) {
-  refill("incidents", [live, Math.floor(Date.now() / 60_000)], () => live.map(card));
+function showIncidents({ live, more, closed }) {
+  refill("incidents", [live, Math.floor(Date.now() / 60_000)], () => [...live.map(card), more ? el("li", { class: "quiet" }, `and ${number(more)} more, that cost less`) : null]);
   refill("closed", [closed, currency], () => closed.length
     ? el("details", { class: "numbers", id: "closed-list" }, el("summary", {}, `Closed lately (${closed.length})`), el("ol", { class: "incidents" }, ...closed.map(card)))
     : null);

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.faults.baselines import RULES
 from benchmarks.faults.faults import FAULTS, Fault
-from benchmarks.faults.market import HOUR_MS, Hour, Market
+from benchmarks.faults.market import HOUR_MS, SLICED_BY, Hour, Market
 from benchmarks.faults.seen import Outcome, Watcher
 from monitoring.detection.detector import Detector
 from monitoring.detection.finding import Finding
@@ -22,7 +22,7 @@ OURS: Final = "offerrank"
 HISTORY_H: Final = 24 * 14
 FAULTY_WEEK_H: Final = 24 * 7
 CLEAN_WEEKS: Final = 4
-PATIENCE_H: Final = 48
+PATIENCE_H: Final = 24
 """A fault that is not found by then is missed."""
 
 Alarm = tuple[str, Slice]
@@ -54,9 +54,9 @@ class FaultRun:
 class Stage:
     """The market, and all who watch it, at some hour."""
 
-    def __init__(self, seed: int, pages_per_hour: int) -> None:
+    def __init__(self, seed: int, pages_per_hour: int, slices: tuple[str, ...]) -> None:
         self.market = Market(seed, pages_per_hour)
-        self.watcher = Watcher(self.market)
+        self.watcher = Watcher(self.market, slices)
         self.detector = Detector()
         self.rules = {name: make() for name, make in RULES.items()}
         self.profiles: dict[int, Profile] = {}
@@ -110,36 +110,43 @@ def lost_micros(hour: Hour, outcome: Outcome) -> float:
     return float((mispriced + beacons + late + charged).sum())
 
 
-def onset(seed: int, fault: str) -> int:
-    """Hour of the third week in which a fault begins: any, day or night."""
-    return HISTORY_H + int(np.random.default_rng([seed, 3, sorted(FAULTS).index(fault)]).integers(6, FAULTY_WEEK_H))
+def onset(seed: int, fault: str, history_h: int = HISTORY_H) -> int:
+    """Hour of the week after the history in which a fault begins: any, day or night."""
+    return history_h + int(np.random.default_rng([seed, 3, sorted(FAULTS).index(fault)]).integers(6, FAULTY_WEEK_H))
 
 
 def healthy_and_broken(
-    seed: int, faults: Iterable[Fault], sizes: Iterable[str], clean_weeks: int, pages_per_hour: int = 1200
+    seed: int,
+    faults: Iterable[Fault],
+    sizes: Iterable[str],
+    clean_weeks: int,
+    pages_per_hour: int = 1200,
+    history_h: int = HISTORY_H,
+    patience_h: int = PATIENCE_H,
+    slices: tuple[str, ...] = SLICED_BY,
 ) -> Iterator[Watched | FaultRun]:
     """The faults' runs, each as it is done, and then the healthy weeks, if any were asked for."""
-    stage, sizes = Stage(seed, pages_per_hour), list(sizes)
+    stage, sizes = Stage(seed, pages_per_hour, slices), list(sizes)
     begins: dict[int, list[Fault]] = {}
     for fault in faults:
-        begins.setdefault(onset(seed, fault.name), []).append(fault)
+        begins.setdefault(onset(seed, fault.name, history_h), []).append(fault)
     history, clean = Watched(), Watched()
-    end = max([HISTORY_H + 24 * 7 * clean_weeks if clean_weeks else 0, *(at + 1 for at in begins)])
+    end = max([history_h + 24 * 7 * clean_weeks if clean_weeks else 0, *(at + 1 for at in begins)])
     while stage.index < end:
         for fault in begins.get(stage.index, []):
             for size in sizes:
-                yield _run(stage.copy(), fault, size, seed, clean if stage.index > HISTORY_H else history)
-        stage.next(clean if stage.index >= HISTORY_H else history)
+                yield _run(stage.copy(), fault, size, seed, clean if stage.index > history_h else history, patience_h)
+        stage.next(clean if stage.index >= history_h else history)
     if clean_weeks:
         yield clean
 
 
-def _run(stage: Stage, fault: Fault, size: str, seed: int, before: Watched) -> FaultRun:
+def _run(stage: Stage, fault: Fault, size: str, seed: int, before: Watched, patience_h: int) -> FaultRun:
     after, began, amount = Watched(), stage.index, fault.amount(size)
     recent = Watched({name: said[-3:] for name, said in before.alarms.items()}, {n: s[-3:] for n, s in before.scores.items()})
     known = {a[0] for said in recent.alarms.get(OURS, []) for a in said}
     found = False
-    for since in range(PATIENCE_H):
+    for since in range(patience_h):
         rng = np.random.default_rng([seed, 4, began + since])
         stage.next(after, lambda h, since=since, rng=rng: fault.happen(h, amount, since, rng), [OURS] if found else [])
         found = found or any(a[0] not in known for a in after.alarms[OURS][-1])

@@ -9,7 +9,6 @@ from benchmarks.faults.market import CAMPAIGNS, CATEGORIES, NUMBERS, SLICED_BY, 
 from monitoring.summaries import ALL, FLOW, Calibration, Flows, HourSummary, NumberColumn, Numbers, Series, Slice, Summary, Values
 
 RELEASE = "release 1"
-_LATE_H = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +28,21 @@ class Outcome:
 class Watcher:
     """Makes summaries of hours that come one after another: labels become final an hour after the decision."""
 
-    def __init__(self, market: Market) -> None:
-        self.market = market
+    def __init__(self, market: Market, slices: tuple[str, ...] = SLICED_BY) -> None:
+        self.market, self.slices = market, slices
         self._before: tuple[Hour, Outcome] | None = None
-        self._late: dict[int, int] = {}
 
     def copy(self) -> "Watcher":
         """To go on with in another way."""
-        twin = Watcher(self.market)
-        twin._before, twin._late = self._before, dict(self._late)
+        twin = Watcher(self.market, self.slices)
+        twin._before = self._before
         return twin
 
     def see(self, hour: Hour) -> tuple[HourSummary, Outcome]:
         """Of this hour, with the labels of the one before."""
         outcome = self.outcome(hour)
         by: dict[tuple[Slice, Series], Summary] = {}
-        dimensions = {name: (CATEGORIES[name], hour.code[name]) for name in SLICED_BY}
+        dimensions = {name: (CATEGORIES[name], hour.code[name]) for name in self.slices}
         for name, column in hour.code.items():
             values = CATEGORIES[name] + hour.extra_values.get(name, ())
             vocabulary = VOCABULARY if name == "brand" else frozenset(CATEGORIES[name])

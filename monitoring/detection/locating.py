@@ -28,7 +28,8 @@ class Where:
 def smallest_slice(slices: Sequence[Slice], rows: Floats, excess: Floats, z: Floats) -> Where:
     """The slice that holds most of an excess for its size.
 
-    For every dimension, each slice's part of the excess is rows times excess, where it is sure. The slice with the highest
+    For every dimension, each slice's part of the excess is rows times excess, where it is sure, of that of all traffic or, where
+    this shows less, of all of the dimension's slices. The slice with the highest
 
         share of the excess - share of the rows / 2
 
@@ -40,13 +41,16 @@ def smallest_slice(slices: Sequence[Slice], rows: Floats, excess: Floats, z: Flo
     """
     best, value = Where(ALL, 1.0, 1.0), 0.5
     sure = np.where(np.isfinite(excess) & (np.nan_to_num(z) >= _SURE_Z), rows * np.maximum(np.nan_to_num(excess), 0.0), 0.0)
+    everywhere = 0.0
+    if ALL in slices and np.isfinite(of_all := rows[slices.index(ALL)] * excess[slices.index(ALL)]):
+        everywhere = max(float(of_all), 0.0)
     for by in dict.fromkeys(s.by for s in slices if s.by):
         at = [i for i, s in enumerate(slices) if s.by == by]
         mass, total = sure[at], rows[at].sum()
         if mass.sum() <= 0.0 or len(at) < 2:
             continue
         top = int(mass.argmax())
-        share, size = float(mass[top] / mass.sum()), float(rows[at[top]] / total)
+        share, size = float(mass[top] / max(mass.sum(), everywhere)), float(rows[at[top]] / total)
         if share >= _LEAST_SHARE and share - size / 2 > value:
             best, value = Where(slices[at[top]], share, size), share - size / 2
     return best

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from monitoring.detection.distances import Floats, freeman_tukey, stable_rate, total_variation, wasserstein
 from monitoring.detection.flow_rates import AMOUNTS, RATES
 from monitoring.detection.nulls import (
+    FEWEST_OF_A_RATE,
     FEWEST_ROWS,
     Simulated,
     shares_noise,
@@ -201,7 +202,7 @@ def _rate(
     with np.errstate(invalid="ignore", divide="ignore"):
         noise = np.sqrt(1 / rows + 1 / m)
         usual = over_days(hits_d / rows_d, rows_d)
-        return _stream(kind, series, slices, deviation, noise, 1.0, False, hits / rows, usual, rows)
+        return _stream(kind, series, slices, deviation, noise, 1.0, False, hits / rows, usual, rows, FEWEST_OF_A_RATE)
 
 
 def _stream(
@@ -215,15 +216,16 @@ def _stream(
     size: Floats,
     usual: Floats,
     rows: Floats,
+    fewest_rows: int = FEWEST_ROWS,
 ) -> Measured:
     # A slice by a feature has one value of it.
-    judged = np.array([s.by != series.name for s in slices]) & (rows >= FEWEST_ROWS) & np.isfinite(noise)
+    judged = np.array([s.by != series.name for s in slices]) & (rows >= fewest_rows) & np.isfinite(noise)
     k = len(slices)
     return Measured(
         [Stream(kind, series, s) for s in slices],
         np.where(judged, deviation, np.nan),
         np.where(judged, noise, 1.0),
-        np.broadcast_to(np.asarray(least, dtype=np.float64), (k,)),
+        np.where(judged, least, 1.0),
         np.full(k, rising),
         size,
         usual,

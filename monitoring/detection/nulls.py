@@ -10,6 +10,8 @@ from monitoring.detection.distances import LEVELS, Floats, freeman_tukey, wasser
 
 FEWEST_ROWS: Final = 100
 """Below, an hour says "too few rows" and neither raises nor lowers any evidence."""
+FEWEST_OF_A_RATE: Final = 30
+"""The same of a rate, whose scale is even from fewer rows on than a distribution's."""
 CLOSED_FORM_ROWS: Final = 300
 SIMULATIONS: Final = 200
 _STEP: Final = 1.25  # between sample sizes that are simulated

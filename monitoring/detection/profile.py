@@ -68,10 +68,18 @@ class Profile:
         return max(self.releases, key=self.releases.__getitem__, default="")
 
 
-def profile(hours: Iterable[HourSummary]) -> Profile:
-    """Of the summaries of one hour, one per release."""
+def profile(hours: Iterable[HourSummary], matured: Iterable[HourSummary] | None = None) -> Profile:
+    """Of the summaries of one hour, one per release.
+
+    Args:
+      matured: what became final since the hour before was judged, as summaries of earlier hours that hold only this; each label
+        is to be bet on once. None for what the hour itself holds.
+    """
     hours = list(hours)
     by = _joined(hours)
+    if matured is not None:
+        by = {key: summary for key, summary in by.items() if not isinstance(summary, Calibration)}
+        by |= {key: summary for key, summary in _joined(list(matured)).items() if isinstance(summary, Calibration)}
     series: dict[Series, dict[Slice, Numbers | Values]] = {}
     flows: dict[Slice, Mapping[str, int]] = {}
     calibrations: dict[tuple[Slice, Series], Calibration] = {}
@@ -93,12 +101,14 @@ def profile(hours: Iterable[HourSummary]) -> Profile:
 
 
 def _joined(hours: list[HourSummary]) -> dict[tuple[Slice, Series], Numbers | Values | Calibration | Flows]:
+    several = len({h.release for h in hours if h.release}) > 1
     by: dict[tuple[Slice, Series], Numbers | Values | Calibration | Flows] = {}
     for hour in hours:
         for key, summary in hour.by.items():
             by[key] = merged(by[key], summary) if key in by else summary
-            if key[0] == ALL and len(hours) > 1:
-                by[Slice(RELEASE, hour.release), key[1]] = summary
+            if key[0] == ALL and several and hour.release:
+                of_release = (Slice(RELEASE, hour.release), key[1])
+                by[of_release] = merged(by[of_release], summary) if of_release in by else summary
     return by
 
 

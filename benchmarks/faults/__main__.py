@@ -38,6 +38,7 @@ def main() -> None:
     names = [name for name in given.only or FAULTS if name != NONE]
     weeks = given.weeks if not given.only or NONE in given.only else 0
     began = time.monotonic()
+    rows: list[Row | Clean] = []
     runs: list[FaultRun] = []
     clean: dict[int, Watched] = {}
     with ProcessPoolExecutor(min(os.cpu_count() or 1, len(given.seeds)), mp_context=get_context("spawn")) as pool:
@@ -47,16 +48,16 @@ def main() -> None:
             runs += found
             if healthy is not None:
                 clean[working[done]] = healthy
+            rows = rows_of(sorted(runs, key=lambda r: (list(FAULTS).index(r.fault), SIZES.index(r.size), r.seed)), clean)
+            if given.json:  # after each seed, so that a run that is ended early has said something
+                given.json.write_bytes(orjson.dumps([dataclasses.asdict(r) for r in rows], option=orjson.OPT_INDENT_2) + b"\n")
             print(f"{time.monotonic() - began:5.0f} s  seed {working[done]}: {len(found)} faults", file=sys.stderr, flush=True)
-    rows = rows_of(sorted(runs, key=lambda r: (list(FAULTS).index(r.fault), SIZES.index(r.size), r.seed)), clean)
     console = Console(width=None if sys.stdout.isatty() else 170)
     if runs:
         console.print(table([r for r in rows if isinstance(r, Row)]))
         console.print(summary([r for r in rows if isinstance(r, Row)]))
     if clean:
         console.print(clean_table([r for r in rows if isinstance(r, Clean)]))
-    if given.json:
-        given.json.write_bytes(orjson.dumps([dataclasses.asdict(r) for r in rows], option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def table(rows: list[Row]) -> Table:

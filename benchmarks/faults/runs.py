@@ -25,6 +25,9 @@ CLEAN_WEEKS: Final = 4
 PATIENCE_H: Final = 24
 """A fault that is not found by then is missed."""
 
+_FORGETFUL: Final = ("tfdv", "evidently")
+"""Baselines that know nothing of the hours before, so that they need not see them."""
+
 Alarm = tuple[str, Slice]
 """Series and slice."""
 
@@ -110,34 +113,36 @@ def lost_micros(hour: Hour, outcome: Outcome) -> float:
     return float((mispriced + beacons + late + charged).sum())
 
 
-def onset(seed: int, fault: str, history_h: int = HISTORY_H) -> int:
-    """Hour of the week after the history in which a fault begins: any, day or night."""
-    return history_h + int(np.random.default_rng([seed, 3, sorted(FAULTS).index(fault)]).integers(6, FAULTY_WEEK_H))
+def onset(seed: int, fault: str, history_h: int = HISTORY_H, within_h: int = FAULTY_WEEK_H) -> int:
+    """Hour after the history in which a fault begins: any, day or night."""
+    return history_h + int(np.random.default_rng([seed, 3, sorted(FAULTS).index(fault)]).integers(6, within_h))
 
 
 def healthy_and_broken(
     seed: int,
     faults: Iterable[Fault],
     sizes: Iterable[str],
-    clean_weeks: int,
+    clean_h: int,
     pages_per_hour: int = 1200,
     history_h: int = HISTORY_H,
+    within_h: int = FAULTY_WEEK_H,
     patience_h: int = PATIENCE_H,
     slices: tuple[str, ...] = SLICED_BY,
 ) -> Iterator[Watched | FaultRun]:
-    """The faults' runs, each as it is done, and then the healthy weeks, if any were asked for."""
+    """The faults' runs, each as it is done, and then the healthy hours after the history, if any were asked for."""
     stage, sizes = Stage(seed, pages_per_hour, slices), list(sizes)
     begins: dict[int, list[Fault]] = {}
     for fault in faults:
-        begins.setdefault(onset(seed, fault.name, history_h), []).append(fault)
+        begins.setdefault(onset(seed, fault.name, history_h, within_h), []).append(fault)
     history, clean = Watched(), Watched()
-    end = max([history_h + 24 * 7 * clean_weeks if clean_weeks else 0, *(at + 1 for at in begins)])
+    end = max([history_h + clean_h if clean_h else 0, *(at + 1 for at in begins)])
     while stage.index < end:
         for fault in begins.get(stage.index, []):
             for size in sizes:
                 yield _run(stage.copy(), fault, size, seed, clean if stage.index > history_h else history, patience_h)
-        stage.next(clean if stage.index >= history_h else history)
-    if clean_weeks:
+        healthy = stage.index >= history_h
+        stage.next(clean if healthy else history, skip=() if healthy else _FORGETFUL)
+    if clean_h:
         yield clean
 
 
@@ -158,7 +163,7 @@ def seed_runs(
 ) -> tuple[list[FaultRun], Watched | None]:
     """All of one seed, for a process of its own; says how far it is."""
     runs: list[FaultRun] = []
-    for found in healthy_and_broken(seed, [FAULTS[n] for n in names], sizes, clean_weeks, pages_per_hour):
+    for found in healthy_and_broken(seed, [FAULTS[n] for n in names], sizes, 24 * 7 * clean_weeks, pages_per_hour):
         if isinstance(found, Watched):
             return runs, found
         runs.append(found)

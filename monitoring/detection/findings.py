@@ -54,7 +54,7 @@ def told(now: Profile, earlier: Sequence[Profile], measured: Measured, judged: J
 
     def order(f: Finding) -> tuple[bool, bool, int, float]:
         late = f.since_ms > first_ms + _TOGETHER_HOURS * hour_ms
-        return ("explained_by" in f.detail, late, causal_rank(f.kind, f.series.name), -f.evidence)
+        return ("explained_by" in f.detail, late, causal_rank(f.kind, f.series), -f.evidence)
 
     return sorted(found, key=order)
 

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from monitoring.detection.distances import Floats
-from monitoring.summaries import ALL, Slice
+from monitoring.summaries import ALL, Series, Slice
 
 _SURE_Z: Final = 2.0
 """A slice that has moved by less standard deviations than this has no part in an excess."""
@@ -74,11 +74,13 @@ def mix_that_explains(slices: Sequence[Slice], rows: Floats, excess: Floats, mov
     return None
 
 
-_ORDER: Final = {"skew": 0, "unknown": 1, "new_value": 1, "vanished_value": 1, "missing": 1, "tail": 1, "distribution": 1}
+def causal_rank(kind: str, series: Series) -> int:
+    """What feeds comes before what is fed: inputs, then predictions, then what came of them, then the flow of traffic.
 
-
-def causal_rank(kind: str, series_name: str) -> int:
-    """What feeds comes before what is fed: inputs, then predictions, then what came of them, then the flow of traffic."""
-    if kind == "flow":
-        return 1 if series_name.startswith("invalid") else 4
-    return _ORDER.get(kind, 2 if kind == "prediction" else 3)
+    Robots come with the inputs: they bring their own shoppers, and what these click follows.
+    """
+    if kind == "skew":
+        return 0
+    if series.kind == "flow":
+        return 1 if series.name.startswith("invalid") else 4
+    return {"feature": 1, "probability": 2}.get(series.kind, 3)

@@ -68,18 +68,10 @@ class Profile:
         return max(self.releases, key=self.releases.__getitem__, default="")
 
 
-def profile(hours: Iterable[HourSummary], matured: Iterable[HourSummary] | None = None) -> Profile:
-    """Of the summaries of one hour, one per release.
-
-    Args:
-      matured: what became final since the hour before was judged, as summaries of earlier hours that hold only this; each label
-        is to be bet on once. None for what the hour itself holds.
-    """
+def profile(hours: Iterable[HourSummary]) -> Profile:
+    """Of the summaries of one hour, one per release, with the labels that became final in it: each is bet on once."""
     hours = list(hours)
     by = _joined(hours)
-    if matured is not None:
-        by = {key: summary for key, summary in by.items() if not isinstance(summary, Calibration)}
-        by |= {key: summary for key, summary in _joined(list(matured)).items() if isinstance(summary, Calibration)}
     series: dict[Series, dict[Slice, Numbers | Values]] = {}
     flows: dict[Slice, Mapping[str, int]] = {}
     calibrations: dict[tuple[Slice, Series], Calibration] = {}

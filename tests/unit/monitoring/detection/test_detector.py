@@ -243,16 +243,6 @@ def test_releases_are_slices_of_their_own_while_there_are_two() -> None:
     assert both.numbers[AMOUNT].rows.tolist() == [4.0, 2.0, 2.0]
 
 
-def test_labels_of_earlier_hours_are_judged_when_they_become_final() -> None:
-    clicks = Series("calibration", "ctr")
-    of = {n: Calibration.of([0.5] * n, [1] * n, [0] * n) for n in (2, 3)}
-    before = [HourSummary(hour, "r1", {(ALL, clicks): of[n]}) for hour, n in ((0, 2), (HOUR_MS, 3))]
-    now = HourSummary(5 * HOUR_MS, "r1", {(ALL, clicks): of[2], (ALL, AMOUNT): Numbers.of([1.0])})
-    assert profile([now], matured=before).calibrations[ALL, clicks].rows == 5
-    assert profile([now], matured=[]).calibrations == {}
-    assert profile([now]).calibrations[ALL, clicks].rows == 2
-
-
 def test_weekends_are_compared_with_weekends() -> None:
     saturday = START_MS + 12 * 24 * HOUR_MS
     assert [(saturday - at) // (24 * HOUR_MS) for at in earlier_hours(saturday)] == [6, 7, 13, 14]

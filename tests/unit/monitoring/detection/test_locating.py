@@ -3,7 +3,7 @@
 import numpy as np
 
 from monitoring.detection.locating import causal_rank, mix_that_explains, smallest_slice
-from monitoring.summaries import ALL, Slice
+from monitoring.summaries import ALL, Series, Slice
 
 SLICES = [ALL, Slice("app", "7.3"), Slice("app", "7.4"), Slice("os", "ios"), Slice("os", "android")]
 ROWS = np.array([1000.0, 200, 800, 400, 600])
@@ -36,5 +36,11 @@ def test_a_mix_that_moved_explains_what_moved_within_none_of_its_slices() -> Non
 
 
 def test_inputs_come_before_predictions_and_these_before_what_came_of_them() -> None:
-    ranks = [causal_rank(k, n) for k, n in (("missing", "x"), ("prediction", "ctr"), ("calibration", "ctr"), ("flow", "fill"))]
+    order = [
+        ("missing", Series("feature", "x")),
+        ("tail", Series("probability", "ctr")),
+        ("calibration", Series("calibration", "ctr")),
+        ("flow", Series("flow", "fill")),
+    ]
+    ranks = [causal_rank(*one) for one in order]
     assert ranks == sorted(set(ranks))

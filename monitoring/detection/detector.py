@@ -43,8 +43,9 @@ class Detector:
     """[K, 2, bets]"""
     rising: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     seen_ms: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    climb: Floats = field(default_factory=lambda: np.zeros((0, 2)))
+    """[K, 2] log evidence since it began to rise."""
     began_ms: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int64))
-    """[K, 2] when the evidence began to rise."""
     opened_ms: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """When the alarm crossed, -1 where there is none."""
     fell: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
@@ -107,6 +108,7 @@ class Detector:
         self.log_m = np.concatenate([self.log_m, np.full((k, *self.log_m.shape[1:]), -np.inf)])
         self.rising = np.concatenate([self.rising, rising[new]])
         self.seen_ms = np.concatenate([self.seen_ms, np.zeros(k, dtype=np.int64)])
+        self.climb = np.concatenate([self.climb, np.zeros((k, 2))])
         self.began_ms = np.concatenate([self.began_ms, np.full((k, 2), self.at_ms)])
         self.opened_ms = np.concatenate([self.opened_ms, np.full(k, _NEVER)])
         self.fell, self.quiet = (np.concatenate([a, np.zeros(k, dtype=np.int64)]) for a in (self.fell, self.quiet))
@@ -127,8 +129,9 @@ class Detector:
             setattr(self, name, getattr(self, name)[at])
 
     def _advance(self, log_e: Floats, at: NDArray[np.int64]) -> None:
-        fresh = combined(self.log_m[at]) <= 0.0
-        self.began_ms[at] = np.where(fresh, self.at_ms, self.began_ms[at])
+        # When the evidence began to rise is where its cumulated sum last left 0: log_m itself wanders on normal hours.
+        self.began_ms[at] = np.where(self.climb[at] <= 0.0, self.at_ms, self.began_ms[at])
+        self.climb[at] = np.maximum(self.climb[at] + combined(log_e), 0.0)
         self.log_m[at] = advance(self.log_m[at], log_e)
 
     def _over(self) -> Floats:
@@ -157,6 +160,7 @@ class Detector:
         for closed in (over, stale):
             self.opened_ms[closed] = _NEVER
             self.log_m[closed] = -np.inf
+            self.climb[closed] = 0.0
         self.weather.forget(stale)
 
     def to_bytes(self) -> bytes:
@@ -186,7 +190,7 @@ class Detector:
             raise ContractError(f"state of the detector: expected one that it wrote, got {len(state)} bytes: {e}") from None
 
 
-_ARRAYS: Final = ("log_m", "rising", "seen_ms", "began_ms", "opened_ms", "fell", "quiet")
+_ARRAYS: Final = ("log_m", "climb", "rising", "seen_ms", "began_ms", "opened_ms", "fell", "quiet")
 
 
 def _spread(part: Floats, at: NDArray[np.int64], size: int, fill: float) -> Floats:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from domain.errors import ContractError
 from features.log_archive import Part, part_path
 from monitoring.summaries import ALL, HourSummary, Series, Slice, Summary, from_bytes, merged
-from monitoring.watch.database import MONITOR, monitor_path
+from monitoring.watch.database import MONITOR, MonitorDamaged, monitor_path
 from monitoring.watch.slicing import Cell, Tally
 from store.sqlite import transaction
 
@@ -165,7 +166,7 @@ class MonitorStore:
             written = []
             for key, summary in of_cell.items():
                 before = known.get(key) or (None if is_new else self._said(hour_ms, release, key))
-                known[key] = summary if before is None else merged(before, summary)
+                known[key] = summary if before is None else _joined(before, summary)
                 written.append((HOUR, hour_ms, release, *self._ids_of(key), known[key].to_bytes()))
             self._db.executemany("INSERT OR REPLACE INTO summaries VALUES (?, ?, ?, ?, ?, ?)", written)
         for cell in sorted(self._open)[:-_OPEN_CELLS]:
@@ -186,7 +187,7 @@ class MonitorStore:
         )
         found: dict[str, dict[Key, Summary]] = {}
         for release, by, value, kind, name, said in rows:
-            found.setdefault(release, {})[Slice(by, value), Series(kind, name)] = from_bytes(said)
+            found.setdefault(release, {})[Slice(by, value), Series(kind, name)] = _summary(said)
         return [HourSummary(at_ms, release, of) for release, of in sorted(found.items())]
 
     def history(
@@ -205,7 +206,7 @@ class MonitorStore:
             " WHERE cells.span = ? AND cells.at_ms >= ? AND cells.at_ms < ? ORDER BY 1, 2",
             *(*series, *where, span, since_ms, until_ms),
         )
-        return [(at_ms, release, from_bytes(said)) for at_ms, release, said in rows]
+        return [(at_ms, release, _summary(said)) for at_ms, release, said in rows]
 
     def names(self) -> tuple[list[Series], list[Slice], list[str]]:
         """Every series, slice and release that was ever summarised."""
@@ -228,8 +229,8 @@ class MonitorStore:
             (from_ms, to_ms, everything, from_ms),
         )
         for *key, said in rows:
-            place, summary = tuple(key), from_bytes(said)
-            days[place] = merged(days[place], summary) if place in days else summary
+            place, summary = tuple(key), _summary(said)
+            days[place] = _joined(days[place], summary) if place in days else summary
         self._db.execute(
             "DELETE FROM summaries WHERE span = 0 AND at_ms >= ? AND at_ms < ? AND slice <> ?", (from_ms, to_ms, everything)
         )
@@ -251,7 +252,7 @@ class MonitorStore:
             "SELECT said FROM summaries WHERE span = 0 AND at_ms = ? AND release = ? AND series = ? AND slice = ?",
             *(hour_ms, release, *self._ids_of(key)),
         )
-        return from_bytes(found[0][0]) if found else None
+        return _summary(found[0][0]) if found else None
 
     def _ids_of(self, key: Key) -> tuple[int, int]:
         return self._id("series", *key[1]), self._id("slices", *key[0])
@@ -282,7 +283,7 @@ class MonitorStore:
     def baseline(self, release: str) -> tuple[dict[Series, Summary], str]:
         """What the rows of its training were like; and, where nothing is known, why."""
         rows = self._rows("SELECT kind, name, said, trouble FROM baselines WHERE release = ?", release)
-        known = {Series(kind, name): from_bytes(said) for kind, name, said, _ in rows if said is not None}
+        known = {Series(kind, name): _summary(said) for kind, name, said, _ in rows if said is not None}
         return known, next((trouble for *_, said, trouble in rows if said is None), "it was not looked at")
 
     # What is watched
@@ -332,3 +333,15 @@ class MonitorStore:
     def _rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with MONITOR.named_errors(self._path):
             return self._db.execute(sql, values).fetchall()
+
+
+def _joined(before: Summary, summary: Summary) -> Summary:
+    """Both; or the new one, where a feature has become another kind of thing, as by a change of the market file."""
+    return merged(before, summary) if type(before) is type(summary) else summary
+
+
+def _summary(said: bytes) -> Summary:
+    try:
+        return from_bytes(said)
+    except ContractError as e:
+        raise MonitorDamaged("monitor", str(e)) from None

@@ -1,6 +1,7 @@
 """The watch is started again, its file is damaged, parts are missing: it knows what the archive says, and the rest is named."""
 
 import random
+import sqlite3
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -197,3 +198,33 @@ def test_with_thousands_of_features_they_are_summarised_of_all_traffic(tmp_path)
     assert by[ALL, Series("feature", "n399")] == Numbers.of([399.0])
     german = Slice("country", "DE")
     assert {series.kind for where, series in by if where == german} == {"flow", "latency", "probability"}
+
+
+def test_a_feature_that_becomes_a_number_within_an_hour_is_one_from_then_on(tmp_path):
+    market = corner()
+    country = market.features[0]
+    archive = WatchedArchive(tmp_path, market)
+    archive.decides(decision("a", BEGIN_MS, features={"country": "DE", "amount": 1.0, "past_clicks": 0}))
+    archive.write(HOUR_MS // 2)
+    archive.watched()
+    number = country.model_copy(update={"dtype": "float", "default": 0.0, "vocabulary": None, "normalize": True})
+    archive.market = corner().model_copy(update={"features": (number, *market.features[1:])})
+    archive.decides(decision("b", BEGIN_MS + HOUR_MS // 2, features={"country": 49.0, "amount": 1.0, "past_clicks": 0}))
+    archive.write(HOUR_MS)
+    known = archive.watched()
+    assert known.by()[ALL, COUNTRY] == Numbers.of([49.0])
+    assert known.flow()["pages"] == 2
+
+
+def test_a_damaged_summary_is_a_damaged_file(tmp_path, caplog):
+    archive = WatchedArchive(tmp_path)
+    busy(archive, hours=1)
+    archive.watched()
+    db = sqlite3.connect(monitor_path(tmp_path))
+    db.execute("UPDATE summaries SET said = x'6e00'")
+    db.commit()
+    db.close()
+    busy(archive, hours=1, begin=1)
+    known = archive.watched()
+    assert "made anew from the archive" in caplog.text
+    assert (known.flow(0)["pages"], known.flow(1)["pages"]) == (40, 40)

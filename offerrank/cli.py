@@ -124,6 +124,7 @@ def train(
     ] = None,
     beam_runner: options.BeamRunner = None,
     beam_arg: options.BeamArgs = [],  # noqa: B006
+    metadata: options.Metadata = None,
 ) -> None:
     """Train a release: the TFX pipeline from examples to a checked, pushed version."""
     from offerrank.training import disk_errors_said
@@ -131,7 +132,7 @@ def train(
     from pipelines.beam import beam_args
 
     with disk_errors_said():
-        run(market, data, out, as_json=json, work_dir=work_dir, beam_args=beam_args(beam_runner, beam_arg))
+        run(market, data, out, as_json=json, work_dir=work_dir, beam_args=beam_args(beam_runner, beam_arg), metadata=metadata)
 
 
 @app.command()
@@ -154,6 +155,7 @@ def retrain(
     json: options.Json = False,
     beam_runner: options.BeamRunner = None,
     beam_arg: options.BeamArgs = [],  # noqa: B006
+    metadata: options.Metadata = None,
 ) -> None:
     """Train on what the gateway logged: starts from the newest release, on what is new since; now and then on everything."""
     from offerrank.retraining import Schedule
@@ -167,7 +169,7 @@ def retrain(
         delay_s=options.seconds(delay) if delay else 0,
         full_every_s=0 if full_every == "0s" else options.seconds(full_every),
     )
-    run(market, log_dir, out, schedule, as_json=json, beam_args=beam_args(beam_runner, beam_arg))
+    run(market, log_dir, out, schedule, json, beam_args(beam_runner, beam_arg), metadata)
 
 
 @app.command()
@@ -187,6 +189,27 @@ def recalibrate(
     from offerrank.recalibration import recalibrate as run
 
     run(market, log_dir, releases, options.seconds(window), as_json=json)
+
+
+@app.command()
+def lineage(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="RELEASE|DECISION", help="A version or folder of a release, or the id of a decision.", show_default=False
+        ),
+    ],
+    releases: Annotated[Path, typer.Option(envvar="OFFERRANK_RELEASES", help="Folder of releases.", show_default=False)],
+    log_dir: Annotated[
+        Path, typer.Option("--log", "--log-dir", envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")
+    ] = options.LOG_DIR,
+    metadata: options.Metadata = None,
+    json: options.Json = False,
+) -> None:
+    """Say what a release goes back to, or what made a decision and what has learned from it."""
+    from offerrank.lineage import lineage as run
+
+    run(what, releases, log_dir, metadata, as_json=json)
 
 
 @app.command()

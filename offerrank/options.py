@@ -29,6 +29,14 @@ PublicUrl = Annotated[
 Keys = Annotated[Path, typer.Option("--keys", envvar="OFFERRANK_KEYS", help="File of keys.", show_default=False)]
 KeyName = Annotated[str, typer.Argument(help="Names the key in logs.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Metadata = Annotated[
+    str | None,
+    typer.Option(
+        envvar="OFFERRANK_METADATA",
+        help="Where ML Metadata is kept: sqlite:///PATH, mysql://... or postgresql://...",
+        show_default="metadata.sqlite among the releases",
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Fixes shoppers, purchases and tastes: same seed, same market.")]
 BeamRunner = Annotated[
     str | None,

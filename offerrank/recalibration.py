@@ -9,6 +9,8 @@ import typer
 from domain.clock import now_ms
 from features.market import load_market
 from offerrank.training import disk_errors_said
+from pipelines.progress import listening
+from pipelines.recording import recorded, step
 
 if TYPE_CHECKING:
     from pipelines.recalibration import Comparison, Recalibrated
@@ -22,8 +24,18 @@ def recalibrate(market: Path, log_dir: Path, releases: Path, window_s: int, as_j
     """
     from pipelines.recalibration import recalibrate as run
 
-    with disk_errors_said():
-        done = run(load_market(market), log_dir, releases, window_s, now_ms())
+    loaded = load_market(market)
+    with disk_errors_said(), recorded(releases, "recalibration", loaded.name, log_dir.absolute()) as record:
+        with listening(record), step("recalibrate", 1, 1, {}):
+            done = run(loaded, log_dir, releases, window_s, now_ms())
+            judged = [task.rows_fitted + task.rows_judged for task in done.report.tasks.values()]
+            record.rows = lambda _: (max(judged, default=0), None)
+        tasks = {name: task.model_dump() for name, task in done.report.tasks.items()}
+        record.know(previous=done.report.release, details={"as_of_ms": done.report.as_of_ms, "tasks": tasks})
+        if done.release is None:
+            record.end("unchanged", "no calibration would be better")
+        else:
+            record.know(release=int(done.release.name))
     if as_json:
         result = done.report.model_dump() | {"published": None if done.release is None else str(done.release)}
         typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())

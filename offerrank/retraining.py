@@ -9,10 +9,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from domain.clock import now_ms
-from domain.errors import NotBlessed, NothingToLearn, OfferRankError
+from domain.errors import OfferRankError
 from features.market import load_market
-from models.turns import Outcome, Training, Turns, read_turns, write_turns
+from models.turns import Training, Turns, read_turns, write_turns
 from offerrank.training import disk_errors_said, one_line, say, train
+from pipelines.metadata_address import metadata_address
+from pipelines.progress import listening
+from pipelines.recording import outcome_of, recorded, step
 from serving.signals import TERMINAL, told_to_stop
 
 log = logging.getLogger("offerrank.retraining")
@@ -31,7 +34,13 @@ class Schedule:
 
 
 def retrain(
-    market_path: Path, log_dir: Path, out: Path, schedule: Schedule, as_json: bool, beam_args: Sequence[str] = ()
+    market_path: Path,
+    log_dir: Path,
+    out: Path,
+    schedule: Schedule,
+    as_json: bool,
+    beam_args: Sequence[str] = (),
+    metadata: str | None = None,
 ) -> None:
     """Joins the archive into examples and trains on them; once, or again and again until told to stop.
 
@@ -44,29 +53,23 @@ def retrain(
       InvalidTrainingData, NotBlessed, ContractError, OfferRankError: of a single turn, as in `train`.
     """
     load_market(market_path)
+    metadata_address(metadata, out)
     if schedule.delay_s:
         _load_while_waiting(schedule.delay_s)
     if schedule.every_s is None:
         with disk_errors_said():
-            _turn(market_path, log_dir, out, schedule, as_json, beam_args)
+            _turn(market_path, log_dir, out, schedule, as_json, beam_args, metadata)
         return
     with told_to_stop(TERMINAL) as stop:
         while not stop.is_set():
             started_s = time.monotonic()
             try:
-                _turn(market_path, log_dir, out, schedule, as_json, beam_args, stop.is_set)
+                _turn(market_path, log_dir, out, schedule, as_json, beam_args, metadata, stop.is_set)
             except Exception as e:
                 level = logging.INFO if outcome_of(e) == "waiting" else logging.ERROR
                 foreseen = isinstance(e, (OfferRankError, OSError, pa.ArrowException))
                 log.log(level, "no release this time: %s", one_line(e), exc_info=not foreseen)
             stop.wait(max(schedule.every_s - (time.monotonic() - started_s), 1.0))
-
-
-def outcome_of(error: Exception) -> Outcome:
-    """What came of a turn that ended with an error."""
-    if isinstance(error, NotBlessed):
-        return "refused"
-    return "waiting" if isinstance(error, NothingToLearn) else "failed"
 
 
 def _turn(
@@ -76,6 +79,7 @@ def _turn(
     schedule: Schedule,
     as_json: bool,
     beam_args: Sequence[str],
+    metadata: str | None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> None:
     """One training, noted whatever comes of it; one that is told to stop leaves no note.
@@ -97,9 +101,12 @@ def _turn(
             turns = turns.made_up_by(previous.manifest.full_ms or previous.manifest.created_ms)
         turns = turns.began(training, now_ms())
         _note(out, turns)
-        with scratch_folder("rows") as folder:
+        with scratch_folder("rows") as folder, recorded(out, training, market.name, log_dir.absolute()) as record:
+            record.know(previous=previous.version if previous else None)
             rows = folder / "rows.parquet"
-            report = write_training_rows(market, log_dir, now_ms(), rows, previous.manifest if previous else None)
+            with listening(record), step("join", 1, 1, {}):
+                report = write_training_rows(market, log_dir, now_ms(), rows, previous.manifest if previous else None)
+                record.rows = lambda _: (None, report.rows)
             if stopped():
                 raise SystemExit
             say(f"{training} training: {why}")
@@ -113,6 +120,8 @@ def _turn(
                 labels=report.labels,
                 previous=previous,
                 beam_args=beam_args,
+                metadata=metadata,
+                record=record,
             )
     except Exception as e:
         _note(out, turns.ended(training, outcome_of(e), one_line(e)))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pyarrow as pa
@@ -16,8 +16,12 @@ from rich.console import Console
 from rich.table import Table
 
 from domain.errors import OfferRankError
+from features.market import load_market
 from models.release import FinalLabels, Release
 from offerrank.demo_view import Pipeline
+
+if TYPE_CHECKING:
+    from pipelines.recording import Recorder
 
 FIT_LINE_EVERY_S = 2.0
 _STEP = re.compile(r"^\[(\d+)/(\d+)\] (.+)$")
@@ -33,8 +37,14 @@ def train(
     labels: FinalLabels | None = None,
     previous: Release | None = None,
     beam_args: Sequence[str] = (),
+    metadata: str | None = None,
+    record: "Recorder | None" = None,
 ) -> None:
     """Trains one release and prints its metrics; see `pipelines.run_local.train`.
+
+    Args:
+      metadata: address of ML Metadata's store.
+      record: of a run that has begun already; without one it begins here.
 
     Raises:
       InvalidMarket, InvalidTrainingData: the market or the data cannot be used; nothing was written.
@@ -42,8 +52,15 @@ def train(
       ContractError: a component of the pipeline failed.
       OSError: the data or the folder to work in cannot be read or written.
     """
+    from pipelines.metadata_address import metadata_address
+    from pipelines.recording import recorded
     from pipelines.run_local import train as run_pipeline
 
+    store = metadata_address(metadata, out)
+    if record is None:
+        with recorded(out, "training", load_market(market).name, data.absolute()) as began:
+            train(market, data, out, as_json, work_dir, through_ms, labels, previous, beam_args, metadata, began)
+        return
     # On a terminal the pipeline draws bars; in a log, lines that `progress_in` understands.
     progress = None if sys.stderr.isatty() else _Progress()
     result = run_pipeline(
@@ -56,6 +73,8 @@ def train(
         labels=labels,
         previous=previous,
         beam_args=beam_args,
+        record=record,
+        metadata=store,
     ).as_json()
     if as_json:
         typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())

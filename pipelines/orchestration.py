@@ -3,6 +3,7 @@
 All paths are on storage that every worker mounts at the same place.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tfx.orchestration.pipeline import Pipeline
 from domain.errors import OfferRankError
 from features.market import load_market
 from pipelines.components.ingest_log import IngestLog
+from pipelines.metadata_address import VARIABLE, metadata_address
 from pipelines.ranking import IN_PROCESS, ranking_pipeline
 from pipelines.workplace import Workplace
 
@@ -25,9 +27,18 @@ def log_pipeline(market_file: Path, log_dir: Path, out: Path, work: Path, beam_a
     Raises:
       InvalidMarket: the market cannot be used.
     """
+    # Its tasks are processes of their own on one store: that of the setting, or a file in the folder that they share.
+    url = os.environ.get(VARIABLE)
+    metadata = metadata_address(url, out).config if url else None
     first = IngestLog(market_file=str(market_file), log_dir=str(log_dir), work=str(work))
     return ranking_pipeline(
-        load_market(market_file), Workplace(work), out, rows=None, beam_args=beam_args or IN_PROCESS, first=[first]
+        load_market(market_file),
+        Workplace(work),
+        out,
+        rows=None,
+        beam_args=beam_args or IN_PROCESS,
+        first=[first],
+        metadata=metadata,
     )
 
 

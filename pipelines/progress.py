@@ -28,21 +28,20 @@ class StepFinished:
 Event = StepStarted | StepFinished | FitProgress
 Listener = Callable[[Event], None]
 
-_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+_listeners: ContextVar[tuple[Listener, ...]] = ContextVar("listeners", default=())
 
 
 def tell(event: Event) -> None:
     """Tells whoever listens to this run."""
-    listener = _listener.get()
-    if listener is not None:
+    for listener in _listeners.get():
         listener(event)
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Sends what is told meanwhile to `listener`."""
-    token = _listener.set(listener)
+def listening(*listeners: Listener) -> Iterator[None]:
+    """Sends what is told meanwhile to `listeners`."""
+    token = _listeners.set(listeners)
     try:
         yield
     finally:
-        _listener.reset(token)
+        _listeners.reset(token)

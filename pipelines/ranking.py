@@ -15,7 +15,7 @@ from tfx.components import Evaluator, ExampleValidator, FileBasedExampleGen, Sta
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.common.importer import Importer
-from tfx.orchestration import metadata
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import example_gen_pb2, pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types.standard_artifacts import TransformGraph
@@ -45,6 +45,7 @@ def ranking_pipeline(
     previous: Path | None = None,
     beam_args: Sequence[str] = IN_PROCESS,
     first: Sequence[Any] = (),
+    metadata: Any = None,
 ) -> Pipeline:
     """Everything from rows that are laid out in `work` to a pushed release.
 
@@ -55,6 +56,7 @@ def ranking_pipeline(
       previous: the release to start from; `work.transform` is then used in place of a Transform.
       beam_args: pipeline options of Beam.
       first: components that run before all others.
+      metadata: a ConnectionConfig of ML Metadata; without one, a file in `work`.
     """
     custom_config = {"market": str(work.market)}
     examples = FileBasedExampleGen(
@@ -136,7 +138,7 @@ def ranking_pipeline(
     return Pipeline(
         pipeline_name=market.name,
         pipeline_root=str(work.path / "artifacts"),
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(work.path / "metadata.sqlite")),
+        metadata_connection_config=metadata or sqlite_metadata_connection_config(str(work.metadata)),
         components=[
             *first,
             *(examples, statistics, schema, validator, check, transform, trainer),

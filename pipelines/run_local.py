@@ -4,10 +4,10 @@ import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ from models.release import FinalLabels, Release, WarmStart
 from pipelines.console import console_listener
 from pipelines.ingest import Ingested
 from pipelines.logs import component_times, logs_to
-from pipelines.progress import Listener, StepFinished, StepStarted, listening, tell
+from pipelines.metadata_address import MetadataAddress
+from pipelines.progress import Listener, listening
+from pipelines.recording import Recorder, step
 from pipelines.report import write_report
+from pipelines.run_details import details_kept, rows_of
 from pipelines.scratch import scratch_folder, temporary_files_in
 from pipelines.workplace import Workplace
 
@@ -82,6 +85,8 @@ def train(
     labels: FinalLabels | None = None,
     previous: Release | None = None,
     beam_args: Sequence[str] = (),
+    record: Recorder | None = None,
+    metadata: MetadataAddress | None = None,
 ) -> TrainingResult:
     """Trains on `data` and pushes a release to `out/<version>`.
 
@@ -95,6 +100,8 @@ def train(
       through_ms, labels: time of the newest logged decision in `data`, and which labels were final, if it comes from the log.
       previous: a release to start from, for a market with the same features and tasks.
       beam_args: pipeline options of Beam; without any its direct runner works in this process.
+      record: hears of every step, too, and learns what else is worth keeping of the run.
+      metadata: where the run's ML Metadata stays; without it, only with `work_dir`.
     Raises:
       InvalidMarket, InvalidTrainingData: before anything is written to `out`.
       NotBlessed: the model missed a gate.
@@ -109,13 +116,17 @@ def train(
         work = stack.enter_context(_workplace(work_dir))
         stack.enter_context(temporary_files_in(work / "tmp"))
         listener = progress or stack.enter_context(console_listener())
-        stack.enter_context(listening(listener))
+        stack.enter_context(listening(listener, *([record] if record else [])))
         stack.enter_context(_sigterm_unwinds())
+        if record is not None:
+            stack.enter_context(details_kept(record, Workplace(work), metadata, out, lasting=work_dir is not None))
         stack.enter_context(logs_to(work / LOG))
         seconds: dict[str, float] = {}
-        with _step("read", 1, seconds):
+        with step("read", 1, STEPS, seconds):
             rows = Workplace(work).lay_out(market_path, data, through_ms, labels, previous)
-        with _step("import TFX", 2, seconds):
+            if record is not None:
+                record.rows = partial(rows_of, Workplace(work), rows.rows)
+        with step("import TFX", 2, STEPS, seconds):
             run = import_pipeline()
         try:
             with component_times(first=3, of=STEPS) as components:
@@ -130,7 +141,10 @@ def train(
             if _assembled(work):
                 _write_report(work, (what,))
             raise ContractError(f"training failed: {what}; see {work / LOG}") from e
-        return _result(out.absolute(), work, rows, seconds | components)
+        result = _result(out.absolute(), work, rows, seconds | components)
+        if record is not None:
+            record.know(release=result.version)
+        return result
 
 
 def _require_writable(out: Path) -> None:
@@ -181,16 +195,6 @@ def _sigterm_unwinds() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-@contextmanager
-def _step(name: str, number: int, seconds: dict[str, float]) -> Iterator[None]:
-    """Times a step that is no TFX component."""
-    tell(StepStarted(name, number, STEPS))
-    began = time.monotonic()
-    yield
-    seconds[name] = time.monotonic() - began
-    tell(StepFinished(name, seconds[name]))
-
-
 Run = Callable[[Market, Workplace, Path, Ingested, Release | None, Sequence[str]], None]
 
 
@@ -221,11 +225,11 @@ def _result(out: Path, work: Path, rows: Ingested, seconds: dict[str, float]) ->
       NotBlessed: a gate was missed, and which.
     """
     evaluation = EvaluationReport.model_validate_json(
-        (_output(work, "Assessor", "assessment") / Path(release.EVALUATION).name).read_bytes()
+        (Workplace(work).outputs("Assessor", "assessment") / Path(release.EVALUATION).name).read_bytes()
     )
     failures = tuple(map(str, evaluation.failed))
-    if not failures and not (_output(work, "Evaluator", "blessing") / "BLESSED").exists():
-        failures = _tfma_failures(_output(work, "Evaluator", "evaluation"))
+    if not failures and not (Workplace(work).outputs("Evaluator", "blessing") / "BLESSED").exists():
+        failures = _tfma_failures(Workplace(work).outputs("Evaluator", "evaluation"))
     if failures:
         raise NotBlessed(failures, _write_report(work, failures))
     (assembled,) = _assembled(work)
@@ -250,11 +254,6 @@ def _assembled(work: Path) -> tuple[Path, ...]:
 
 def _version(assembled: Path) -> int:
     return release.Manifest.model_validate_json((assembled / release.MANIFEST).read_bytes()).version
-
-
-def _output(work: Path, component: str, key: str) -> Path:
-    """Folder of the one artifact that a component made under a key."""
-    return next((work / "artifacts" / component / key).iterdir())
 
 
 def _tfma_failures(evaluation: Path) -> tuple[str, ...]:

@@ -55,6 +55,15 @@ class Workplace:
         """A TransformGraph."""
         return self.path / "transform"
 
+    @property
+    def metadata(self) -> Path:
+        """The run's own ML Metadata; `pipelines.metadata_store` files it where it stays."""
+        return self.path / "metadata.sqlite"
+
+    def outputs(self, component: str, key: str) -> Path:
+        """Folder of the one artifact that a component made under a key."""
+        return next((self.path / "artifacts" / component / key).iterdir())
+
     def clear(self) -> None:
         """Removes what an earlier `lay_out` left, where a pipeline has the same folder for each run."""
         shutil.rmtree(self.rows, ignore_errors=True)

@@ -1,5 +1,6 @@
 """Puts a release together: the SavedModel and everything that travels with it."""
 
+import json
 import shutil
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -60,7 +61,7 @@ def Release(  # noqa: N802
     created_ms = now_ms()
     version = release.next_version(Path(releases), created_ms // 1000)
     write_report(folder, folder / release.REPORT, version)
-    release.seal(
+    manifest = release.seal(
         folder,
         release.Manifest(
             version=version,
@@ -73,6 +74,16 @@ def Release(  # noqa: N802
             packages={name: installed(name) for name in PACKAGES},
         ),
     )
+    _say(release_model, manifest)
+
+
+def _say(artifact: Any, manifest: release.Manifest) -> None:
+    """In ML Metadata, where the folder of the artifact may be gone when somebody asks."""
+    artifact.set_int_custom_property("version", manifest.version)
+    artifact.set_string_custom_property("rows", json.dumps(manifest.rows))
+    for name, value in (("trained_through_ms", manifest.trained_through_ms), ("warm_from", manifest.warm_from)):
+        if value is not None:
+            artifact.set_int_custom_property(name, value)
 
 
 def embed_offers(model: Any, catalogue: OfferColumns) -> NDArray[np.float32]:

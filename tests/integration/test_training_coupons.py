@@ -89,7 +89,8 @@ def test_every_gate_was_checked_and_passed(coupon_release: TrainedRelease) -> No
 
 
 def test_the_releases_folder_holds_the_release_and_nothing_else(coupon_release: TrainedRelease) -> None:
-    assert [p.name for p in coupon_release.releases.iterdir()] == [str(coupon_release.version)]
+    kept = {"metadata.sqlite", "runs.sqlite", str(coupon_release.version)}
+    assert {p.name for p in coupon_release.releases.iterdir()} == kept
     assert release.versions(coupon_release.releases) == [coupon_release.version]
 
 

@@ -1,5 +1,6 @@
 """CTR and CVR under MMoE, features of all kinds, split by time, no conversion among the latest rows, a gate no model passes."""
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -13,11 +14,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from ml_metadata import ListOptions
+from ml_metadata.proto.metadata_store_pb2 import Artifact
 
 from features.assemble import OfferColumns, assemble
 from features.market import load_market
 from models.evaluation import EvaluationReport
-from models.release import MANIFEST, calibrated_column, raw_column
+from models.release import MANIFEST, calibrated_column, raw_column, versions
+from pipelines.metadata_address import metadata_beside
+from pipelines.metadata_store import opened
+from store.runs import recent_runs
 
 ROWS = 3000
 BRANDS = ("alpha", "beta", "gamma", "delta")
@@ -119,7 +125,41 @@ def test_a_model_that_misses_a_gate_is_not_silent(refused: Refused, report: Eval
 
 
 def test_a_model_that_misses_a_gate_is_not_released(refused: Refused) -> None:
-    assert [p.name for p in refused.out.iterdir()] == ["17"]
+    assert versions(refused.out) == [17]
+
+
+def test_a_refused_run_is_recorded_with_its_gates_rows_seconds_and_memory(refused: Refused, report: EvaluationReport) -> None:
+    (run,) = recent_runs(refused.out)
+    assert (run.kind, run.market, run.outcome, run.release) == ("training", "two-tasks", "refused", None)
+    assert "training.gates.ctr.min_auc asks for 0.999" in run.why
+    assert run.details["gates"] == [gate.model_dump() for gate in report.gates]
+    assert run.details["anomalies"] == []
+    steps = {step.name: step for step in run.steps}
+    assert list(steps)[:2] == ["read", "import TFX"]
+    assert list(steps)[-1] == "Pusher"
+    assert len(steps) == 15
+    assert [name for name, step in steps.items() if step.failed] == ["Pusher"]
+    train, valid, judged = (run.details["rows"][split] for split in ("train", "valid", "eval"))
+    assert (steps["read"].rows_out, steps["Trainer"].rows_in) == (train + valid + judged, train + valid)
+    # Counted in what the step wrote: none was lost on the way.
+    assert (steps["StatisticsGen"].rows_in, steps["StatisticsGen"].rows_out) == (train + judged, train + judged)
+    assert (steps["Assessor"].rows_in, steps["Assessor"].rows_out) == (judged, judged)
+    assert all(step.peak_bytes is not None and 0 < step.peak_bytes < 2**36 for step in run.steps)
+
+
+def test_ml_metadata_of_a_refused_run_stays_and_says_what_it_was(refused: Refused) -> None:
+    (run,) = recent_runs(refused.out)
+    store = opened(metadata_beside(refused.out))
+    (context,) = store.get_contexts_by_type("pipeline_run")
+    told = context.custom_properties
+    assert (told["run"].string_value, told["outcome"].string_value) == (run.id, "refused")
+    assert "asks for 0.999" in told["why"].string_value
+    assert json.loads(told["rows"].string_value) == run.details["rows"]
+    executions = store.get_executions_by_context(context.id)
+    assert {e.custom_properties["component"].string_value for e in executions} == {s.name for s in run.steps[2:]}
+    (release,) = store.get_artifacts(ListOptions(filter_query="custom_properties.version.int_value > 17"))
+    assert json.loads(release.custom_properties["rows"].string_value) == run.details["rows"]
+    assert release.state != Artifact.DELETED  # --work-dir keeps it
 
 
 def test_to_an_orchestrator_a_refused_model_is_a_task_that_failed(refused: Refused) -> None:

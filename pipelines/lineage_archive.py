@@ -72,28 +72,35 @@ def find_decision(log_dir: Path, decision_id: str) -> dict[str, Any] | None:
 def events_of(log_dir: Path, decision: dict[str, Any], window_s: int) -> list[dict[str, Any]]:
     """What was reported of a decision's slots within a time."""
     begin_ms, found = decision["time_ms"], []
+    shown = pa.array([slot["impression_id"] for slot in decision["slots"] or ()], pa.string())
     for part in _parts_of(log_dir, EVENTS, begin_ms, begin_ms + 1000 * window_s):
-        try:
-            with pq.ParquetFile(part.path) as file:
-                read = file.read(["decision_id", "impression_id", "type", "status", "time_ms"])
-        except (OSError, pa.ArrowException, KeyError):
-            continue
-        found += read.filter(pc.equal(read["decision_id"], decision["decision_id"])).to_pylist()
+        read = _read(part.path, "impression_id", "type", "status", "time_ms")
+        if read is not None:
+            found += read.filter(pc.is_in(read["impression_id"], value_set=shown)).to_pylist()
     return found
 
 
 def newest_decision(log_dir: Path) -> tuple[str, int] | None:
     """Release that made the newest archived decision, and when."""
     for part in reversed(parts(log_dir, DECISIONS)):
-        try:
-            with pq.ParquetFile(part.path) as file:
-                read = file.read(["release", "time_ms"])
-        except (OSError, pa.ArrowException, KeyError):
-            continue
-        if len(read):
+        read = _read(part.path, "release", "time_ms")
+        if read is not None and len(read):
             at = int(pc.index(read["time_ms"], pc.max(read["time_ms"])).as_py())
             return read["release"][at].as_py(), read["time_ms"][at].as_py()
     return None
+
+
+def _read(path: Path, *names: str) -> pa.Table | None:
+    """Columns of a part, null where it is of before and has them not; None where it cannot be read."""
+    try:
+        with pq.ParquetFile(path) as file:
+            read = file.read([name for name in names if name in file.schema_arrow.names])
+    except (OSError, pa.ArrowException):
+        return None
+    for name in names:
+        if name not in read.column_names:
+            read = read.append_column(name, pa.nulls(len(read)))
+    return read
 
 
 def _parts_of(log_dir: Path, log: str, from_ms: int, through_ms: int) -> list[Part]:

@@ -62,7 +62,7 @@ def shown_slots(decision: Mapping[str, Any], events: Sequence[Mapping[str, Any]]
             left_out = "all its clicks were invalid traffic"
         elif not is_seen:
             left_out = "was not seen: neither an impression nor a click came back"
-        slots.append(Shown(slot["impression_id"], slot["offer_id"], tuple(dict.fromkeys(map(str, counts))), left_out))
+        slots.append(Shown(slot["impression_id"], slot.get("offer_id") or "", tuple(dict.fromkeys(map(str, counts))), left_out))
     return slots
 
 

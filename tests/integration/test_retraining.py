@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from domain.clock import now_ms
 from features.log_archive import StreamId
@@ -27,9 +28,11 @@ from models import release
 from models.evaluation import EvaluationReport
 from models.release import FinalLabels, Manifest, Release
 from models.turns import read_turns
+from offerrank.cli import app
 from pipelines.freshness import release_to_continue
 from serving.archiver.files import write_part
 from simulation.offline import random_pages
+from store.runs import recent_runs
 from tests.conftest import REPOSITORY
 
 SIMULATED = REPOSITORY / "examples" / "confirmation" / "market.toml"
@@ -232,6 +235,53 @@ def evaluation_of(path: Path) -> EvaluationReport:
 def test_an_incremental_run_costs_no_transform(retrained: Retrained) -> None:
     assert "Transform" in retrained.results[0]["seconds"]
     assert "Transform" not in retrained.results[1]["seconds"]
+
+
+def lineage_of(retrained: Retrained, what: str) -> dict[str, Any]:
+    releases = retrained.releases[0].path.parent
+    options = ["--releases", str(releases), "--log", str(releases.parent / "log"), "--json"]
+    done = CliRunner().invoke(app, ["lineage", what, *options])
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.output)
+    return found
+
+
+def test_every_turn_is_recorded_with_the_rows_it_joined(retrained: Retrained) -> None:
+    full, incremental = (one.version for one in retrained.releases)
+    runs = recent_runs(retrained.releases[0].path.parent)
+    assert [(run.kind, run.outcome, run.release, run.previous) for run in runs] == [
+        ("full", "refused", None, None),
+        ("incremental", "released", incremental, full),
+        ("full", "released", full, None),
+    ]
+    for run, result in zip(reversed(runs[1:]), retrained.results, strict=True):
+        steps = {step.name: step for step in run.steps}
+        assert steps["join"].rows_out == steps["read"].rows_out == sum(result["rows"].values())
+        assert run.details["rows"] == result["rows"]
+
+
+def test_the_lineage_of_a_release_names_data_decisions_run_and_components(retrained: Retrained) -> None:
+    full, incremental = retrained.releases
+    told = lineage_of(retrained, str(incremental.version))
+    assert [one["release"] for one in told["goes_back_to"]] == [full.version]
+    # Its own hour, and what became final since of the end of the hour before.
+    first, second = retrained.times
+    assert full.manifest.labels is not None
+    late = int((first > full.manifest.labels.as_of_ms - 40_000).sum())
+    assert told["decisions"]["decisions"] == late + int((second <= told["learned"]["click"]["through_ms"]).sum())
+    assert told["metadata"]["run"] == told["run"]["id"]
+    assert told["metadata"]["kept"] is False
+    components = {one["name"]: one["state"] for one in told["metadata"]["components"]}
+    assert components["Trainer"] == components["Pusher"] == "complete"
+    assert {gate["verdict"] for gate in told["gates"]} <= {"passed", "skipped"}
+
+
+def test_the_lineage_of_a_decision_names_the_releases_that_learned_from_it(retrained: Retrained) -> None:
+    full, incremental = (one.version for one in retrained.releases)
+    first = lineage_of(retrained, f"{retrained.times[0][0]}-0")["taught"]
+    assert [(one["release"], one["labels"]) for one in first] == [(v, ["click", "conversion"]) for v in (full, incremental)]
+    second = lineage_of(retrained, f"{retrained.times[1][0]}-0")["taught"]
+    assert {one["release"]: one["labels"] for one in second} == {full: [], incremental: ["click", "conversion"]}
 
 
 def test_known_countries_and_all_numbers_mean_what_they_meant(retrained: Retrained) -> None:

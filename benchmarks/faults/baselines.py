@@ -44,7 +44,7 @@ def evidently(now: Profile, earlier: Sequence[Profile]) -> Scores:
             expected, got = n * q[seen], n * p[seen]
             expected *= got.sum() / expected.sum()
             value = float(stats.chisquare(got, expected).pvalue) if seen.sum() > 1 and not p[~seen].any() else 0.0
-            scores[s.name] = _EVIDENTLY_P / max(value, 1e-12)
+            scores[s.name] = _EVIDENTLY_P / max(value, 1e-300)
         else:
             scores[s.name] = np.sqrt(_jensen_shannon(p, q)) / _EVIDENTLY_DISTANCE
     for s, one, other in _numbers(now, earlier):
@@ -53,7 +53,7 @@ def evidently(now: Profile, earlier: Sequence[Profile]) -> Scores:
             at = np.unique(np.concatenate([_middles(one), _middles(other)]))
             gap = float(np.abs(_ecdf(one, at) - _ecdf(other, at)).max())
             effective = np.sqrt(one.present * other.present / max(one.present + other.present, 1))
-            scores[s.name] = _EVIDENTLY_P / max(float(stats.kstwobign.sf(gap * effective)), 1e-12)
+            scores[s.name] = _EVIDENTLY_P / max(float(stats.kstwobign.sf(gap * effective)), 1e-300)
         else:
             moved = float(np.abs(one.quantile(levels) - other.quantile(levels)).mean())
             scores[s.name] = moved / max(other.deviation(), 1e-9) / _EVIDENTLY_DISTANCE

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.errors import ContractError
-from monitoring.detection.calibrated import measure_calibration
+from monitoring.detection.betting import TILTS, mixed
+from monitoring.detection.calibrated import BETTING, measure_calibration
 from monitoring.detection.distances import Floats
-from monitoring.detection.evidence import BETS, advance, combined, log_e_values, threshold
+from monitoring.detection.evidence import BETS, advance, combined, e_bh, log_e_values, threshold
 from monitoring.detection.finding import Finding
 from monitoring.detection.findings import Judged, told
 from monitoring.detection.measures import Stream, joined, measure
@@ -43,6 +44,11 @@ class Detector:
     """[K, 2, bets]"""
     rising: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     seen_ms: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    wealth: Floats = field(default_factory=lambda: np.zeros((0, *TILTS.shape)))
+    """[K, 2, bets] log of what the bets against a release's probabilities have made of 1; of streams that bet."""
+    release: str = ""
+    """Whose probabilities they are against, and for how many hours."""
+    betting_hours: int = 0
     climb: Floats = field(default_factory=lambda: np.zeros((0, 2)))
     """[K, 2] log evidence since it began to rise."""
     began_ms: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int64))
@@ -83,6 +89,7 @@ class Detector:
         z = self.weather.judge(deviation, noise, least)[at]
         log_e = np.stack([log_e_values(z), log_e_values(-z)], axis=1)
         log_e[len(at) - len(bets) :] += bets
+        self._bet(now.release, at[len(at) - len(bets) :], bets)
         # Bets have no z; one that gives the same evidence stands for it.
         gain = np.maximum(combined(log_e), 0.0)
         signed = np.where(gain[:, 0] >= gain[:, 1], 1, -1) * np.sqrt(2 * gain.max(axis=1, initial=0.0))
@@ -108,6 +115,7 @@ class Detector:
         self.log_m = np.concatenate([self.log_m, np.full((k, *self.log_m.shape[1:]), -np.inf)])
         self.rising = np.concatenate([self.rising, rising[new]])
         self.seen_ms = np.concatenate([self.seen_ms, np.zeros(k, dtype=np.int64)])
+        self.wealth = np.concatenate([self.wealth, np.full((k, *self.wealth.shape[1:]), -np.inf)])
         self.climb = np.concatenate([self.climb, np.zeros((k, 2))])
         self.began_ms = np.concatenate([self.began_ms, np.full((k, 2), self.at_ms)])
         self.opened_ms = np.concatenate([self.opened_ms, np.full(k, _NEVER)])
@@ -163,13 +171,44 @@ class Detector:
             self.climb[closed] = 0.0
         self.weather.forget(stale)
 
+    def _bet(self, release: str, at: NDArray[np.int64], bets: Floats) -> None:
+        if release and release != self.release:
+            self.release, self.betting_hours = release, 0
+            self.wealth[:] = -np.inf
+        # The stake is spread over the hours at which one may begin to bet, 1 / (n (n + 1)) to the n-th.
+        self.betting_hours += 1
+        stake = -np.log(self.betting_hours * (self.betting_hours + 1.0))
+        self.wealth[at] = np.logaddexp(self.wealth[at], stake) + bets
+
+    def miscalibrated(self, rate: float = 0.05) -> list[tuple[Stream, float]]:
+        """Slices whose outcomes are not what the release says, and the log of what a bet on that has made of 1, most first.
+
+        Of those that are named a share of `rate` is right after all, on average: by e-BH over the values of a slice, as over all
+        campaigns. It may be asked at any hour, and as often as one likes.
+        """
+        groups: dict[tuple[Series, str], list[Stream]] = {}
+        for stream in self.streams:
+            if stream.kind == BETTING:
+                groups.setdefault((stream.series, stream.slice.by), []).append(stream)
+        found = []
+        for members in groups.values():
+            log_e = mixed(self.wealth[[self.streams[s] for s in members]])
+            found += [(members[i], float(log_e[i])) for i in np.flatnonzero(e_bh(log_e, rate))]
+        return sorted(found, key=lambda one: -one[1])
+
     def to_bytes(self) -> bytes:
         """The whole state; `from_bytes` goes on as if nothing had happened."""
         names = np.array([[s.kind, *s.series, *s.slice] for s in self.streams], dtype=np.str_).reshape(-1, 5)
         arrays: dict[str, Any] = {f"weather.{name}": a for name, a in self.weather.to_arrays().items()}
         arrays |= {name: getattr(self, name) for name in _ARRAYS}
         out = io.BytesIO()
-        np.savez_compressed(out, streams=names, clock=np.array([self.day_ms, self.at_ms]), **arrays)
+        np.savez_compressed(
+            out,
+            streams=names,
+            clock=np.array([self.day_ms, self.at_ms, self.betting_hours]),
+            release=np.array(self.release),
+            **arrays,
+        )
         return out.getvalue()
 
     @classmethod
@@ -184,13 +223,17 @@ class Detector:
                 arrays = {name: kept[name] for name in kept.files}
             names = [Stream(kind, Series(a, b), Slice(c, d)) for kind, a, b, c, d in arrays["streams"].tolist()]
             weather = Weather.from_arrays({f.name: arrays[f"weather.{f.name}"] for f in fields(Weather)})
-            day_ms, at_ms = arrays["clock"].tolist()
-            return cls(day_ms, at_ms, {s: i for i, s in enumerate(names)}, weather, **{name: arrays[name] for name in _ARRAYS})
+            day_ms, at_ms, betting_hours = arrays["clock"].tolist()
+            streams = {s: i for i, s in enumerate(names)}
+            kept_arrays = {name: arrays[name] for name in _ARRAYS}
+            return cls(
+                day_ms, at_ms, streams, weather, release=str(arrays["release"]), betting_hours=betting_hours, **kept_arrays
+            )
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as e:
             raise ContractError(f"state of the detector: expected one that it wrote, got {len(state)} bytes: {e}") from None
 
 
-_ARRAYS: Final = ("log_m", "climb", "rising", "seen_ms", "began_ms", "opened_ms", "fell", "quiet")
+_ARRAYS: Final = ("log_m", "wealth", "climb", "rising", "seen_ms", "began_ms", "opened_ms", "fell", "quiet")
 
 
 def _spread(part: Floats, at: NDArray[np.int64], size: int, fill: float) -> Floats:

@@ -143,6 +143,21 @@ def test_outcomes_that_halve_are_miscalibration_and_cost_what_the_rows_did_not_b
     assert calibration[-1].cost_micros_per_day == pytest.approx(24 * 0.6 * 600 * 0.125 * 100_000, rel=0.5)
 
 
+def test_bets_of_all_slices_name_the_one_that_is_off_and_begin_anew_with_a_release(healthy: Watch) -> None:
+    def off_in_new(columns: dict[str, np.ndarray]) -> None:
+        columns["truth"][columns["app"] == 1] = 0.3
+
+    watch = healthy.again()
+    assert watch.detector.miscalibrated() == []
+    watch.watch(range(NOW, NOW + 8), off_in_new)
+    named = [stream.slice for stream, _ in watch.again().detector.miscalibrated()]
+    assert Slice("app", "new") in named
+    assert not {Slice("app", "old"), Slice("app", "web")} & set(named)
+    by: dict[tuple[Slice, Series], Summary] = {(ALL, AMOUNT): Numbers.of([1.0])}
+    watch.see(profile([HourSummary(START_MS + (NOW + 8) * HOUR_MS, "r2", by)]))
+    assert watch.detector.miscalibrated() == []
+
+
 def test_killed_and_restarted_at_every_hour_it_finds_the_same(healthy: Watch) -> None:
     def slowly(columns: dict[str, np.ndarray]) -> None:
         columns["amount"] *= 1.12

@@ -14,6 +14,7 @@ from domain.keys import Keys
 from features.market import Market
 from monitoring.dashboard.ledger_light import LedgerState
 from monitoring.dashboard.storage_light import ArchiveState, RedisMemory, tell
+from monitoring.dashboard.watch_light import WatchState
 
 log = logging.getLogger("offerrank.dashboard")
 EVERY_S = 2.0
@@ -89,7 +90,8 @@ class StateReader:
             memory = RedisMemory.read(self._client, self._keys)
             archive = ArchiveState.read(self._client, self._keys, at_ms)
             ledger = self._ledger(at_ms)
-            lights = [Health("Archiver", archive.ok, archive.detail), _light(ledger)]
+            watch = WatchState.read(self._client, self._keys, at_ms)
+            lights = [Health("Archiver", archive.ok, archive.detail), _light(ledger), _watch(watch)]
             health = [*gateway, Health("Redis", memory.ok, memory.detail), self._pacer(), *lights]
             tell(memory, archive)
             return State(at_ms, fraction, self._campaigns(at_ms), self._releases(), health, ledger)
@@ -101,6 +103,7 @@ class StateReader:
                 Health("Pacer", None, "unknown"),
                 Health("Archiver", None, "unknown"),
                 Health("Ledger", None, "unknown"),
+                Health("Watch", None, "unknown"),
             ]
             return State(last.at_ms, last.day_fraction, last.campaigns, last.first_served_ms, health)
 
@@ -148,6 +151,10 @@ class StateReader:
                 return Health("Gateway", False, f"{e.code}: {e.read(200).decode(errors='replace')}")
         except (OSError, http.client.HTTPException) as e:
             return Health("Gateway", False, f"no answer: {getattr(e, 'reason', e)}")
+
+
+def _watch(watch: WatchState | None) -> Health:
+    return Health("Watch", None, "has not said anything yet") if watch is None else Health("Watch", watch.ok, watch.detail)
 
 
 def _light(ledger: LedgerState | None) -> Health:

@@ -204,6 +204,7 @@ def test_health_says_what_is_wrong(client: "redis.Redis", redis_url: str, tmp_pa
     client.xadd(KEYS.decisions, decision_fields(decision("d", waiting)), id=f"{waiting}-0")
     beat = {"beat_ms": now_ms() - 100_000, "interval_s": 5, "rejected": 2, "decisions": f"{waiting - 1}-0"}
     client.hset(KEYS.archiver, mapping=beat)
+    client.hset(KEYS.watch, mapping={"beat_ms": now_ms(), "skipped": 3, "fault": ""})
     try:
         with PageProcess(redis_url, tmp_path, gateway_url=f"http://127.0.0.1:{server.server_port}") as page:
             health = {h["name"]: h for h in page.summary_when(lambda s: s["health"])["health"]}
@@ -216,6 +217,8 @@ def test_health_says_what_is_wrong(client: "redis.Redis", redis_url: str, tmp_pa
     assert health["Archiver"]["detail"].startswith("9")
     assert "s behind, wrote 10" in health["Archiver"]["detail"]
     assert health["Archiver"]["detail"].endswith("2 entries rejected")
+    assert health["Watch"]["ok"] is False
+    assert health["Watch"]["detail"].startswith("3 parts of the archive cannot be read, took a turn ")
 
 
 def test_it_outlives_redis_and_reads_on(own_redis: EmbeddedRedis, tmp_path: Path) -> None:

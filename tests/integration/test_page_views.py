@@ -5,11 +5,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import redis
 from chromium import Chromium
 from known_market import EVIL, dearest, know
 from page_process import PageProcess
 
 from domain.clock import now_ms
+from domain.keys import Keys
+from monitoring.incidents import IncidentStore, incidents_path
 from offerrank.keys import create
 from store.key_records import Role
 
@@ -47,6 +50,17 @@ def test_where_nothing_is_known_every_view_says_so(redis_url: str, tmp_path: Pat
             await browser.open(page.url + path)
             await browser.until(f"document.body.innerText.includes({said!r})")
 
+    looking(redis_url, tmp_path, look)
+
+
+def test_before_the_first_hour_is_over_it_says_that_the_watch_runs(redis_url: str, tmp_path: Path, log_dir: Path) -> None:
+    async def look(browser: Chromium, page: PageProcess) -> None:
+        await browser.open(page.url)
+        await browser.until("document.body.innerText.includes('The first hour is not over yet.')")
+
+    IncidentStore(incidents_path(log_dir)).close_file()
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(Keys("corner").watch, mapping={"beat_ms": now_ms(), "fault": "", "skipped": 0})
     looking(redis_url, tmp_path, look)
 
 
@@ -165,7 +179,7 @@ def test_every_view_fits_a_phone_and_every_control_has_a_name(redis_url: str, tm
 def test_from_elsewhere_a_link_leads_through_the_log_in(redis_url: str, tmp_path: Path, log_dir: Path) -> None:
     async def look(browser: Chromium, page: PageProcess) -> None:
         await browser.call("Page.navigate", url=f"{page.url}/incidents/{first}")
-        await browser.until("location.pathname === '/login' && document.querySelector('#key') !== null")
+        await browser.until("location.pathname === '/login' && document.querySelector('#login button')?.disabled === false")
         await browser.run("document.querySelector('#key').value = 'or_operator_wrong'")
         await browser.click("#login button")
         await browser.until("document.querySelector('#refused').innerText === 'this is no operator\\'s key'")

@@ -78,7 +78,8 @@ function draw(feature) {
     { xaxis: timeAxis(from, to), yaxis: { ...axes(), range: [0, top(moved) * 1.08 || 1], nticks: 5 } }, "two days are needed to compare");
   numbers("figure-distance", ["hour", "distance#"], () => at.map((ms, i) => [stamp(ms), short(moved[i])]).reverse());
   const [missing, unknown] = [column("missing", 100), column("unknown", 100)];
-  fill("legend-missing", el("span", { style: { color: "var(--a)" } }, "missing "), el("span", { style: { color: "var(--b)" } }, feature.numbers ? "" : "unknown"));
+  fill("title-missing", feature.numbers ? "Missing, %" : "Missing and unknown, %");
+  fill("legend-missing", ...(feature.numbers ? [] : [el("span", { style: { color: "var(--a)" } }, "missing "), el("span", { style: { color: "var(--b)" } }, "unknown")]));
   plot("chart-missing", [line(x, missing, "missing", colour("--a"), { hovertemplate: "%{y:.2f} %" }), ...(feature.numbers ? [] : [line(x, unknown, "unknown", colour("--b"), { hovertemplate: "%{y:.2f} %" })])],
     { xaxis: timeAxis(from, to), yaxis: { ...axes(), range: [0, top(missing, unknown) * 1.08 || 1], nticks: 5 } });
   numbers("figure-missing", ["hour", "rows#", "missing %#", "unknown %#"], () => at.map((ms, i) => [stamp(ms), number(feature.hours[i].rows), number(missing[i], 2), number(unknown[i], 2)]).reverse());

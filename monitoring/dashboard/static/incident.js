@@ -34,7 +34,7 @@ function show({ incident, history, evidence, streams, runbook, course }) {
   const facts = [
     ["Costs a day", costs(incident)], ["Size", incident.against_usual], ["Since", `${when(incident.since_ms)}, ${span(Date.now() - incident.since_ms)}`],
     ["Last seen", `the hour from ${when(incident.last_seen_ms)}`], ["Where", where], ["Release", incident.release || "any"],
-    ...Object.entries(incident.detail).map(([name, value]) => [name.replaceAll("_", " "), typeof value === "number" ? number(value, Number.isInteger(value) ? 0 : 4) : String(value)]),
+    ...Object.entries(incident.detail).map(([name, value]) => [name.replaceAll("_", " "), told(name, value)]),
   ];
   refill("facts", facts, () => facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
   document.getElementById("care").hidden = incident.state === "closed";
@@ -47,6 +47,11 @@ function show({ incident, history, evidence, streams, runbook, course }) {
     cells: [kind.replaceAll("_", " "), seen(series, slice), slice.by ? `${slice.by} ${slice.value}` : "all traffic"],
   })), "nothing");
   drawEvidence(incident, evidence, course);
+}
+
+function told(name, value) {
+  if (typeof value !== "number") return String(value);
+  return /share/.test(name) ? percent(value) : Number.isInteger(value) ? number(value) : short(value);
 }
 
 /** The view that shows a series. */

@@ -19,4 +19,6 @@ document.getElementById("login").addEventListener("submit", async (event) => {
     key.select();
   }
 });
+// Before this script listens, a browser would send the form by itself.
+document.querySelector("#login button").disabled = false;
 document.getElementById("key").focus();

@@ -5,9 +5,9 @@ async function turn() {
   const described = await describeMarket();
   currency = described.currency;
   const [incidents, summary] = await Promise.all([get("/api/incidents"), get("/api/summary")]);
-  showWatch(incidents);
+  showWatch(incidents, summary.health.find((one) => one.name === "Watch")?.ok === true);
   showIncidents(incidents);
-  showHealth(summary.health, incidents);
+  showHealth(summary.health);
   showTiles(summary);
   await showDay();
   const open = incidents.live.filter((one) => one.state !== "silenced");
@@ -53,13 +53,15 @@ function drawDay() {
 
 redrawn.push(() => day?.last_hour_ms && drawDay());
 
-function showWatch({ live, watched, trouble, alerts }) {
+function showWatch({ live, watched, trouble, alerts }, runs) {
   const open = live.filter((one) => one.state !== "silenced");
   const micros = open.reduce((sum, one) => sum + one.cost_micros_per_day, 0);
   const minutes = watched ? Math.floor((Date.now() - watched.at_ms) / 60_000) : null;
-  refill("watch", [live, watched, trouble, alerts, minutes], () => {
+  refill("watch", [live, watched, trouble, alerts, minutes, runs], () => {
     const lines = [];
-    if (trouble || !watched) {
+    if (!trouble && !watched && runs) {
+      lines.push(el("p", { class: "notice" }, el("b", {}, "The first hour is not over yet. "), "The watch runs, and looks at service levels alone until then."));
+    } else if (trouble || !watched) {
       lines.push(el("p", { class: "notice warn" }, el("b", {}, "Nobody watches. "), trouble ? `${trouble}.` : "The watch has not looked at an hour yet: offerrank watch does it, beside the archive.",
         " That this list is empty says nothing."));
     } else {
@@ -98,9 +100,8 @@ function showIncidents({ live, more, closed }) {
     : null);
 }
 
-function showHealth(health, { watched, trouble }) {
-  const watch = { name: "Watch", ok: trouble || !watched ? null : !watched.late, detail: trouble ? "no incidents are kept" : watched ? `looked ${span(Date.now() - watched.at_ms)} ago` : "has not looked yet" };
-  fill("health", ...[...health, watch].map((one) => el("li", { class: one.ok === null ? "" : one.ok ? "good" : "bad" },
+function showHealth(health) {
+  fill("health", ...health.map((one) => el("li", { class: one.ok === null ? "" : one.ok ? "good" : "bad" },
     el("b", {}, one.name), el("span", { class: "sr" }, one.ok === null ? " unknown" : one.ok ? " good" : " bad"), " ", el("span", { class: "quiet" }, one.detail))));
 }
 

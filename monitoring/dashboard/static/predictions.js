@@ -49,7 +49,7 @@ function show() {
   const rows = task.slices.map((one) => ({
     cells: [
       el("td", {}, one.by, " ", el("b", {}, one.value)),
-      el("td", { class: "n" }, el("span", { class: off(one) ? "bad" : "" }, ratio(one.pcoc))),
+      el("td", { class: "n" }, el("span", { class: one.evidence > STRONG ? "bad" : "" }, ratio(one.pcoc))),
       el("td", { class: "n" }, `${ratio(one.low)} to ${ratio(one.high)}`),
       el("td", { class: "n" }, el("span", { class: one.evidence > STRONG ? "bad" : "" }, strength(one.evidence))),
       el("td", { class: "n" }, one.micros_per_day ? amount(one.micros_per_day) : NONE),
@@ -58,11 +58,6 @@ function show() {
   }));
   table("slices", ["slice", "predicted / came#", "95 %#", "evidence#", `${currency} a day#`, "came#", "rows#"], rows, "too few rows in every slice");
   fill("more", task.more_slices ? `and ${number(task.more_slices)} more slices` : "");
-}
-
-/** Whether its interval leaves out 1. */
-function off(one) {
-  return one.low > 1 || (one.high !== null && one.high < 1);
 }
 
 const STRONG = Math.log10(168);

@@ -45,8 +45,11 @@ def to_tensors(feature: FeatureSpec, values: Sequence[FeatureValue]) -> dict[str
 
 
 def to_tensor(feature: FeatureSpec, values: Sequence[FeatureValue]) -> Tensor:
-    """Single values -> [len] array of the dtype the model's signature takes: bytes objects, int64 or float32."""
-    return _array(feature.dtype, [feature.fill if v is None else v for v in values])
+    """Single values -> [len] array of the dtype the model's signature takes: bytes objects, int64 or float32.
+
+    Nothing, and an empty text, which training takes for the same, are the feature's `fill`.
+    """
+    return _array(feature.dtype, [feature.fill if v is None or v == "" else v for v in values])
 
 
 def from_rows(tensor: RawTensor, rows: Sequence[Any]) -> Tensor:

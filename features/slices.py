@@ -8,7 +8,7 @@ from features.spec import CAMPAIGN, OFFER_ID, FeatureSpec
 
 
 def slice_values(market: Market, names: Iterable[str], columns: Mapping[str, Iterable[FeatureValue]]) -> dict[str, list[str]]:
-    """Values of slices as text, one per row; a missing one as in training rows.
+    """Values of slices as text, one per row; a missing or empty one as in training rows.
 
     Args:
       names: of features, or `campaign`: that of the row's `offer_id`, "" for an offer the market does not have.
@@ -22,7 +22,7 @@ def slice_values(market: Market, names: Iterable[str], columns: Mapping[str, Ite
 
 
 def _texts(feature: FeatureSpec, values: Iterable[FeatureValue]) -> list[str]:
-    return [str(feature.fill if v is None else v) for v in values]
+    return [str(feature.fill if v is None or v == "" else v) for v in values]
 
 
 def _campaigns(market: Market, offer_ids: Iterable[FeatureValue]) -> list[str]:

@@ -28,6 +28,13 @@ def test_request_features_are_sent_once_and_offer_features_per_candidate(raw_mar
     }
 
 
+def test_an_empty_text_is_none_as_in_training(raw_market: dict[str, Any]) -> None:
+    raw_market["features"][0]["default"] = "unknown"
+    market = parse_market(raw_market)
+    tensors = assemble(market, {"country": ""}, OfferColumns.of(market), np.array([0], dtype=np.int32))
+    assert tensors["country"].tolist() == [b"unknown"]
+
+
 @pytest.mark.parametrize(
     ("dtype", "value", "said"),
     [

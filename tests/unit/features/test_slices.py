@@ -31,6 +31,11 @@ def test_a_missing_value_is_the_same_slice_in_requests_and_in_training_rows(raw_
     assert asked == slice_values(market, DTYPES, logged)
 
 
+def test_an_empty_text_is_the_slice_of_the_default(raw_market: dict[str, Any]) -> None:
+    raw_market["features"][0]["default"] = "unknown"
+    assert slice_values(parse_market(raw_market), ["country"], {"country": ["", "DE"]}) == {"country": ["unknown", "DE"]}
+
+
 def test_a_column_that_is_missing_is_an_error(raw_market: dict[str, Any]) -> None:
     with pytest.raises(KeyError, match="offer_id"):
         slice_values(parse_market(raw_market), ["campaign"], {"country": ["DE"]})

@@ -195,11 +195,16 @@ def read_log(log_dir: Path, log: str, schema: pa.Schema, since_ms: int = 0, unti
     return pa.concat_tables(_tables(log_dir, log, schema, since_ms, until_ms))
 
 
+def read_part(part: Part, schema: pa.Schema) -> pa.Table:
+    """The columns of `schema` from one part; errors as of `read_log`."""
+    return conform(_read(part.path, schema.names), schema, str(part.path))
+
+
 def _tables(log_dir: Path, log: str, schema: pa.Schema, since_ms: int, until_ms: float) -> Iterator[pa.Table]:
     yield conform(schema.empty_table(), schema, log)
     for part in parts(log_dir, log):
         if part.last_ms >= since_ms and part.first_ms <= until_ms:
-            yield conform(_read(part.path, schema.names), schema, str(part.path))
+            yield read_part(part, schema)
 
 
 def _read(path: Path, names: list[str]) -> pa.Table:

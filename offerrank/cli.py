@@ -1,6 +1,7 @@
 """The `offerrank` command. Each command imports what it needs when it runs, so that `--help` is instant."""
 
 import sys
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -210,6 +211,46 @@ def lineage(
     from offerrank.lineage import lineage as run
 
     run(what, releases, log_dir, metadata, as_json=json)
+
+
+@app.command()
+def skew(
+    release: Annotated[
+        str | None,
+        typer.Option(help="A release by folder or version, or a folder of releases.", show_default="each that ranked"),
+    ] = None,
+    log_dir: Annotated[
+        Path, typer.Option("--log", "--log-dir", envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")
+    ] = options.LOG_DIR,
+    releases: Annotated[Path, typer.Option(envvar="OFFERRANK_RELEASES", help="Folder of releases.")] = Path(
+        ".offerrank/releases"
+    ),
+    market: Annotated[
+        Path | None,
+        typer.Option(envvar="OFFERRANK_MARKET", help="The market.toml that is served.", show_default="the release's own"),
+    ] = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    sample: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Decisions of each release that are recomputed, at most.")
+    ] = 1000,
+    every: Annotated[
+        str | None,
+        typer.Option(help="Again and again, such as 1h, on what came since; differences become incidents.", show_default=False),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Recompute what was ranked as training would: every feature and probability. Exit code 1 if any differ."""
+    from offerrank.skew import Asked, check
+
+    until_ms = options.moment(until, end=True)
+    asked = Asked(log_dir, releases, release, market, options.moment(since) or 0, inf if until_ms is None else until_ms, sample)
+    if every is None:
+        raise typer.Exit(check(asked, json))
+    from offerrank.skew_watch import watch
+
+    _log()
+    watch(asked, options.seconds(every))
 
 
 @app.command()

@@ -20,7 +20,7 @@ Each log is read once and joined by position with `index_in`: no Python loop see
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
@@ -295,13 +295,11 @@ def _slots(market: Market, log_dir: Path, spans: Sequence[Span]) -> pa.Table:
         raise NothingToLearn(str(log_dir), "a log with at least one decision", "no decisions")
     request = log.select(["decision_id", "time_ms", "features"]).flatten().take(pc.list_parent_indices(contiguous(log["slots"])))
     slot = pa.table({"slots": pc.list_flatten(log["slots"])}).flatten().flatten()
-    columns = {f.name: _feature(request[f"features.{f.name}"], f.default) for f in market.request_features}
-    columns |= {f.name: _feature(slot[f"slots.features.{f.name}"], f.default) for f in market.offer_features}
-    columns |= {f.name: pc.cast(columns[f.name], ARROW_TYPES[f.dtype]) for f in market.features if not f.multiple}
-    columns = {f.name: columns[f.name] for f in market.features}
+    logged = {f.name: request[f"features.{f.name}"] for f in market.request_features}
+    logged |= {f.name: slot[f"slots.features.{f.name}"] for f in market.offer_features}
     table = pa.table(
         {
-            **columns,
+            **feature_columns(market, logged),
             "decision_id": request["decision_id"],
             "impression_id": slot["slots.impression_id"],
             "time_ms": request["time_ms"],
@@ -311,6 +309,12 @@ def _slots(market: Market, log_dir: Path, spans: Sequence[Span]) -> pa.Table:
     )
     first = contiguous(_first_by_impression(table["impression_id"], pa.array(np.arange(len(table))))["value_min"])
     return table if len(first) == len(table) else table.take(first.take(pc.array_sort_indices(first)))
+
+
+def feature_columns(market: Market, logged: Mapping[str, pa.ChunkedArray]) -> dict[str, pa.ChunkedArray]:
+    """Feature -> its column of training rows, from the values as logged: null is the default, where there is one."""
+    columns = {f.name: _feature(logged[f.name], f.default) for f in market.features}
+    return columns | {f.name: pc.cast(columns[f.name], ARROW_TYPES[f.dtype]) for f in market.features if not f.multiple}
 
 
 def _first_time(events: pa.Table, kind: EventType, impression_id: pa.Array) -> pa.Array:

@@ -143,11 +143,17 @@ def predicted(market: Market, trained: Release, rows: pa.Table) -> Columns:
     from pipelines.scoring import load_ranker, score  # TensorFlow takes seconds: only once there are rows
 
     features = {f.name for f in market.features}
-    columns = {name: rows[name].to_numpy() for name in rows.column_names if name not in features}
+    columns = {name: rows[name].to_numpy() for name in rows.column_names if name not in features} | raw_tensors(market, rows)
+    return where_shown(market, columns | score(market, load_ranker(str(trained.path)), columns))
+
+
+def raw_tensors(market: Market, rows: pa.Table) -> dict[str, NDArray[Any]]:
+    """The features of training rows as the model's inputs by name, [R] or [R, width]; text as str."""
+    tensors: dict[str, NDArray[Any]] = {}
     for f in market.features:
         arrays = tensor_columns(f, contiguous(rows[f.name]), partial(_where, f.name))
-        columns |= {t.name: _values(t, array) for t, array in zip(f.tensors, arrays, strict=True)}
-    return where_shown(market, columns | score(market, load_ranker(str(trained.path)), columns))
+        tensors |= {t.name: _values(t, array) for t, array in zip(f.tensors, arrays, strict=True)}
+    return tensors
 
 
 def _where(feature: str, row: int) -> str:

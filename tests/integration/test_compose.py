@@ -80,7 +80,7 @@ def mounts(name: str) -> dict[str, tuple[str, str]]:
 
 
 def test_all_parts_are_there() -> None:
-    ours = {"gateway", "pacer", "archiver", "watch", "monitor", "trainer"}
+    ours = {"gateway", "pacer", "archiver", "watch", "skew", "monitor", "trainer"}
     assert set(SERVICES) == {*ours, "model-server", "redis", "prometheus", KEYS}
     assert set(OURS) == ours
 
@@ -118,10 +118,11 @@ def test_keys_are_managed_by_a_command_that_runs_when_it_is_asked_to_and_reads_t
     assert (mounts(KEYS)[folder], mounts("gateway")[folder]) == (("keys", "rw"), ("keys", "ro"))
 
 
-def test_the_trainers_interval_is_one_the_command_understands() -> None:
+@pytest.mark.parametrize("name", ["trainer", "skew"])
+def test_an_interval_is_one_the_command_understands(name: str) -> None:
     from offerrank.options import seconds
 
-    arguments = SERVICES["trainer"]["command"]
+    arguments = SERVICES[name]["command"]
     assert seconds(arguments[arguments.index("--every") + 1]) == 3600
 
 
@@ -165,7 +166,7 @@ def test_files_that_are_mounted_exist_and_named_volumes_are_declared(name: str) 
 
 def test_every_declared_volume_is_used_and_written_by_one_service() -> None:
     # Beside the archive lie the monitor's SQLite files, which it and the page write.
-    beside = {"log": {"watch", "monitor"}}
+    beside = {"log": {"watch", "skew", "monitor"}}
     for volume in COMPOSE["volumes"]:
         writers = [n for n in SERVICES for source, mode in mounts(n).values() if (source, mode) == (volume, "rw")]
         writers = [n for n in writers if n not in beside.get(volume, ())]
@@ -212,7 +213,7 @@ def test_a_dependency_is_a_service_that_has_the_health_waited_for(name: str) -> 
         assert how["condition"] == "service_started" or "healthcheck" in SERVICES[other]
 
 
-@pytest.mark.parametrize("name", [n for n in SERVICES if n not in ("trainer", KEYS)])
+@pytest.mark.parametrize("name", [n for n in SERVICES if n not in ("trainer", "skew", KEYS)])
 def test_every_server_has_a_healthcheck(name: str) -> None:
     test = SERVICES[name]["healthcheck"]["test"]
     assert test[0] == "CMD"

@@ -1,33 +1,61 @@
-"""Training and serving agree: the same row and offer get the same calibrated pCTR from the API as from the evaluation."""
+"""Training and serving agree, to 1e-5: in what the API answers, and in what is logged; where they do not, `skew` says what."""
 
+import json
+import math
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pyarrow.parquet as pq
 import pytest
+from tampering import Rows, tampered
+from typer.testing import CliRunner
 
+from features.log_archive import DECISIONS, parts
 from features.market import Market, load_market
-from models.release import EVAL_PREDICTIONS, calibrated_column
+from models.calibration import Calibrator, TaskCalibration
+from models.calibration.curves import Platt
+from models.release import EVAL_PREDICTIONS, Release, calibrated_column, load_release
+from offerrank.cli import app
+from pipelines.skew.check import Skew, check_skew
+from pipelines.skew.recompute import Recomputer
 from serving.embedded_redis import free_port
 from tests.integration.conftest import TrainedRelease
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MARKET = REPOSITORY / "examples/coupons/market.toml"
 ROWS = 600
+LOGGED = 60
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the documented `offerrank serve` command started."""
+
+    url: str
+    operator_key: str
+    log_dir: Path
+
+    def http(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {self.operator_key}"}, timeout=10)
 
 
 @pytest.fixture(scope="module")
-def gateway(coupon_release: TrainedRelease, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """URL and operator key of what the documented `offerrank serve` command starts."""
+def gateway(coupon_release: TrainedRelease, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     run_dir = tmp_path_factory.mktemp("serve")
     command = [sys.executable, "-m", "offerrank", "serve", "--market", str(MARKET), "--release", str(coupon_release.releases)]
     command += ["--dir", str(run_dir), "--port", str(free_port()), "--monitor-port", str(free_port())]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as serve:
+    archived_soon = os.environ | {"OFFERRANK_ARCHIVE_INTERVAL_S": "1"}
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, env=archived_soon, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as serve:
         assert serve.stdout is not None
         said: list[str] = []
         url = ""
@@ -39,19 +67,33 @@ def gateway(coupon_release: TrainedRelease, tmp_path_factory: pytest.TempPathFac
                 break
         assert url, "".join(said)
         assert said[-1].startswith("ranking by release"), "".join(said)
-        yield url, (run_dir / "operator-key").read_text().strip()
+        yield Served(url, (run_dir / "operator-key").read_text().strip(), run_dir / "log")
         serve.send_signal(signal.SIGINT)
         rest, _ = serve.communicate(timeout=60)
         assert serve.returncode == 0, rest
 
 
-def test_the_api_predicts_what_the_evaluation_did(gateway: tuple[str, str], coupon_release: TrainedRelease) -> None:
-    url, operator_key = gateway
+@pytest.fixture(scope="module")
+def log_dir(gateway: Served, coupon_release: TrainedRelease) -> Path:
+    """The archive of purchases that were really decided."""
     market = load_market(MARKET)
-    rows = pq.read_table(coupon_release.path / EVAL_PREDICTIONS).slice(0, ROWS).to_pylist()
-    assert len(rows) == ROWS
+    with gateway.http() as http:
+        for i, row in enumerate(_eval_rows(coupon_release, LOGGED)):
+            request = _request(market, row) | {"test": False}
+            request["shopper"]["key"] = f"shopper-{i}"
+            assert http.post("/v1/decisions", json=request).status_code == 200
+    until = time.monotonic() + 60
+    while sum(pq.read_metadata(p.path).num_rows for p in parts(gateway.log_dir, DECISIONS)) < LOGGED:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    return gateway.log_dir
+
+
+def test_the_api_predicts_what_the_evaluation_did(gateway: Served, coupon_release: TrainedRelease) -> None:
+    market = load_market(MARKET)
+    rows = _eval_rows(coupon_release, ROWS)
     worst = 0.0
-    with httpx.Client(base_url=url, headers={"authorization": f"Bearer {operator_key}"}, timeout=10) as http:
+    with gateway.http() as http:
         for row in rows:
             answer = http.post("/v1/decisions", json=_request(market, row))
             assert answer.status_code == 200, answer.text
@@ -61,6 +103,173 @@ def test_the_api_predicts_what_the_evaluation_did(gateway: tuple[str, str], coup
             served = {c["offer_id"]: c["probability"]["ctr"] for c in body["explain"]["candidates"]}
             worst = max(worst, abs(served[_offer_of(market, row)] - row[calibrated_column("ctr")]))
     assert worst <= 1e-5
+
+
+def test_what_was_logged_is_what_training_makes_of_it(log_dir: Path, coupon_release: TrainedRelease) -> None:
+    command = [sys.executable, "-m", "offerrank", "skew", "--log", str(log_dir), "--json"]
+    command += ["--release", str(coupon_release.releases), "--market", str(MARKET)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (said,) = json.loads(done.stdout)["releases"]
+    assert (said["release"], said["decisions"], said["differences"], said["edited"]) == (coupon_release.version, LOGGED, [], [])
+    assert said["features"] > LOGGED * 21
+    assert said["probabilities"] > LOGGED
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Runs the check on a log that was tampered with."""
+
+    log_dir: Path
+    copy: Path
+    release: Release
+    model: Recomputer
+
+    def __call__(self, change: Callable[[Rows], None]) -> Skew:
+        return self.of(tampered(self.log_dir, self.copy, change))
+
+    def of(self, log_dir: Path, market: Path = MARKET, **changes: Any) -> Skew:
+        checked = {"release": self.release, "since_ms": 0, "until_ms": math.inf, "most": 1000, "model": self.model}
+        return check_skew(load_market(market), log_dir=log_dir, **(checked | changes))
+
+
+@pytest.fixture(scope="module")
+def model(coupon_release: TrainedRelease) -> Recomputer:
+    """Takes seconds to load, so once."""
+    return Recomputer(load_market(MARKET), coupon_release.path)
+
+
+@pytest.fixture
+def check(log_dir: Path, model: Recomputer, coupon_release: TrainedRelease, tmp_path: Path) -> Checked:
+    return Checked(log_dir, tmp_path / "log", load_release(coupon_release.path), model)
+
+
+def test_a_feature_whose_value_in_the_log_is_not_the_one_that_was_ranked_is_named(check: Checked) -> None:
+    changed: list[str] = []
+
+    def change(rows: Rows) -> None:
+        row = next(r for r in rows if r["features"]["destination"] == "Home")
+        row["features"]["destination"] = "Work"
+        changed.append(row["decision_id"])
+
+    (found,) = check(change).differences
+    assert (found.kind, found.name, found.served, found.recomputed) == ("feature", "destination", "Home", "Work")
+    assert (found.decision_id, found.release) == (changed[0], check.release.version)
+    assert found.why == "destination had another value when it was ranked"
+
+
+def test_an_offers_feature_that_is_logged_otherwise_than_the_catalogue_has_it_is_named(check: Checked) -> None:
+    changed: list[tuple[str, str]] = []
+
+    def change(rows: Rows) -> None:
+        row, slot = next((r, s) for r in rows for s in r["slots"] if s["features"]["expiration"] == "1d")
+        slot["features"]["expiration"] = "2h"
+        changed.append((row["decision_id"], slot["offer_id"]))
+
+    (found,) = check(change).differences
+    assert (found.kind, found.name, found.served, found.recomputed) == ("feature", "expiration", "1d", "2h")
+    assert (found.decision_id, found.offer_id) == changed[0]
+
+
+def test_features_that_are_swapped_are_both_named_in_every_decision(check: Checked) -> None:
+    differ: list[str] = []
+
+    def change(rows: Rows) -> None:
+        for r in rows:
+            f = r["features"]
+            f["bar_visits"], f["coffee_house_visits"] = f["coffee_house_visits"], f["bar_visits"]
+            differ.extend([r["decision_id"]] * (f["bar_visits"] != f["coffee_house_visits"]))
+
+    skew = check(change)
+    groups = {d.name: count for d, count in skew.groups}
+    assert groups == dict.fromkeys(("bar_visits", "coffee_house_visits"), len(differ))
+    assert {d.why for d in skew.differences} == {"bar_visits and coffee_house_visits are swapped"}
+    assert {d.decision_id for d in skew.differences} == set(differ)
+
+
+def test_a_probability_that_is_off_is_named_with_its_offer_and_nothing_else(check: Checked) -> None:
+    changed: list[tuple[str, str, float]] = []
+
+    def change(rows: Rows) -> None:
+        row = next(r for r in rows if r["slots"])
+        slot = row["slots"][0]
+        slot["probability"]["ctr"] += 2e-5
+        changed.append((row["decision_id"], slot["offer_id"], slot["probability"]["ctr"]))
+
+    (found,) = check(change).differences
+    assert (found.kind, found.name, found.why) == ("probability", "ctr", "")
+    assert (found.decision_id, found.offer_id, found.served) == changed[0]
+    assert isinstance(found.recomputed, float)
+    assert found.recomputed == pytest.approx(changed[0][2] - 2e-5, abs=1e-6)
+
+
+def test_half_of_what_counts_is_no_difference(check: Checked) -> None:
+    def change(rows: Rows) -> None:
+        for r in rows:
+            for slot in r["slots"]:
+                slot["probability"]["ctr"] += 5e-6
+
+    assert check(change).differences == ()
+
+
+def test_the_calibrator_of_another_release_is_named(check: Checked) -> None:
+    """The gateway calibrated as release 7 did, and not as this one does."""
+    used, own = check.release.calibrator, Calibrator(tasks={"ctr": TaskCalibration(curve=Platt(slope=0.8, intercept=0.3))})
+    release = replace(check.release, calibrator=own)
+    skew = check.of(check.log_dir, release=release, calibrators={"calibrated as release 7": used})
+    ((largest, decisions),) = skew.groups
+    assert (largest.kind, largest.name, largest.why) == ("probability", "ctr", "calibrated as release 7")
+    assert decisions == skew.decisions == LOGGED
+
+
+def test_an_offer_that_was_edited_since_is_no_difference(check: Checked, tmp_path: Path) -> None:
+    text = MARKET.read_text("utf-8").replace('coupon = "Bar", expiration = "2h"', 'coupon = "Bar", expiration = "1d"')
+    (tmp_path / "edited.toml").write_text(text, encoding="utf-8")
+    skew = check.of(check.log_dir, tmp_path / "edited.toml")
+    assert (skew.differences, skew.edited) == ((), ("bar-2h",))
+
+
+def test_a_part_that_cannot_be_read_is_named_and_the_others_are_looked_at(check: Checked) -> None:
+    log_dir = tampered(check.log_dir, check.copy, lambda rows: None)
+    damaged = max(parts(log_dir, DECISIONS), key=lambda p: pq.read_metadata(p.path).num_rows)
+    whole = sum(pq.read_metadata(p.path).num_rows for p in parts(log_dir, DECISIONS))
+    lost = pq.read_metadata(damaged.path).num_rows
+    damaged.path.write_bytes(damaged.path.read_bytes()[:-100])
+    skew = check.of(log_dir)
+    assert skew.decisions == whole - lost
+    (said,) = skew.unreadable
+    assert said.startswith(f"{damaged.path}: expected a readable Parquet file")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--release", "17"], "17: no such release folder"),
+        (["--until", "2020-01-01"], "expected decisions that a release ranked, found none"),
+        (["--release", "RELEASE", "--until", "2020-01-01"], "ranked, found none"),
+        (
+            ["--market", str(REPOSITORY / "examples/confirmation/market.toml")],
+            "was trained for market 'coupons', not 'confirmation'",
+        ),
+        (["--market", "more.toml"], "does not know feature 'mood' of the market: train again"),
+    ],
+)
+def test_what_cannot_be_recomputed_is_named(
+    options: list[str], said: str, log_dir: Path, coupon_release: TrainedRelease, tmp_path: Path
+) -> None:
+    more = '\n[[features]]\nname = "mood"\nsource = "context"\ndefault = ""\n'
+    (tmp_path / "more.toml").write_text(MARKET.read_text("utf-8") + more, encoding="utf-8")
+    places = {"RELEASE": str(coupon_release.path), "more.toml": str(tmp_path / "more.toml")}
+    arguments = ["skew", "--log", str(log_dir), "--releases", str(coupon_release.releases), *(places.get(o, o) for o in options)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def _eval_rows(coupon_release: TrainedRelease, count: int) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(coupon_release.path / EVAL_PREDICTIONS).slice(0, count).to_pylist()
+    assert len(rows) == count
+    return rows
 
 
 def _request(market: Market, row: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,133 @@
+"""`offerrank skew --every`: recomputes a sample of each hour, and hands what differs to the incidents.
+
+Each turn is a process of its own, `offerrank skew --json`: TensorFlow is in memory for its seconds only, and whatever happens
+there ends that turn alone.
+"""
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from domain.clock import hour_begin_ms, hour_of_day, now_ms
+from domain.errors import OfferRankError
+from features.log_archive import DECISIONS, archived
+from features.market import load_market
+from monitoring.detection.finding import Finding
+from monitoring.incidents import Habits, IncidentStore, incidents_path
+from monitoring.summaries import ALL, Series
+from offerrank.skew import Asked
+from serving.signals import TERMINAL, told_to_stop
+
+log = logging.getLogger("offerrank.skew")
+TURN_S = 1800
+"""Most time that one turn takes."""
+
+
+def watch(asked: Asked, every_s: int) -> None:
+    """Until told to stop. A turn that fails is logged, and what it was for is looked at in the next one.
+
+    Raises:
+      OfferRankError: there is no market file, at the start: it says how long an hour is.
+    """
+    if asked.market is None:
+        raise OfferRankError("--every: expected --market, by whose hours incidents are kept, got none")
+    day_length_s = load_market(asked.market).policy.day_length_s
+    store = IncidentStore(incidents_path(asked.log_dir), Habits(day_length_s * 1000 // 24))
+    seen_ms = 0
+    with told_to_stop(TERMINAL) as stop:
+        while not stop.is_set():
+            started_s = time.monotonic()
+            try:
+                seen_ms = turn(asked, store, day_length_s, seen_ms or asked.since_ms, every_s, stop)
+            except OfferRankError as e:
+                log.warning("not this time: %s", e)
+            stop.wait(max(every_s - (time.monotonic() - started_s), 1.0))
+    store.close_file()
+
+
+def turn(
+    asked: Asked, store: IncidentStore, day_length_s: int, seen_ms: int, every_s: int, stop: threading.Event | None = None
+) -> int:
+    """Looks at what was archived since `seen_ms`, of a longer time at the last `every_s` of it; up to when it has.
+
+    Raises:
+      OfferRankError: nothing could be recomputed, or told.
+    """
+    end_ms = archived(asked.log_dir, DECISIONS).complete_ms
+    since_ms = max(seen_ms, end_ms - 1000 * every_s)
+    if end_ms <= since_ms:
+        return seen_ms
+    found = _recomputed(asked, since_ms, end_ms - 1, stop or threading.Event())
+    hour_ms = hour_begin_ms(hour_of_day(end_ms - 1, day_length_s), day_length_s)
+    findings = list(findings_of(found, hour_ms))
+    store.observe_skew(hour_ms, findings, now_ms())
+    for f in findings:
+        log.warning("%s %s differs between training and serving: %s", f.series.kind, f.series.name, dict(f.detail))
+    log.info("%d decisions recomputed", sum(release["decisions"] for release in found["releases"]))
+    return end_ms
+
+
+def findings_of(found: Mapping[str, Any], hour_ms: int) -> Iterator[Finding]:
+    """One of each feature or task: the largest difference, with its example, of whichever release has it."""
+    largest: dict[Series, tuple[dict[str, Any], dict[str, Any]]] = {}
+    for release in found["releases"]:
+        for group in release["groups"]:
+            series = Series(group["kind"], group["name"])
+            if series not in largest or group["size"] > largest[series][0]["size"]:
+                largest[series] = group, release
+    for series, (group, release) in largest.items():
+        example = {name: group[name] for name in ("decision_id", "offer_id", "served", "recomputed", "why")}
+        yield Finding(
+            kind="skew",
+            series=series,
+            slice=ALL,
+            release=str(group["release"]),
+            since_ms=hour_ms,
+            seen_ms=hour_ms,
+            size=group["size"],
+            usual=0.0,
+            evidence=group["decisions"] / release["decisions"],
+            cost_micros_per_day=0,
+            detail={name: "missing" if value is None else value for name, value in example.items()}
+            | {"rows": release["decisions"], "differing": group["decisions"]},
+        )
+
+
+def _recomputed(asked: Asked, since_ms: int, until_ms: int, stop: threading.Event) -> dict[str, Any]:
+    """What `offerrank skew --json` says."""
+    command = [sys.executable, "-m", "offerrank", "skew", "--json", "--sample", str(asked.sample)]
+    command += ["--log", str(asked.log_dir), "--releases", str(asked.releases), "--market", str(asked.market)]
+    command += ["--since", _iso(since_ms), "--until", _iso(until_ms)]
+    command += ["--release", asked.release] if asked.release else []
+    output, said, code = _finished(command, stop)
+    lines = [line.removeprefix("offerrank: ") for line in said.strip().splitlines()]
+    if code not in (0, 1) or not output:
+        raise OfferRankError(lines[-1] if lines else f"recomputing ended with {code}")
+    for line in lines:
+        log.warning("%s", line)
+    result: dict[str, Any] = orjson.loads(output)
+    return result
+
+
+def _finished(command: list[str], stop: threading.Event) -> tuple[bytes, str, int]:
+    """Output, what it says besides, and exit code of a process, which ends early when told to stop, or after too long."""
+    until_s = time.monotonic() + TURN_S
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        while True:
+            try:
+                output, said = child.communicate(timeout=0.5)
+                return output, said.decode(errors="replace"), child.returncode
+            except subprocess.TimeoutExpired:
+                if stop.is_set() or time.monotonic() > until_s:
+                    child.kill()
+
+
+def _iso(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")

@@ -22,6 +22,7 @@ from monitoring.dashboard.incident_light import tell_incidents
 from monitoring.dashboard.incident_routes import IncidentFile, incident_routes
 from monitoring.dashboard.ledger_light import exposition
 from monitoring.dashboard.page_routes import answer_errors, page_routes, plotly_bundle
+from monitoring.dashboard.pipeline_routes import pipeline_routes
 from monitoring.dashboard.prediction_routes import prediction_routes
 from monitoring.dashboard.reasons import MEANING
 from monitoring.dashboard.settings import DashboardSettings
@@ -79,6 +80,7 @@ def create_app(settings: DashboardSettings) -> FastAPI:
     app.include_router(feature_routes(statistics))
     app.include_router(prediction_routes(statistics))
     app.include_router(today_routes(statistics))
+    app.include_router(pipeline_routes(settings.releases))
 
     @app.get("/api/summary")
     def summary(_: Looking) -> Response:

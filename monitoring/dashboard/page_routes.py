@@ -36,6 +36,7 @@ VIEWS: Final = {
     "/features": ("features", "plots.js", "features.js"),
     "/features/{name:path}": ("feature", "plots.js", "feature.js"),
     "/predictions": ("predictions", "plots.js", "predictions.js"),
+    "/pipeline": ("pipeline", "pipeline.js"),
     "/live": ("live", "plots.js", "charts.js", "decisions.js", "page.js"),
 }
 """Address -> document and scripts; what it shows of a name, it asks for itself."""

@@ -21,6 +21,8 @@ class DashboardSettings(BaseSettings):
     """Whose /readyz is shown; none shows no gateway."""
     log_dir: Path | None = None
     """Root of the archive, beside which the watch keeps statistics and incidents; none shows neither."""
+    releases: Path | None = None
+    """Folder of releases, in which trainings keep their runs; none shows no *Pipeline*."""
     host: str = "127.0.0.1"
     """Beyond a loopback address the page wants an operator's key, or a proxy that says who asks."""
     port: int = Field(default=8081, ge=0, le=65_535)

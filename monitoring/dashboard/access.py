@@ -5,6 +5,7 @@ another site that points its name here gets nothing. Anywhere else an operator's
 a header who asks. Whatever changes something has to come from the page itself.
 """
 
+import logging
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from monitoring.dashboard.settings import DashboardSettings
 from store.key_records import Role
 from store.keyring import KeyFile
 
+log = logging.getLogger("offerrank.dashboard")
 COOKIE = "offerrank_page"
 SESSION_MS = 12 * 3_600_000
 MOST_SESSIONS = 1_000
@@ -59,6 +61,8 @@ class Access:
         self._header = settings.user_header
         self._path: Path | None = settings.keys
         self._keys = KeyFile(settings.keys) if settings.keys and not self._is_local and not self._header else None
+        if self.by_key and self._keys is None:
+            log.warning("nobody can look at the page: it is reachable from elsewhere, and OFFERRANK_KEYS names no keys file")
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
 
     @property

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from domain.clock import now_ms
 from monitoring.incidents.alerts import AlertSettings, Sender
 from monitoring.incidents.database import INCIDENTS, incidents_path
 from monitoring.incidents.incident import Found
@@ -54,33 +55,34 @@ class Keeper:
         self._sender.stop()
         self._store.close_file()
 
-    def count(self, source: str, decisions: pa.Table) -> None:
+    def count(self, source: str, decisions: pa.Table, at_ms: int | None = None) -> None:
         """Counts what decisions say of the service levels; a source that comes again is counted once.
 
         Args:
           source: name of the part.
           decisions: as `count_decisions` takes them.
+          at_ms: when; now, unless given.
         """
         counts = count_decisions(decisions, self._objectives, self._hour_ms)
         db = self._store.connection
         with INCIDENTS.named_errors(self.path), transaction(db):
-            keep_counts(db, source, counts, self._hour_ms)
+            keep_counts(db, source, counts, self._hour_ms, now_ms() if at_ms is None else at_ms)
 
-    def observe(self, hour_ms: int, findings: Sequence[Found], now_ms: int, streams: int = 0) -> None:
+    def observe(self, hour_ms: int, findings: Sequence[Found], at_ms: int, streams: int = 0) -> None:
         """Takes over what was found in an hour: `IncidentStore.observe`."""
-        self._store.observe(hour_ms, findings, now_ms, streams)
+        self._store.observe(hour_ms, findings, at_ms, streams)
 
-    def turn(self, now_ms: int, micros_per_page: float = 0.0) -> None:
+    def turn(self, at_ms: int, micros_per_page: float = 0.0) -> None:
         """What is due now and then: silences that end, service levels that burn.
 
         Args:
           micros_per_page: what a page earns, which one that is not answered costs.
         """
-        self._store.wake(now_ms)
+        self._store.wake(at_ms)
         db = self._store.connection
         with INCIDENTS.named_errors(self.path):
             counts = kept_counts(db)
         if counts:
             # By the log's time, not by this machine's: an archive that is read late burns as it did.
             newest = max(int(c.minute_ms[-1]) for c in counts.values())
-            self._store.observe_levels(burning(counts, self._objectives, self._hour_ms, micros_per_page), newest, now_ms)
+            self._store.observe_levels(burning(counts, self._objectives, self._hour_ms, micros_per_page), newest, at_ms)

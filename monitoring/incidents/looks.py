@@ -61,7 +61,7 @@ class Looks:
         db = INCIDENTS.open_to_write(self._path)
         try:
             with INCIDENTS.named_errors(self._path), transaction(db):
-                keep_counts(db, self._source, {"availability": counts}, self._hour_ms)
+                keep_counts(db, self._source, {"availability": counts}, self._hour_ms, now_ms())
         finally:
             db.close()
 

@@ -9,7 +9,7 @@ import numpy as np
 from monitoring.incidents.service_levels import KEPT_HOURS, Counts
 
 
-def keep_counts(db: sqlite3.Connection, source: str, counts: Mapping[str, Counts], hour_length_ms: int) -> None:
+def keep_counts(db: sqlite3.Connection, source: str, counts: Mapping[str, Counts], hour_length_ms: int, now_ms: int) -> None:
     """Writes what a source counted, within the caller's transaction; the same source again is not counted twice.
 
     Args:
@@ -21,9 +21,11 @@ def keep_counts(db: sqlite3.Connection, source: str, counts: Mapping[str, Counts
         for minute, good, bad in zip(c.minute_ms.tolist(), c.good.tolist(), c.bad.tolist(), strict=True)
     ]
     db.executemany("INSERT OR REPLACE INTO minutes VALUES (?, ?, ?, ?, ?)", rows)
+    # What a clock wrote that was far ahead would make everything else too old to be kept.
+    db.execute("DELETE FROM minutes WHERE minute_ms > ?", (now_ms + hour_length_ms,))
     if rows:
         (newest,) = db.execute("SELECT max(minute_ms) FROM minutes").fetchone()
-        db.execute("DELETE FROM minutes WHERE minute_ms < ?", (newest - KEPT_HOURS * hour_length_ms,))
+        db.execute("DELETE FROM minutes WHERE minute_ms < ?", ((newest or 0) - KEPT_HOURS * hour_length_ms,))
 
 
 def kept_counts(db: sqlite3.Connection) -> dict[str, Counts]:

@@ -97,8 +97,9 @@ class IncidentStore:
             for found in group(findings, self._habits.hour_length_ms):
                 self._take(found, hour_ms, turn, now_ms)
             self._close_quiet(now_ms)
-            kept = KEPT_HOURS * self._habits.hour_length_ms
-            self._db.execute("DELETE FROM evidence WHERE hour_ms < ?", (hour_ms - kept,))
+            # By turns, for a clock that jumped years ahead must not take the evidence with it.
+            self._db.execute("DELETE FROM hours WHERE turn <= (SELECT max(turn) FROM hours) - ?", (KEPT_HOURS,))
+            self._db.execute("DELETE FROM evidence WHERE hour_ms < (SELECT min(hour_ms) FROM hours)")
 
     def observe_levels(self, burning: Sequence[Found], minute_ms: int, now_ms: int) -> None:
         """Takes over which service levels burn as of a minute. One that has not burnt for an hour closes.

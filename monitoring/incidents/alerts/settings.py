@@ -1,9 +1,9 @@
 """Who is told. Addresses and keys are secrets: they come from the environment, and are in no error and no log."""
 
-from typing import Annotated, Self
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -40,15 +40,16 @@ class AlertSettings(BaseSettings):
     """Where PagerDuty, or what takes its format, listens."""
     alert_smtp_url: Annotated[SecretStr, AfterValidator(_mail)] | None = None
     """Mail server: `smtp://user:password@host:587`, which turns to TLS where it can, or `smtps://`."""
-    alert_mail_from: str | None = None
+    alert_mail_from: str | None = Field(default=None, validate_default=True)
     """Sender of e-mails."""
-    alert_mail_to: str | None = None
+    alert_mail_to: str | None = Field(default=None, validate_default=True)
     """Who gets them, separated by commas."""
     alert_page_url: str | None = None
     """Where the page is for those who are told, such as `https://ops.example`; links in alerts begin with it."""
 
-    @model_validator(mode="after")
-    def _mail_is_whole(self) -> Self:
-        if self.alert_smtp_url and not (self.alert_mail_from and self.alert_mail_to):
-            raise ValueError("OFFERRANK_ALERT_SMTP_URL needs OFFERRANK_ALERT_MAIL_FROM and OFFERRANK_ALERT_MAIL_TO")
-        return self
+    @field_validator("alert_mail_from", "alert_mail_to")
+    @classmethod
+    def _mail_is_whole(cls, value: str | None, said: ValidationInfo) -> str | None:
+        if said.data.get("alert_smtp_url") and not value:
+            raise ValueError("is needed with OFFERRANK_ALERT_SMTP_URL")
+        return value

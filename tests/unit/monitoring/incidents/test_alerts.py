@@ -128,7 +128,7 @@ def test_a_wrong_address_is_refused_without_being_shown(wrong: str):
 
 
 def test_mail_needs_who_sends_and_who_gets():
-    with pytest.raises(OfferRankError, match="needs OFFERRANK_ALERT_MAIL_FROM") as refused:
+    with pytest.raises(OfferRankError, match="OFFERRANK_ALERT_MAIL_FROM: is needed with OFFERRANK_ALERT_SMTP_URL") as refused:
         read_settings(AlertSettings, alert_smtp_url="smtp://ann:secret@mail.example")
     assert "secret" not in str(refused.value)
     with pytest.raises(OfferRankError, match=r"OFFERRANK_ALERT_SMTP_URL: expected smtp://user:password@host"):

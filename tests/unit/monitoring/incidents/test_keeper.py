@@ -34,7 +34,7 @@ def test_what_the_log_says_becomes_an_incident_and_is_told(tmp_path: Path):
         keeper = Keeper(tmp_path, "corner", "EUR", HOUR, settings, Objectives())
         keeper.start()
         for minute in range(40):
-            keeper.count(f"part-{minute}", decisions(minute, 10, 5))
+            keeper.count(f"part-{minute}", decisions(minute, 10, 5), START + HOUR)
         keeper.turn(START + HOUR)
         keeper.observe(START, [missing()], START + HOUR, streams=7)
         deadline = time.monotonic() + 20
@@ -50,7 +50,7 @@ def test_a_quiet_log_is_no_incident(tmp_path: Path):
     keeper = Keeper(tmp_path, "corner", "EUR", HOUR, AlertSettings(), Objectives())
     keeper.start()
     keeper.turn(START)
-    keeper.count("part-1", decisions(0, 1000, 0))
+    keeper.count("part-1", decisions(0, 1000, 0), START + HOUR)
     keeper.turn(START)
     keeper.stop()
     db = INCIDENTS.open_to_read(keeper.path)

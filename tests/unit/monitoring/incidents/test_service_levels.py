@@ -107,13 +107,22 @@ def store(tmp_path: Path) -> IncidentStore:
 def test_a_part_counted_twice_counts_once_and_old_minutes_go(store: IncidentStore):
     for source in ("part-1", "part-1", "part-2"):
         with transaction(store.connection):
-            keep_counts(store.connection, source, {"latency": counts((2, 5, 1))}, HOUR)
+            keep_counts(store.connection, source, {"latency": counts((2, 5, 1))}, HOUR, START + HOUR)
     kept = kept_counts(store.connection)["latency"]
     assert (kept.good.tolist(), kept.bad.tolist()) == ([10, 10], [2, 2])
     later = Counts(np.array([START + 74 * HOUR]), np.array([1]), np.array([0]))
     with transaction(store.connection):
-        keep_counts(store.connection, "part-3", {"latency": later}, HOUR)
+        keep_counts(store.connection, "part-3", {"latency": later}, HOUR, START + 75 * HOUR)
     assert kept_counts(store.connection)["latency"].minute_ms.tolist() == [START + 74 * HOUR]
+
+
+def test_what_a_clock_far_ahead_wrote_does_not_blind_the_rest(store: IncidentStore):
+    ahead = Counts(np.array([START + 10_000 * HOUR]), np.array([1]), np.array([0]))
+    with transaction(store.connection):
+        keep_counts(store.connection, "part-1", {"latency": counts((2, 5, 1))}, HOUR, START + HOUR)
+        keep_counts(store.connection, "part-2", {"latency": ahead}, HOUR, START + HOUR)
+        keep_counts(store.connection, "part-3", {"latency": counts((2, 5, 1))}, HOUR, START + HOUR)
+    assert kept_counts(store.connection)["latency"].good.tolist() == [10, 10]
 
 
 def test_a_burning_level_is_an_incident_at_once_and_closes_when_it_has_not_burnt_for_an_hour(store: IncidentStore):

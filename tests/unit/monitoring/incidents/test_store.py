@@ -122,8 +122,10 @@ def test_hours_that_nobody_looked_at_are_not_quiet(watch: Watch):
 
 
 def test_a_clock_that_jumped_years_ahead_and_back_counts_as_one_hour(watch: Watch):
+    watch.sees(missing())
     (incident,) = watch.sees(missing(), hour=100_000)
     assert [i.id for i in watch.sees(missing(), hour=1)] == [incident.id]
+    assert len(reading.evidence(watch.store.connection, incident.id)) == 3
     watch.sees(hour=2)
     watch.sees(hour=3)
     assert watch.sees(hour=4) == []

@@ -25,7 +25,7 @@ def tfdv(now: Profile, earlier: Sequence[Profile]) -> Scores:
 
     The latter over ten buckets of equal width. Source: tensorflow_data_validation, `infinity_norm`, `jensen_shannon_divergence`.
     """
-    scores = {s.name: float(np.abs(p - q).max()) / _TFDV_THRESHOLD for s, p, q, _ in _shares(now, earlier)}
+    scores = {s.name: float(np.abs(p - q).max()) / _TFDV_THRESHOLD for s, p, q, *_ in _shares(now, earlier)}
     for s, one, other in _numbers(now, earlier):
         p, q = _histograms(one, other, 10)
         scores[s.name] = _jensen_shannon(p, q) / _TFDV_THRESHOLD
@@ -33,36 +33,38 @@ def tfdv(now: Profile, earlier: Sequence[Profile]) -> Scores:
 
 
 def evidently(now: Profile, earlier: Sequence[Profile]) -> Scores:
-    """Evidently's defaults by column: up to 1000 rows KS or chi-squared at p < .05, beyond normed Wasserstein or JS >= .1.
+    """Evidently's defaults by column, missing values left out: of a reference of up to 1000 rows KS or chi-squared at .05, of a
+    larger one Wasserstein over the reference's standard deviation, or the Jensen-Shannon distance in nats, >= .1.
 
-    Source: docs.evidentlyai.com, "Data drift algorithm". A p-value scores .05 / p.
+    Source: evidently, `calculations/stattests/registry.py`, `_get_default_stattest`. A p-value scores .05 / p.
     """
     scores: Scores = {}
-    for s, p, q, n in _shares(now, earlier):
-        if n <= _EVIDENTLY_ROWS:
+    for s, p, q, n, m in _shares(now, earlier):
+        p, q = (x[:-1] / max(x[:-1].sum(), 1e-12) for x in (p, q))
+        if m <= _EVIDENTLY_ROWS:
             seen = q > 0
             expected, got = n * q[seen], n * p[seen]
             expected *= got.sum() / expected.sum()
             value = float(stats.chisquare(got, expected).pvalue) if seen.sum() > 1 and not p[~seen].any() else 0.0
             scores[s.name] = _EVIDENTLY_P / max(value, 1e-300)
         else:
-            scores[s.name] = np.sqrt(_jensen_shannon(p, q)) / _EVIDENTLY_DISTANCE
+            scores[s.name] = float(np.sqrt(np.log(2) * _jensen_shannon(p, q))) / _EVIDENTLY_DISTANCE
     for s, one, other in _numbers(now, earlier):
         levels = (np.arange(500) + 0.5) / 500
-        if one.rows <= _EVIDENTLY_ROWS:
+        if other.rows <= _EVIDENTLY_ROWS:
             at = np.unique(np.concatenate([_middles(one), _middles(other)]))
             gap = float(np.abs(_ecdf(one, at) - _ecdf(other, at)).max())
             effective = np.sqrt(one.present * other.present / max(one.present + other.present, 1))
             scores[s.name] = _EVIDENTLY_P / max(float(stats.kstwobign.sf(gap * effective)), 1e-300)
         else:
             moved = float(np.abs(one.quantile(levels) - other.quantile(levels)).mean())
-            scores[s.name] = moved / max(other.deviation(), 1e-9) / _EVIDENTLY_DISTANCE
+            scores[s.name] = moved / max(other.deviation(), 1e-3) / _EVIDENTLY_DISTANCE
     return scores
 
 
 @dataclass(slots=True)
 class PageHinkley:
-    """river's PageHinkley at its defaults, on the hourly mean of each number and each rate of the traffic.
+    """river's PageHinkley at its defaults, rises and falls, on the hourly mean of each number and each rate of the traffic.
 
         m_T = sum_t alpha^(T-t) (x_t - mean_t -+ delta), alarm when it is `threshold` away from its extreme
 
@@ -98,8 +100,8 @@ RULES: Final[dict[str, Callable[[], Callable[[Profile, Sequence[Profile]], Score
 }
 
 
-def _shares(now: Profile, earlier: Sequence[Profile]) -> Iterator[tuple[Series, Floats, Floats, int]]:
-    """Series, the hour's shares and those of earlier days together, [V] each, a missing value being one of them; and its rows."""
+def _shares(now: Profile, earlier: Sequence[Profile]) -> Iterator[tuple[Series, Floats, Floats, int, int]]:
+    """Series, the hour's shares and those of earlier days together, [V] each, a missing value the last one; and rows."""
     for series, block in now.values.items():
         days = [p.values[series] for p in earlier if series in p.values]
         values = dict.fromkeys(v for b in (block, *days) for v in b.values)
@@ -114,7 +116,7 @@ def _shares(now: Profile, earlier: Sequence[Profile]) -> Iterator[tuple[Series, 
 
         one, other = counted(block), sum(map(counted, days), np.zeros(len(column) + 2))
         if one.sum() and other.sum():
-            yield series, one / one.sum(), other / other.sum(), int(one.sum())
+            yield series, one / one.sum(), other / other.sum(), int(one.sum()), int(other.sum())
 
 
 def _numbers(now: Profile, earlier: Sequence[Profile]) -> Iterator[tuple[Series, Numbers, Numbers]]:
@@ -155,7 +157,7 @@ def _histograms(one: Numbers, other: Numbers, buckets: int) -> tuple[Floats, Flo
 
 
 def _jensen_shannon(p: Floats, q: Floats) -> float:
-    """In bits, as both packages do: 0 to 1."""
+    """In bits, 0 to 1."""
     m = (p + q) / 2
 
     def relative(a: Floats) -> float:

@@ -81,7 +81,7 @@ def mounts(name: str) -> dict[str, tuple[str, str]]:
 
 def test_all_parts_are_there() -> None:
     ours = {"gateway", "pacer", "archiver", "watch", "skew", "monitor", "trainer"}
-    assert set(SERVICES) == {*ours, "model-server", "redis", "prometheus", KEYS}
+    assert set(SERVICES) == {*ours, "model-server", "redis", "prometheus", "alertmanager", "grafana", KEYS}
     assert set(OURS) == ours
 
 
@@ -197,11 +197,14 @@ def test_published_ports_are_those_the_processes_listen_on() -> None:
         "gateway": [environment("gateway")["OFFERRANK_PORT"]],
         "monitor": [environment("monitor")["OFFERRANK_PORT"]],
         "prometheus": ["9090"],
+        "alertmanager": ["9093"],
+        "grafana": ["3000"],
     }
     outside = [filled(p).split(":")[-2] for s in SERVICES.values() for p in s.get("ports", [])]
     assert len(set(outside)) == len(outside)
     # No log-in: not beyond this host.
-    assert all(p.startswith("127.0.0.1:") for n in ("monitor", "prometheus") for p in SERVICES[n]["ports"])
+    alone = ("monitor", "prometheus", "alertmanager", "grafana")
+    assert all(p.startswith("127.0.0.1:") for n in alone for p in SERVICES[n]["ports"])
     assert all(environment(n)["OFFERRANK_HOST"] == "0.0.0.0" for n in ("gateway", "monitor"))
     assert environment("gateway")["OFFERRANK_OPERATOR_PORT"] not in inside["gateway"]
 
@@ -348,6 +351,9 @@ def test_prometheus_scrapes_services_that_exist_on_ports_they_have() -> None:
     assert jobs["model-server"]["static_configs"] == [{"targets": ["model-server:8501"]}]
     monitoring = (ROOT / "deploy" / "monitoring.config").read_text()
     assert f'path: "{jobs["model-server"]["metrics_path"]}"' in monitoring
+    (found,) = (one["dns_sd_configs"][0] for one in config["alerting"]["alertmanagers"])
+    assert found["names"][0] in SERVICES
+    assert SERVICES[found["names"][0]]["ports"][0].endswith(f":{found['port']}")
     targets = {target: source for target, (source, _) in mounts("prometheus").items()}
     assert targets["/etc/prometheus/prometheus.yml"] == "./deploy/prometheus.yml"
     assert all(f"/etc/prometheus/{file}" in targets for file in config["rule_files"])

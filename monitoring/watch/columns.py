@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -41,6 +41,8 @@ class Columns:
 
     table: pa.Table
     rows: int
+    _whole: dict[str, pa.Array] = field(default_factory=dict, repr=False)
+    """Top columns in one piece: made once, as a struct may have thousands of fields."""
 
     @classmethod
     def read(cls, file: pq.ParquetFile, wanted: Sequence[str]) -> Self:
@@ -61,11 +63,12 @@ class Columns:
         name, *inner = path.split(".")
         if name not in self.table.column_names:
             return None
-        array = contiguous(self.table[name])
+        if (array := self._whole.get(name)) is None:
+            array = self._whole[name] = contiguous(self.table[name])
         for step in inner:
             if not pa.types.is_struct(array.type) or (at := array.type.get_field_index(step)) < 0:
                 return None
-            array = pc.struct_field(array, [at])
+            array = pc.struct_field(array, [at]) if array.null_count else array.field(at)
         return array
 
     def text(self, path: str) -> pa.Array:
@@ -98,7 +101,7 @@ class Columns:
         structs = pc.list_flatten(lists)
         row = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64)
         names = [structs.type[i].name for i in range(structs.type.num_fields)]
-        columns = {name: pc.struct_field(structs, [i]) for i, name in enumerate(names)}
+        columns = {name: structs.field(i) for i, name in enumerate(names)}
         return Columns(pa.table(columns), len(structs)), row
 
     def take(self, rows: Ints) -> "Columns":

@@ -33,6 +33,8 @@ LEAST: Final = 100
 """Decisions in the long window, below which it says nothing."""
 LEAST_BAD: Final = 5
 KEPT_HOURS: Final = 73
+LATEST_MS: Final = 180_000
+"""How much later the log says what happened than a look at the gateway does."""
 
 
 class Objectives(BaseSettings):
@@ -126,10 +128,13 @@ def burning(
     Args:
       micros_per_page: what a page earns: so much costs each that is not answered, or is empty.
     """
+    newest = max((int(c.minute_ms[-1]) for c in counts.values() if len(c.minute_ms)), default=0)
     found = []
     for level, objective in objectives.by_level.items():
         counted = counts.get(level)
         if objective and counted is not None and len(counted.minute_ms):
+            if newest - int(counted.minute_ms[-1]) > hour_length_ms + LATEST_MS:
+                continue  # nothing comes any more: what burnt then says nothing of now
             burnt = _burning(level, counted, 1.0 - objective, hour_length_ms, micros_per_page)
             found += [burnt] if burnt else []
     return found

@@ -54,6 +54,13 @@ def test_a_slow_leak_is_told_by_the_long_windows():
     assert (slow.size, slow.usual, slow.evidence) == pytest.approx((0.012, 0.01, 1.2))
 
 
+def test_what_burnt_when_traffic_stopped_burns_no_more():
+    # Looks at the gateway go on for two hours after the last decision.
+    looks = counts((180, 12, 0))
+    assert burning({"degraded": counts((60, 50, 50)), "availability": looks}, OBJECTIVES, HOUR) == []
+    assert len(burning({"degraded": counts((60, 50, 50)), "availability": counts((100, 12, 0))}, OBJECTIVES, HOUR)) == 1
+
+
 def test_few_decisions_say_nothing():
     assert burns("degraded", counts((60, 0, 1))) is None  # 60 of 60, and they are but 60
     assert burns("availability", counts((60, 100, 0), (5, 19, 0), (1, 0, 4))) is None  # 4 are no service level
@@ -132,7 +139,7 @@ def test_a_burning_level_is_an_incident_at_once_and_closes_when_it_has_not_burnt
         store.observe_levels([burnt], START + minute * MINUTE, START + minute * MINUTE)
     (incident,) = reading.live_incidents(store.connection)
     assert (incident.title, incident.state) == ("Fallbacks answer", State.OPEN)
-    assert incident.against_usual == "50 % of decisions in which one did, usually 1 %"
+    assert incident.against_usual == "50 % of decisions in which one did, allowed 1 %"
     # Hours of the statistics, quiet or not, are nothing to it.
     for hour in range(5):
         store.observe(START + hour * HOUR, [], START)

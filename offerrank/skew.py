@@ -88,10 +88,12 @@ def _skew(asked: Asked, folder: Path) -> Skew:
     release = load_release(folder)
     market = load_market(asked.market or folder / MARKET)
     release.compatible_with(market)
-    return check_skew(market, release, asked.log_dir, asked.since_ms, asked.until_ms, asked.sample, _calibrators(market, release))
+    return check_skew(
+        market, release, asked.log_dir, asked.since_ms, asked.until_ms, asked.sample, other_calibrators(market, release)
+    )
 
 
-def _calibrators(market: Market, release: Release) -> dict[str, Calibrator]:
+def other_calibrators(market: Market, release: Release) -> dict[str, Calibrator]:
     """Those that serving may have used by mistake; one that cannot be read is none of them."""
     tasks = {t.name for t in market.served_tasks}
     names = {f.name for f in market.features} | {"campaign"}
@@ -102,8 +104,9 @@ def _calibrators(market: Market, release: Release) -> dict[str, Calibrator]:
         except (OSError, ValueError):
             continue
         if version != release.version and tasks <= other.tasks.keys() and names.issuperset(other.slices):
-            found[f"calibrated as release {version}"] = other
-    return {name: other for name, other in found.items() if other.tasks != release.calibrator.tasks}
+            found[f"calibrated as release {version}"] = Calibrator(tasks={name: other.tasks[name] for name in tasks})
+    own = {name: release.calibrator.tasks[name] for name in tasks}
+    return {name: other for name, other in found.items() if other.tasks != own}
 
 
 def _as_json(skew: Skew) -> dict[str, Any]:

@@ -47,7 +47,8 @@ def watch(asked: Asked, every_s: int) -> None:
             try:
                 seen_ms = turn(asked, store, day_length_s, seen_ms or asked.since_ms, every_s, stop)
             except OfferRankError as e:
-                log.warning("not this time: %s", e)
+                if not stop.is_set():
+                    log.warning("not this time: %s", e)
             stop.wait(max(every_s - (time.monotonic() - started_s), 1.0))
     store.close_file()
 

@@ -48,12 +48,13 @@ class Comparison:
         self, market: Market, release: Release, rows: Ranked, model: Model, calibrators: Mapping[str, Calibrator]
     ) -> None:
         self._market, self._release, self._rows, self._model = market, release, rows, model
-        self._p = calibrated(market, release.calibrator, rows.training | model.raw(rows.training))
+        own = Calibrator(tasks={t.name: release.calibrator.tasks[t.name] for t in market.served_tasks})
+        self._p = calibrated(market, own, rows.training | model.raw(rows.training))
         self._off = self._differing()
         self._apart = self._features_apart()
         self._explained: dict[int, Explained] = {}
         if self._off:
-            search = Search(market, model, release.calibrator, rows, suspicions(market, rows.training, calibrators))
+            search = Search(market, model, own, rows, suspicions(market, rows.training, calibrators))
             self._explained = search.explain(self._off)
 
     def differences(self) -> list[Difference]:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -17,8 +18,8 @@ from pipelines.skew.ranked import Claim, Columns, Ranked
 
 EXACT = 2e-6
 """How near a recomputed probability has to be to the logged one: float32's noise, and far below what counts as a difference."""
-ROWS_AT_ONCE = 40_000
-"""That the model is given, and with which suspicions are tried before the likeliest are believed."""
+ROWS_AT_ONCE, CELLS_AT_ONCE = 40_000, 4_000_000
+"""That the model is given, and with which suspicions are tried before the likeliest are believed; of 2,000 features the first."""
 ROWS_OF_ONE = 8
 """Of one decision, at most: they do to tell suspicions apart."""
 
@@ -56,6 +57,7 @@ class Search:
     ) -> None:
         self._market, self._model, self._calibrator = market, model, calibrator
         self._rows, self._suspicions = rows, suspicions
+        self._room = min(ROWS_AT_ONCE, max(CELLS_AT_ONCE // len(rows.training), ROWS_OF_ONE))
 
     def explain(self, differing: Mapping[int, list[Claim]]) -> dict[int, Explained]:
         """Decision -> why its probabilities differ, where that was found.
@@ -85,20 +87,19 @@ class Search:
             training, serving = (
                 {name: column[of_one] for name, column in side.items()} for side in (self._rows.training, self._rows.serving)
             )
-            for number in suspected:
-                suspicion = self._suspicions[number]
-                for change in suspicion.changes(training, serving):
-                    entries.append((number, decision, Explained(suspicion, of_one, change)))
-                    rows += len(of_one)
+            changes = ((n, c) for n in suspected for c in self._suspicions[n].changes(training, serving))
+            for number, change in islice(changes, max(self._room // len(of_one), 1)):
+                entries.append((number, decision, Explained(self._suspicions[number], of_one, change)))
+                rows += len(of_one)
             tried += 1
-            if rows * (tried + 1) / tried > ROWS_AT_ONCE:
+            if rows * (tried + 1) / tried > self._room:
                 break
         return tried, self._holding(entries, differing)
 
     def _holding(self, entries: Sequence[tuple[int, int, Explained]], differing: Mapping[int, list[Claim]]) -> Found:
         """Which of them are so: all logged probabilities of these rows are those recomputed."""
         found: Found = defaultdict(dict)
-        for start, end in _batches([len(e.rows) for _, _, e in entries]):
+        for start, end in _batches([len(e.rows) for _, _, e in entries], self._room):
             some = entries[start:end]
             tensors = {
                 name: np.concatenate([e.change.get(name, column[e.rows]) for _, _, e in some])
@@ -133,11 +134,11 @@ def _likeliest(found: Found) -> list[int]:
     return chosen
 
 
-def _batches(lengths: Sequence[int]) -> list[tuple[int, int]]:
-    """Ranges of entries that have `ROWS_AT_ONCE` rows together, or are one alone."""
+def _batches(lengths: Sequence[int], most: int) -> list[tuple[int, int]]:
+    """Ranges of entries that have at most so many rows together, or are one alone."""
     ranges, begin, rows = [], 0, 0
     for i, length in enumerate(lengths):
-        if rows and rows + length > ROWS_AT_ONCE:
+        if rows and rows + length > most:
             ranges.append((begin, i))
             begin, rows = i, 0
         rows += length

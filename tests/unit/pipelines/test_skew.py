@@ -45,7 +45,7 @@ def p(amount: float, past_clicks: int, brand: str) -> float:
 
 def release_of(market: Market, version: int = VERSION) -> Release:
     tasks = tuple(t.name for t in market.served_tasks)
-    calibrator = Calibrator(tasks={name: TaskCalibration() for name in tasks})
+    calibrator = Calibrator(tasks={name: TaskCalibration() for name in (*tasks, "never_served")})
     made = Manifest(
         version=version,
         market=market.name,

@@ -19,6 +19,7 @@ from store.runs import run_of
 from store.sqlite import FileUnavailable
 
 LONGEST_WINDOW_S = 90 * 86_400
+UNNAMED = "a release that was not logged"
 
 
 def lineage(what: str, releases: Path, log_dir: Path, metadata: str | None, as_json: bool) -> None:
@@ -73,7 +74,7 @@ def of_decision(decision_id: str, folder: Path, log_dir: Path) -> dict[str, Any]
         raise OfferRankError(f"{decision_id}: neither a release in {folder} nor a decision in {log_dir}")
     releases = Releases(folder)
     slots = shown_slots(decision, events_of(log_dir, decision, _window_s(releases)))
-    made_by, line = decision["release"], []
+    made_by, line = decision["release"] or "", []
     if made_by.isdecimal() and int(made_by) in releases.manifests:
         line = [one.as_json() for one in releases.line(int(made_by))]
     shown = ("time_ms", "policy_id", "release", "explored", "degraded", "invalid")
@@ -142,13 +143,15 @@ def described_release(found: dict[str, Any]) -> list[str]:
     serving = found["serving"]
     lines += [f"  serving    the newest whole release is {serving['newest_whole'] or 'none'}"]
     if decided := serving["newest_decision"]:
-        lines += [f"             {decided['release']} made the newest archived decision, {_time(decided['time_ms'])}"]
+        lines += [f"             {decided['release'] or UNNAMED} made the newest archived decision, {_time(decided['time_ms'])}"]
     return lines
 
 
 def described_decision(found: dict[str, Any]) -> list[str]:
     """Lines for a person."""
-    lines = [f"decision {found['decision']}, {_time(found['time_ms'])}, policy {found['policy_id']}, by {found['release']}"]
+    lines = [
+        f"decision {found['decision']}, {_time(found['time_ms'])}, policy {found['policy_id']}, by {found['release'] or UNNAMED}"
+    ]
     if found["invalid"]:
         lines += [f"  invalid    {found['invalid']}"]
     for one in found["made_by"]:

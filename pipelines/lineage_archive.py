@@ -62,8 +62,8 @@ def find_decision(log_dir: Path, decision_id: str) -> dict[str, Any] | None:
                     at = pc.index(ids, pa.scalar(decision_id)).as_py()
                     if at >= 0:
                         names = [name for name in SHOWN if name in file.schema_arrow.names]
-                        found: dict[str, Any] = file.read_row_group(group, names).slice(at, 1).to_pylist()[0]
-                        return found
+                        found = file.read_row_group(group, names).slice(at, 1).to_pylist()[0]
+                        return dict.fromkeys(SHOWN) | found  # a part of before has not all of them
         except (OSError, pa.ArrowException, KeyError):
             continue  # what is damaged holds nothing that could be found
     return None
@@ -80,8 +80,8 @@ def events_of(log_dir: Path, decision: dict[str, Any], window_s: int) -> list[di
     return found
 
 
-def newest_decision(log_dir: Path) -> tuple[str, int] | None:
-    """Release that made the newest archived decision, and when."""
+def newest_decision(log_dir: Path) -> tuple[str | None, int] | None:
+    """Release that made the newest archived decision, None in a part of before, and when."""
     for part in reversed(parts(log_dir, DECISIONS)):
         read = _read(part.path, "release", "time_ms")
         if read is not None and len(read):

@@ -33,6 +33,8 @@ T = TypeVar("T")
 def file_run(own: Path, target: MetadataAddress, releases: Path, run: str, facts: Facts, lasting: bool) -> None:
     """Copies a run's store into the lasting one; where that cannot be, lets it wait. Never raises.
 
+    Where the lasting one would lie among the releases, and there is no such folder yet, none is made.
+
     Args:
       own: the run's metadata.sqlite.
       releases: the folder beside whose releases it may wait.
@@ -40,6 +42,8 @@ def file_run(own: Path, target: MetadataAddress, releases: Path, run: str, facts
       facts: custom properties for the run's context and executions: what is known of it that no artifact would tell later.
       lasting: whether the artifacts stay where they are; else they are noted as deleted.
     """
+    if target.path is not None and target.path.parent == releases and not releases.is_dir():
+        return
     try:
         _copy(own, target, {**facts, "run": run}, lasting)
         for path in sorted((releases / WAITING).glob("*.sqlite")):
@@ -115,8 +119,9 @@ def _copy(own: Path, target: MetadataAddress, facts: Facts, lasting: bool) -> No
     for execution in executions:
         began_ms, ended_ms = execution.create_time_since_epoch, execution.last_update_time_since_epoch
         component = components.get(execution.id, execution.type).rpartition(".")[2]
-        # The store would have the time of the copy.
-        _tell(execution, {**facts, "component": component, "began_ms": began_ms, "ended_ms": ended_ms})
+        # The store would have the time of the copy. The rest is the run's, once: a year of hourly runs is kept.
+        of_run = {name: facts.get(name) for name in ("run", "outcome", "version")}
+        _tell(execution, {**of_run, "component": component, "began_ms": began_ms, "ended_ms": ended_ms})
     for run in runs:
         _tell(run, facts)
     for artifact in artifacts:

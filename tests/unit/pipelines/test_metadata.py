@@ -97,6 +97,14 @@ def test_what_cannot_be_filed_waits_and_the_next_run_files_it(
     assert list((releases / WAITING).iterdir()) == []
 
 
+def test_no_folder_of_releases_is_made_for_it(
+    tmp_path: Path, run: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    absent = tmp_path / "absent"
+    file_run(run("one"), metadata_beside(absent), absent, "r1", FACTS, lasting=False)
+    assert (absent.exists(), caplog.text) == (False, "")
+
+
 def test_a_server_that_is_away_costs_a_line(releases: Path, run: Callable[[str], Path], caplog: pytest.LogCaptureFixture) -> None:
     away = metadata_address("postgresql://me:secret@127.0.0.1:1/lineage", releases)
     file_run(run("one"), away, releases, "r1", FACTS, lasting=False)

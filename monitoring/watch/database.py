@@ -40,10 +40,14 @@ def sole_writer(log_dir: Path) -> Iterator[None]:
     """Holds the file for one process; the kernel lets go of it however the process ends.
 
     Raises:
-      ContractError: another one has it.
+      ContractError: another one has it, or nothing can be written there.
     """
-    log_dir.mkdir(parents=True, exist_ok=True)
-    with (log_dir / "monitor.lock").open("a") as file:
+    try:
+        log_dir.mkdir(parents=True, exist_ok=True)
+        lock = (log_dir / "monitor.lock").open("a")
+    except OSError as e:
+        raise ContractError(f"{log_dir}: cannot be written to: {e.strerror}") from None
+    with lock as file:
         try:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

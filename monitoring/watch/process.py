@@ -54,7 +54,7 @@ def watch_until(settings: WatchSettings, stop: threading.Event) -> None:
             try:
                 more = watch.turn()
                 fault, seen = "", watch.seen()
-            except Unavailable as e:
+            except (Unavailable, OSError) as e:
                 fault, seen = str(e), None
             if fault and fault != before:
                 log.error("the archive waits, nothing is lost: %s", fault)

@@ -47,6 +47,12 @@ def test_only_one_watch_writes(tmp_path):
         pass
 
 
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "log").write_text("a file")
+    with pytest.raises(ContractError, match="log: cannot be written to: "), sole_writer(tmp_path / "log"):
+        pass
+
+
 def test_a_damaged_part_is_named_and_the_rest_goes_on(tmp_path):
     archive = WatchedArchive(tmp_path)
     busy(archive, hours=2)

@@ -54,6 +54,8 @@ def watch_until(settings: WatchSettings, stop: threading.Event) -> None:
             try:
                 more = watch.turn()
                 fault, seen = "", watch.seen()
+            except FileDamaged:
+                raise  # of the incidents: set aside at the next start
             except (Unavailable, OSError) as e:
                 fault, seen = str(e), None
             if fault and fault != before:

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import redis
 from log_entries import decision, decision_fields, event_fields, slot
@@ -185,6 +186,19 @@ def test_prometheus_is_told_of_memory_and_archive(own_redis: EmbeddedRedis, tmp_
     assert 400 <= float(exported["offerrank_archiver_lag_seconds"]) < 500
     assert exported["offerrank_archiver_rejected"] == "1.0"
     assert (exported["offerrank_archiver_age_seconds"], exported["offerrank_ledger_age_seconds"]) == ("NaN", "NaN")
+
+
+def test_a_proxys_users_see_no_shopper_keys(client: "redis.Redis", redis_url: str, tmp_path: Path) -> None:
+    client.xadd(KEYS.decisions, decision_fields(decision("d", now_ms(), slot("i"))))
+    with PageProcess(redis_url, tmp_path, user_header="X-Forwarded-User") as page:
+        request = urllib.request.Request(page.url + "/api/decisions", headers={"X-Forwarded-User": "bob"})
+        deadline, made = time.monotonic() + 60, []
+        while not made:
+            assert time.monotonic() < deadline
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                made = orjson.loads(answer.read())
+            time.sleep(0.05)
+    assert (made[0]["decision_id"], made[0]["shopper_key"]) == ("d", "hidden")
 
 
 def test_health_says_what_is_wrong(client: "redis.Redis", redis_url: str, tmp_path: Path) -> None:

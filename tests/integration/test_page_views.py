@@ -170,6 +170,10 @@ def test_every_view_fits_a_phone_and_every_control_has_a_name(redis_url: str, tm
                 )
                 assert nameless == [], path
             assert await browser.run("document.querySelectorAll('nav a[aria-current=page]').length") == 1, path
+            charts = (
+                "[...document.querySelectorAll('.chart')].filter((e) => e.offsetParent && !e.getAttribute('aria-label')).length"
+            )
+            assert await browser.run(charts) == 0, path
 
     know(log_dir, now_ms(), alarming=True)
     first = dearest(log_dir)

@@ -34,9 +34,16 @@ function layoutOf(extra = {}) {
   };
 }
 
+function captionOf(box) {
+  return box.closest("figure")?.querySelector("figcaption")?.textContent.replace(/\s+/g, " ").trim() ?? "";
+}
+
 /** Draws into a box, or says why there is nothing to draw. */
 function plot(id, traces, layout, empty = "nothing yet in this time") {
   const box = document.getElementById(id);
+  // To a screen reader it is one picture with a name; what it shows is in the table of numbers.
+  box.setAttribute("role", "img");
+  box.setAttribute("aria-label", captionOf(box));
   const known = traces.some((trace) => (trace.y ?? []).some((value) => value !== null && value !== undefined));
   box.classList.toggle("empty", !known);
   if (!known) {
@@ -53,7 +60,7 @@ function numbers(id, head, rows, empty = "no numbers yet") {
   const box = document.getElementById(id);
   let details = box.querySelector("details.numbers");
   if (!details) {
-    details = el("details", { class: "numbers" }, el("summary", {}, "Numbers"), el("div", { class: "scroll" }, el("table", { id: `${id}-table` })));
+    details = el("details", { class: "numbers" }, el("summary", { "aria-label": `Numbers: ${captionOf(box.querySelector(".chart"))}` }, "Numbers"), el("div", { class: "scroll" }, el("table", { id: `${id}-table` })));
     box.append(details);
     details.addEventListener("toggle", () => details.open && details.refresh());
   }

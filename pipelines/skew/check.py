@@ -37,7 +37,8 @@ class Skew:
     edited: tuple[str, ...]
     """Offers whose features the market file has otherwise than they were when they were ranked; nothing is wrong with that."""
     left_out: int
-    """Probabilities of candidates that were not shown: what their offers' features were cannot be told."""
+    """Probabilities of offers that the market does not have, or not in that campaign any more, and of candidates that were not
+    shown where nothing tells what their features were."""
     unreadable: tuple[str, ...]
     """Parts of the archive that could not be read, and why."""
 

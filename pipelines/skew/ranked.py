@@ -1,7 +1,7 @@
 """What was ranked, a row per decision and offer, twice over: as training reads it from the log, and as serving assembles it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -56,14 +56,16 @@ class Ranked:
     """The catalogue's offer features; of an offer that is gone, those logged."""
     claims: list[Claim]
     left_out: int
-    """Probabilities of candidates that were not shown: what their offers' features were cannot be told."""
+    """Probabilities of offers that the market does not have, or not in that campaign any more, by which calibration may tell them
+    apart; and of candidates that were not shown where nothing tells what their features were."""
 
 
 def ranked(market: Market, decisions: pa.Table) -> Ranked:
     """Slots, and candidates that were ranked.
 
     The features of a candidate that was not shown are not logged. They are the catalogue's if its offer was shown with these, in
-    the decisions at hand and no later: else the offer may have been edited since.
+    the decisions at hand and no later: else the offer may have been edited since. A slot without claims is one of an offer that
+    has left its campaign.
 
     Raises:
       InvalidTrainingData: a value that training refuses; names the feature.
@@ -77,7 +79,9 @@ def ranked(market: Market, decisions: pa.Table) -> Ranked:
     slots = slots.rename_columns([name.removeprefix(".") for name in slots.column_names])
     of_slot = pc.list_parent_indices(contiguous(decisions["slots"])).to_pylist()
     keys: list[Key] = list(zip(of_slot, slots["offer_id"].to_pylist(), strict=True))
-    known_ms = _shown_as_it_is(keys, slots["features"].to_pylist(), decisions["time_ms"].to_pylist(), position, catalogue)
+    campaign = {o.id: o.campaign for o in market.offers}
+    moved = {key for key, was in zip(keys, slots["campaign_id"].to_pylist(), strict=True) if campaign.get(key[1]) != was}
+    known_ms = _shown_as_it_is(keys, slots["features"].to_pylist(), decisions["time_ms"].to_pylist(), position, catalogue, moved)
     source = {key: k for k, key in reversed(list(enumerate(keys)))}
     """Row among the slots, then in the catalogue."""
     claims: list[tuple[Key, str, Literal["slot", "candidate"], float | None]] = [
@@ -98,6 +102,8 @@ def ranked(market: Market, decisions: pa.Table) -> Ranked:
                         continue
                     source[i, offer_id] = len(keys) + position[offer_id]
                 claims.append(((i, offer_id), task, "candidate", p))
+    left_out += sum(key in moved for key, *_ in claims)
+    claims = [claim for claim in claims if claim[0] not in moved]
     row = {key: r for r, key in enumerate(sorted(source))}
     decision = np.array([i for i, _ in row], np.int64)
     offers = np.array([position.get(offer_id, -1) for _, offer_id in row], np.int64)
@@ -119,12 +125,17 @@ def ranked(market: Market, decisions: pa.Table) -> Ranked:
 
 
 def _shown_as_it_is(
-    keys: list[Key], features: list[Any], time_ms: list[int], position: Mapping[str, int], catalogue: pa.Array
+    keys: list[Key],
+    features: list[Any],
+    time_ms: list[int],
+    position: Mapping[str, int],
+    catalogue: pa.Array,
+    moved: Collection[Key],
 ) -> dict[str, int]:
-    """Offer -> when it was first shown with the features that it has now."""
+    """Offer -> when it was first shown with the features, and in the campaign, that it has now."""
     now, first = catalogue.to_pylist(), dict[str, int]()
     for (i, offer_id), used in zip(keys, features, strict=True):
-        if offer_id in position and used == now[position[offer_id]]:
+        if (i, offer_id) not in moved and used == now[position[offer_id]]:
             first[offer_id] = min(time_ms[i], first.get(offer_id, time_ms[i]))
     return first
 

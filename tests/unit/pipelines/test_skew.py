@@ -95,6 +95,17 @@ def test_a_candidate_counts_once_its_offer_was_shown_as_it_is(tmp_path: Path) ->
     assert (skew.differences, skew.left_out) == ((), 5 * 2)
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_an_offer_that_left_its_campaign_or_the_market_is_left_out(tmp_path: Path, gone: bool) -> None:
+    """Calibration may go by the campaign, and the market says only where the offer is now."""
+    checked(tmp_path, [page(i) for i in range(4)])
+    raw = corner().model_dump(mode="json", exclude_defaults=True)
+    raw["offers"][0] |= {"id": "another"} if gone else {"campaign": "own"}
+    market = parse_market(raw)
+    skew = check_skew(market, release_of(market), tmp_path, 0, math.inf, 10, model=Formula())
+    assert (skew.differences, skew.probabilities, skew.left_out) == ((), 0, 4 * 3 * 2)
+
+
 @pytest.mark.parametrize(
     ("wrong", "name", "why"),
     [

@@ -32,7 +32,7 @@ from offerrank.stack import Plan, Stack
 from offerrank.training import progress_in
 from pipelines.examples import matures_s
 from serving.ledger.reconcile import reconcile_now
-from simulation.faults import FaultFile
+from simulation.faults import FaultFile, listed
 from simulation.run import Simulation
 from store.key_records import Role
 
@@ -44,8 +44,8 @@ SETTLED_S = 10.0
 AGAIN_S = 60.0
 ARCHIVE_EVERY_S = 5.0
 KEPT_RUNS = 2
-FAULT = "fault"
-"""File in the run's folder that says what is broken: `offerrank fault`."""
+FAULT, FAULTS = "fault", "faults.json"
+"""Files in the run's folder: what is broken, as `offerrank fault` and the page write it, and what can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,9 @@ def run(settings: DemoSettings) -> int:
     plan = Plan.of(settings.market or MARKET, run_dir)
     with View(console) as view, Supervisor(run_dir, view.say) as supervisor:
         view.say(f"this run is kept in {run_dir}" + (f"; {removed} older ones were removed" if removed else ""))
-        stack = Stack(plan, supervisor, {"OFFERRANK_ARCHIVE_INTERVAL_S": str(ARCHIVE_EVERY_S)})
+        (run_dir / FAULTS).write_bytes(orjson.dumps(listed()))
+        settled = {"OFFERRANK_ARCHIVE_INTERVAL_S": str(ARCHIVE_EVERY_S), "OFFERRANK_FAULTS": str(run_dir / FAULTS)}
+        stack = Stack(plan, supervisor, settled)
         demo = Demo(settings, stack, view)
         asyncio.run(demo.run())
         summary = demo.close_books()

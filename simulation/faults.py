@@ -94,6 +94,11 @@ FAULTS: Final[Mapping[str, Fault]] = {
 NONE: Final = Fault("none", "nothing is broken")
 
 
+def listed() -> dict[str, str]:
+    """What can be broken, by name."""
+    return {fault.name: fault.said for fault in FAULTS.values()}
+
+
 class FaultFile:
     """The fault at work, as a file says: looked at with every purchase, so that it begins and ends while shoppers run."""
 

@@ -17,6 +17,7 @@ from domain.keys import Keys
 from features.market import Market, load_market
 from monitoring.dashboard.access import Access, Looking
 from monitoring.dashboard.board import Board
+from monitoring.dashboard.fault_routes import fault_routes
 from monitoring.dashboard.feature_routes import feature_routes
 from monitoring.dashboard.incident_light import tell_incidents
 from monitoring.dashboard.incident_routes import IncidentFile, incident_routes
@@ -81,6 +82,7 @@ def create_app(settings: DashboardSettings) -> FastAPI:
     app.include_router(prediction_routes(statistics))
     app.include_router(today_routes(statistics))
     app.include_router(pipeline_routes(settings.releases))
+    app.include_router(fault_routes(settings.faults))
 
     @app.get("/api/summary")
     def summary(_: Looking) -> Response:

@@ -23,6 +23,8 @@ class DashboardSettings(BaseSettings):
     """Root of the archive, beside which the watch keeps statistics and incidents; none shows neither."""
     releases: Path | None = None
     """Folder of releases, in which trainings keep their runs; none shows no *Pipeline*."""
+    faults: Path | None = None
+    """File in which a demo lists what can be broken in it, for buttons on *Now*; none shows no buttons."""
     host: str = "127.0.0.1"
     """Beyond a loopback address the page wants an operator's key, or a proxy that says who asks."""
     port: int = Field(default=8081, ge=0, le=65_535)

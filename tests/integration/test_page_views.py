@@ -1,6 +1,8 @@
 """The page's views in a real browser: empty, calm and alarming; on a desk and on a phone; from elsewhere, behind a log-in."""
 
 import asyncio
+import urllib.error
+import urllib.request
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -202,3 +204,29 @@ def test_from_elsewhere_a_link_leads_through_the_log_in(redis_url: str, tmp_path
     first = dearest(log_dir)
     key = create(tmp_path / "keys.jsonl", "ann", Role.OPERATOR, (), None, None)
     looking(redis_url, tmp_path, look, host="0.0.0.0", keys=tmp_path / "keys.jsonl")
+
+
+def test_a_demo_is_broken_and_mended_from_its_page(redis_url: str, tmp_path: Path, log_dir: Path) -> None:
+    faults, at_work = tmp_path / "faults.json", tmp_path / "fault"
+    faults.write_text('{"robots": "robots click on <b>everything</b>", "unit-change": "amounts are in cents"}')
+
+    async def look(browser: Chromium, page: PageProcess) -> None:
+        await browser.open(page.url)
+        await browser.until("document.getElementById('broken')?.textContent === 'Nothing is broken.'")
+        assert await browser.run("document.getElementById('mend').disabled")
+        await browser.run("document.getElementById('fault').value = 'unit-change'; document.getElementById('break').click()")
+        await browser.until("document.getElementById('broken').textContent === 'Broken: amounts are in cents.'")
+        assert at_work.read_text() == "unit-change\n"
+        await browser.run("document.getElementById('mend').click()")
+        await browser.until("document.getElementById('mend').disabled")
+        assert not at_work.exists()
+        for headers, said in (
+            ({}, "only the page itself may ask for this"),
+            ({"origin": page.url}, "expected one of robots, unit-change, got 'fire'"),
+        ):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(urllib.request.Request(f"{page.url}/api/faults/fire", method="PUT", headers=headers))
+            with refused.value as answer:
+                assert said in answer.read().decode()
+
+    looking(redis_url, tmp_path, look, faults=faults)

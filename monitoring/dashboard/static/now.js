@@ -9,11 +9,33 @@ async function turn() {
   showIncidents(incidents);
   showHealth(summary.health);
   showTiles(summary);
-  await showDay();
+  await Promise.all([showDay(), showFaults()]);
   const open = incidents.live.filter((one) => one.state !== "silenced");
   document.title = `${open.length ? `(${open.length}) ` : ""}OfferRank / ${described.name}`;
   if (summary.redis === false) return { trouble: "Redis is away: figures stand still until it is back" };
   return null;
+}
+
+/** Only a demo has faults to choose from. */
+async function showFaults() {
+  const { faults, now } = await get("/api/faults");
+  const names = Object.keys(faults);
+  document.getElementById("faults").hidden = !names.length;
+  refill("fault", names, () => names.map((name) => el("option", { value: name }, `${name}: ${faults[name]}`)));
+  document.getElementById("mend").disabled = now === null;
+  refill("broken", now, () => [now === null ? "Nothing is broken." : `Broken: ${faults[now] ?? now}.`]);
+}
+
+for (const [button, method] of [["break", "PUT"], ["mend", "DELETE"]]) {
+  document.getElementById(button).addEventListener("click", async () => {
+    const name = method === "PUT" ? `/${encodeURIComponent(document.getElementById("fault").value)}` : "";
+    try {
+      await post(`/api/faults${name}`, {}, method);
+      await showFaults();
+    } catch (error) {
+      fill("broken", el("span", { class: "bad" }, error.message));
+    }
+  });
 }
 
 let day = null;

@@ -1,7 +1,9 @@
 """A release trained on the coupon data, of two of its networks, once for all tests that want one: 60 to 90 s."""
 
+import fcntl
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -35,7 +37,20 @@ class TrainedRelease:
 
 @pytest.fixture(scope="session")
 def coupon_release(tmp_path_factory: pytest.TempPathFactory) -> TrainedRelease:
-    folder = tmp_path_factory.mktemp("coupons")
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # of all workers
+    with (shared / "coupons.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        trained = shared / "coupons.pickle"
+        if not trained.exists():
+            trained.write_bytes(pickle.dumps(_train(shared / "coupons")))
+        found: TrainedRelease = pickle.loads(trained.read_bytes())
+    return found
+
+
+def _train(folder: Path) -> TrainedRelease:
+    folder.mkdir()
     market, releases = folder / "market.toml", folder / "releases"
     market.write_text(re.sub(r"members = \d+", "members = 2", COUPON_MARKET.read_text(encoding="utf-8")), encoding="utf-8")
     (temporary := folder / "tmp").mkdir()

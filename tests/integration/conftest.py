@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import pickle
 import re
 import subprocess
 import sys
@@ -37,27 +36,22 @@ class TrainedRelease:
 
 @pytest.fixture(scope="session")
 def coupon_release(tmp_path_factory: pytest.TempPathFactory) -> TrainedRelease:
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent  # of all workers
-    with (shared / "coupons.lock").open("w") as lock:
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "coupons"  # shared by all workers
+    folder.mkdir(exist_ok=True)
+    market, releases, said = folder / "market.toml", folder / "releases", folder / "said.json"
+    (temporary := folder / "tmp").mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        trained = shared / "coupons.pickle"
-        if not trained.exists():
-            trained.write_bytes(pickle.dumps(_train(shared / "coupons")))
-        found: TrainedRelease = pickle.loads(trained.read_bytes())
-    return found
-
-
-def _train(folder: Path) -> TrainedRelease:
-    folder.mkdir()
-    market, releases = folder / "market.toml", folder / "releases"
-    market.write_text(re.sub(r"members = \d+", "members = 2", COUPON_MARKET.read_text(encoding="utf-8")), encoding="utf-8")
-    (temporary := folder / "tmp").mkdir()
-    command = [sys.executable, "-m", "offerrank", "train", "--market", str(market), "--data", str(COUPONS)]
-    command += ["--out", str(releases), "--json"]
-    environment = os.environ | {"TMPDIR": str(temporary)}
-    run = subprocess.run(command, capture_output=True, text=True, timeout=560, env=environment)
-    assert run.returncode == 0, run.stderr[-5000:]
-    result = json.loads(run.stdout)
-    return TrainedRelease(market, releases, Path(result["release"]), result["version"], result, run.stderr, temporary)
+        if not said.exists():
+            text = re.sub(r"members = \d+", "members = 2", COUPON_MARKET.read_text(encoding="utf-8"))
+            market.write_text(text, encoding="utf-8")
+            command = [sys.executable, "-m", "offerrank", "train", "--market", str(market), "--data", str(COUPONS)]
+            command += ["--out", str(releases), "--json"]
+            environment = os.environ | {"TMPDIR": str(temporary)}
+            run = subprocess.run(command, capture_output=True, text=True, timeout=560, env=environment)
+            assert run.returncode == 0, run.stderr[-5000:]
+            said.write_text(json.dumps([run.stdout, run.stderr]), encoding="utf-8")
+    stdout, progress = json.loads(said.read_text(encoding="utf-8"))
+    result = json.loads(stdout)
+    return TrainedRelease(market, releases, Path(result["release"]), result["version"], result, progress, temporary)

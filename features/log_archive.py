@@ -123,7 +123,7 @@ def _in_order(found: Iterable[Part]) -> list[Part]:
 
 def _hours(folder: Path) -> list[str]:
     """The names of a log's folders, in the order of their hours; as names, since there are thousands."""
-    names = os.listdir(folder) if folder.exists() else []
+    names = os.listdir(folder) if folder.is_dir() else []
     return sorted(name for name in names if name.startswith("hour="))
 
 

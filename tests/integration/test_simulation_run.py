@@ -67,7 +67,8 @@ def test_shoppers_see_offers_click_buy_and_are_charged_for(running: Running) -> 
         assert simulation.errors == 0, simulation.client.failures
         assert tally.requests > 50
         assert tally.fill_rate == 1
-        assert tally.before.impressions == 3 * tally.requests  # 13 advertisers, 3 slots, no budget gone
+        full = 3 * tally.requests  # 13 advertisers, 3 slots, no budget gone; less where a busy machine degraded a page
+        assert full - 3 * tally.before.degraded.total() <= tally.before.impressions <= full
         assert tally.after.requests == 0
         assert tally.releases == ["cold-start"]
         assert tally.clicks > 0

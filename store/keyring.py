@@ -9,7 +9,7 @@ from math import inf
 from pathlib import Path
 
 from domain.errors import InvalidKeys
-from store.file_stamp import stamp_of
+from store.followed_file import FollowedFile
 from store.key_records import KeyRecord, Role, read_keys
 
 RELOAD_S = 1.0
@@ -74,17 +74,15 @@ class KeyFile:
     def __init__(self, path: Path, on_read: Callable[[bool], object] = lambda _: None) -> None:
         """`on_read` is told at each reading whether the file could be used."""
         self._path, self._on_read = path, on_read
-        self._seen = stamp_of(path)
+        self._file = FollowedFile(path)
         self.ring = Keyring(read_keys(path))
         if not self.ring:
             log.warning("%s has no keys: every request is refused until `offerrank keys create` makes one", path)
 
     def refresh(self) -> None:
         """Reads the file if it has changed. One that cannot be used leaves the keys as they were, and is said."""
-        stamp = stamp_of(self._path)
-        if stamp == self._seen:
+        if not self._file.has_changed():
             return
-        self._seen = stamp
         try:
             if not self._path.exists():
                 raise InvalidKeys(str(self._path), "the keys file", "no such file any more")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from domain.errors import OfferRankError
-from store.file_stamp import stamp_of
+from store.followed_file import FollowedFile
 
 EVERY_S = 5.0
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -66,7 +66,7 @@ class NetworkFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen = stamp_of(path)
+        self._file = FollowedFile(path)
         self.networks = _read(path)
         self.version = 0
         """Counts up with every change of `networks`."""
@@ -79,10 +79,8 @@ class NetworkFile:
 
     def refresh(self) -> None:
         """Reads the file if it is another than before."""
-        stamp = stamp_of(self._path)
-        if stamp == self._seen:
+        if not self._file.has_changed():
             return
-        self._seen = stamp
         try:
             self.networks = _read(self._path)
         except OfferRankError as e:

@@ -16,6 +16,7 @@ from domain.clock import now_ms
 from domain.keys import Keys
 from features.market import Market, load_market
 from monitoring.dashboard.access import Access, Looking
+from monitoring.dashboard.answers import json_answer
 from monitoring.dashboard.board import Board
 from monitoring.dashboard.fault_routes import fault_routes
 from monitoring.dashboard.feature_routes import feature_routes
@@ -88,7 +89,7 @@ def create_app(settings: DashboardSettings) -> FastAPI:
     def summary(_: Looking) -> Response:
         with lock:
             figures = summarise(market, board, reader.state, now_ms())
-        return _json(orjson.dumps(figures | {"caught_up": tail.caught_up, "redis": tail.connected}))
+        return json_answer(figures | {"caught_up": tail.caught_up, "redis": tail.connected})
 
     @app.get("/api/decisions")
     def decisions(who: Looking) -> Response:
@@ -97,11 +98,11 @@ def create_app(settings: DashboardSettings) -> FastAPI:
             raw = list(board.recent)
         if not who.sees_shoppers:
             raw = [orjson.dumps(orjson.loads(one) | {"shopper_key": "hidden"}) for one in raw]
-        return _json(b"[" + b",".join(raw) + b"]")
+        return json_answer(b"[" + b",".join(raw) + b"]")
 
     @app.get("/api/market")
     def described(_: Looking) -> Response:
-        return _json(orjson.dumps(_described(market)))
+        return json_answer(_described(market))
 
     @app.get("/metrics")
     def exported() -> Response:
@@ -110,7 +111,7 @@ def create_app(settings: DashboardSettings) -> FastAPI:
 
     @app.get("/healthz")
     def healthz() -> Response:
-        return _json(b'{"status":"ok"}')
+        return json_answer({"status": "ok"})
 
     return app
 
@@ -125,7 +126,3 @@ def _described(market: Market) -> dict[str, object]:
         "campaigns": {offer.id: offer.campaign for offer in market.offers},
         "reasons": {str(int(reason)): {"name": reason.name, "meaning": text} for reason, text in MEANING.items()},
     }
-
-
-def _json(body: bytes) -> Response:
-    return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})

@@ -4,10 +4,10 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
-import orjson
 from fastapi import APIRouter, Response
 
 from monitoring.dashboard.access import Looking
+from monitoring.dashboard.answers import json_answer
 from monitoring.dashboard.statistics import Json, Statistics, distance, finite, is_known, joined, shares_of, spread
 from monitoring.summaries import ALL, Numbers, Series, Slice, Summary, Values
 from monitoring.watch import MonitorStore
@@ -27,12 +27,14 @@ def feature_routes(statistics: Statistics) -> APIRouter:
 
     @router.get("")
     def listed(_: Looking) -> Response:
-        return _json(statistics.answer(("features",), lambda store, last: _listed(store, last, statistics)))
+        return json_answer(statistics.answer(("features",), lambda store, last: _listed(store, last, statistics)))
 
     @router.get("/{name:path}")
     def one(name: str, _: Looking, by: str = "", value: str = "") -> Response:
         where = Slice(by, value)
-        return _json(statistics.answer(("feature", name, where), lambda store, last: _one(store, last, statistics, name, where)))
+        return json_answer(
+            statistics.answer(("feature", name, where), lambda store, last: _one(store, last, statistics, name, where))
+        )
 
     return router
 
@@ -193,7 +195,3 @@ def _new_and_gone(now: Summary | None, earlier: Summary | None) -> Json:
         return [{"value": value, "count": count} for value, count in sorted(found, key=lambda f: (-f[1], f[0]))[:MOST_BARS]]
 
     return {"new": most(new), "gone": most(gone)}
-
-
-def _json(said: object) -> Response:
-    return Response(orjson.dumps(said), media_type="application/json", headers={"Cache-Control": "no-store"})

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -14,6 +13,7 @@ from domain.clock import now_ms
 from domain.errors import InvalidRequest
 from domain.refusals import first_refusal
 from monitoring.dashboard.access import Acting, Looking, Visitor
+from monitoring.dashboard.answers import body_of, json_answer
 from monitoring.dashboard.course import course_of
 from monitoring.dashboard.runbooks import runbook_of
 from monitoring.dashboard.statistics import Statistics
@@ -106,7 +106,7 @@ def incident_routes(file: IncidentFile, statistics: Statistics) -> APIRouter:
 
     @router.get("")
     def listed(_: Looking) -> Response:
-        return _json(file.listed(now_ms()))
+        return json_answer(file.listed(now_ms()))
 
     @router.get("/{incident_id}")
     def one(incident_id: str, _: Looking) -> Response:
@@ -114,7 +114,7 @@ def incident_routes(file: IncidentFile, statistics: Statistics) -> APIRouter:
             found = reading.incident(db, incident_id)
             if found is None:
                 raise NoSuchIncident(incident_id)
-            return _json(
+            return json_answer(
                 {
                     "now_ms": now_ms(),
                     "hour_length_ms": file.hour_length_ms,
@@ -147,17 +147,13 @@ def incident_routes(file: IncidentFile, statistics: Statistics) -> APIRouter:
 
     def _act(do: Callable[[IncidentStore], None]) -> Response:
         file.change(do)
-        return _json({"done": True})
+        return json_answer({"done": True})
 
     return router
 
 
 async def _said(request: Request) -> Action:
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST_BODY:
-            raise InvalidRequest("body", f"at most {LARGEST_BODY} bytes", f"{len(body)} and more")
+    body = await body_of(request, LARGEST_BODY)
     try:
         return Action.model_validate_json(body or b"{}")
     except ValidationError as e:
@@ -167,10 +163,6 @@ async def _said(request: Request) -> Action:
 
 def _of(stream: Stream) -> Json:
     return {"kind": stream.kind, "series": stream.series._asdict(), "slice": stream.slice._asdict()}
-
-
-def _json(said: object) -> Response:
-    return Response(orjson.dumps(said), media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 __all__ = ["IncidentFile", "Visitor", "incident_routes"]

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from domain.errors import InvalidRequest, Unavailable
 from monitoring.dashboard.access import COOKIE, SESSION_MS, Access, Looking, Refused, Visitor, check_same_origin
+from monitoring.dashboard.answers import body_of, json_answer
 from monitoring.incidents import NoSuchIncident
 from store.sqlite import FileUnavailable
 
@@ -68,7 +68,7 @@ def page_routes() -> APIRouter:
         check_same_origin(request)
         access: Access = request.app.state.access
         try:
-            token = access.log_in(LogIn.model_validate_json(await _body(request)).key)
+            token = access.log_in(LogIn.model_validate_json(await body_of(request, LARGEST_LOG_IN)).key)
         except ValidationError:
             raise InvalidRequest("key", "is missing") from None
         made = Response(b"{}", media_type="application/json")
@@ -89,7 +89,7 @@ def page_routes() -> APIRouter:
     @router.get("/api/session")
     def session(who: Looking) -> Response:
         said = {"name": who.name, "has_session": who.has_session}
-        return Response(orjson.dumps(said), media_type="application/json", headers={"Cache-Control": "no-store"})
+        return json_answer(said)
 
     @router.get("/plotly.js")
     def plotly(request: Request) -> Response:
@@ -148,18 +148,7 @@ def _html(document: str, scripts: tuple[str, ...]) -> Response:
 
 
 def _said(status: int, error: Exception) -> Response:
-    return Response(
-        orjson.dumps({"error": str(error)}), status, media_type="application/json", headers={"Cache-Control": "no-store"}
-    )
-
-
-async def _body(request: Request) -> bytes:
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST_LOG_IN:
-            raise InvalidRequest("body", f"at most {LARGEST_LOG_IN} bytes", f"{len(body)} and more")
-    return body
+    return json_answer({"error": str(error)}, status)
 
 
 @cache

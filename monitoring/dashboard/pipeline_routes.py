@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 from fastapi import APIRouter, Query, Response
 
 from domain.clock import now_ms
 from monitoring.dashboard.access import Looking
+from monitoring.dashboard.answers import json_answer
 from store.runs import recent_runs
 from store.sqlite import FileUnavailable
 
@@ -33,6 +33,6 @@ def pipeline_routes(releases: Path | None) -> APIRouter:
         except FileUnavailable as e:
             runs, trouble = [], str(e)
         said = {"now_ms": at_ms, "trouble": trouble, "runs": [run.as_json(at_ms) for run in runs]}
-        return Response(orjson.dumps(said), media_type="application/json", headers={"Cache-Control": "no-store"})
+        return json_answer(said)
 
     return router

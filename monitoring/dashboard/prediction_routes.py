@@ -4,10 +4,10 @@ from collections import defaultdict
 from math import log
 
 import numpy as np
-import orjson
 from fastapi import APIRouter, Response
 
 from monitoring.dashboard.access import Looking
+from monitoring.dashboard.answers import json_answer
 from monitoring.dashboard.statistics import Floats, Json, Statistics, finite, joined
 from monitoring.detection.betting import TILTS, log_bets_of, mispriced_micros, mixed, pcoc_interval
 from monitoring.detection.evidence import advance
@@ -29,7 +29,7 @@ def prediction_routes(statistics: Statistics) -> APIRouter:
     @router.get("")
     def listed(_: Looking) -> Response:
         said = statistics.answer(("predictions",), lambda store, last: _listed(store, last, statistics))
-        return Response(orjson.dumps(said), media_type="application/json", headers={"Cache-Control": "no-store"})
+        return json_answer(said)
 
     return router
 

@@ -2,10 +2,10 @@
 
 from collections import defaultdict
 
-import orjson
 from fastapi import APIRouter, Response
 
 from monitoring.dashboard.access import Looking
+from monitoring.dashboard.answers import json_answer
 from monitoring.dashboard.statistics import Json, Statistics
 from monitoring.summaries import ALL, FLOW, Flows
 from monitoring.watch import MonitorStore
@@ -21,7 +21,7 @@ def today_routes(statistics: Statistics) -> APIRouter:
     @router.get("/api/today")
     def today(_: Looking) -> Response:
         said = statistics.answer(("today",), lambda store, last: _today(store, last, statistics))
-        return Response(orjson.dumps(said), media_type="application/json", headers={"Cache-Control": "no-store"})
+        return json_answer(said)
 
     return router
 

@@ -465,20 +465,22 @@ def inject_fault(
     directory: DemoFolder = Path(".offerrank"),
 ) -> None:
     """Break something in the demo that runs, to see when the page names it."""
-    from offerrank.demo import FAULT, running_demo
+    from monitoring.fault_switch import AT_WORK
+    from offerrank.demo import running_demo
     from simulation.faults import inject
 
-    fault = inject(running_demo(directory) / FAULT, name)
+    fault = inject(running_demo(directory) / AT_WORK, name)
     typer.echo(f"from now on {fault.said}; `offerrank fault clear` mends it")
 
 
 @fault_app.command("clear")
 def clear_fault(directory: DemoFolder = Path(".offerrank")) -> None:
     """Mend what was broken in the demo that runs."""
-    from offerrank.demo import FAULT, running_demo
+    from monitoring.fault_switch import AT_WORK
+    from offerrank.demo import running_demo
     from simulation.faults import clear
 
-    clear(running_demo(directory) / FAULT)
+    clear(running_demo(directory) / AT_WORK)
 
 
 @app.command()

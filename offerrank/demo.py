@@ -24,6 +24,7 @@ from rich.console import Console
 from domain.clock import budget_day, day_fraction, now_ms
 from domain.errors import OfferRankError, Unavailable
 from features.market import Market
+from monitoring.fault_switch import AT_WORK
 from offerrank.demo_summary import campaign_days, print_summary, summarize
 from offerrank.demo_view import Pipeline, Status, View
 from offerrank.processes import Supervisor
@@ -44,8 +45,8 @@ SETTLED_S = 10.0
 AGAIN_S = 60.0
 ARCHIVE_EVERY_S = 5.0
 KEPT_RUNS = 2
-FAULT, FAULTS = "fault", "faults.json"
-"""Files in the run's folder: what is broken, as `offerrank fault` and the page write it, and what can be."""
+FAULTS = "faults.json"
+"""File in the run's folder that says what can be broken, beside the one that says what is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Demo:
             stack.keys[Role.SERVER],
             settings.seed,
             settings.per_second,
-            FaultFile(stack.plan.run_dir / FAULT),
+            FaultFile(stack.plan.run_dir / AT_WORK),
         )
         self._started_s = time.monotonic()
         self._started_ms = now_ms()

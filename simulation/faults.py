@@ -11,6 +11,7 @@ from typing import Final
 
 from domain.campaign import Value
 from domain.errors import OfferRankError
+from monitoring.fault_switch import FaultSwitch
 from simulation.shoppers import Purchase
 
 Attributes = dict[str, Value]
@@ -103,16 +104,12 @@ class FaultFile:
     """The fault at work, as a file says: looked at with every purchase, so that it begins and ends while shoppers run."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path
+        self._switch = FaultSwitch(path) if path else None
 
     @property
     def fault(self) -> Fault:
-        """None but by name: without a file, or with one that names no fault, nothing is broken."""
-        try:
-            name = self._path.read_text(encoding="utf-8").strip() if self._path else ""
-        except (OSError, UnicodeDecodeError):
-            return NONE
-        return FAULTS.get(name, NONE)
+        """Without a file, or with one that names no fault, nothing is broken."""
+        return FAULTS.get(self._switch.at_work or "", NONE) if self._switch else NONE
 
 
 def inject(path: Path, name: str) -> Fault:
@@ -123,13 +120,10 @@ def inject(path: Path, name: str) -> Fault:
     """
     if name not in FAULTS:
         raise OfferRankError(f"fault: expected one of {', '.join(FAULTS)}, got {name!r}")
-    try:
-        path.write_text(name + "\n", encoding="utf-8")
-    except OSError as e:
-        raise OfferRankError(f"{path}: cannot be written: {e.strerror}") from None
+    FaultSwitch(path).inject(name)
     return FAULTS[name]
 
 
 def clear(path: Path) -> None:
     """Mends it."""
-    path.unlink(missing_ok=True)
+    FaultSwitch(path).clear()

@@ -7,35 +7,36 @@ from fastapi import APIRouter, Response
 
 from domain.errors import InvalidRequest
 from monitoring.dashboard.access import Acting, Looking
-
-AT_WORK = "fault"
-"""File beside the list in which the fault at work is named, as the demo's shoppers read it."""
+from monitoring.dashboard.answers import json_answer
+from monitoring.fault_switch import AT_WORK, FaultSwitch
 
 
 def fault_routes(listed: Path | None) -> APIRouter:
     """The routes below /api/faults.
 
     Args:
-      listed: JSON of the faults by name, each with what it does; None where nothing can be broken.
+      listed: JSON of the faults by name, each with what it does, beside the file that says which is at work; None where nothing
+        can be broken.
     """
     router = APIRouter(prefix="/api/faults")
+    switch = FaultSwitch(listed.parent / AT_WORK) if listed else None
 
     @router.get("")
     def faults(_: Looking) -> Response:
-        return _json({"faults": _listed(listed), "now": _at_work(listed)})
+        return json_answer({"faults": _listed(listed), "now": switch.at_work if switch else None})
 
     @router.put("/{name}")
     def inject(name: str, _: Acting) -> Response:
-        if listed is None or name not in _listed(listed):
+        if switch is None or name not in _listed(listed):
             raise InvalidRequest("name", f"one of {', '.join(_listed(listed)) or 'none'}", name)
-        (listed.parent / AT_WORK).write_text(name + "\n", encoding="utf-8")
-        return _json({"now": name})
+        switch.inject(name)
+        return json_answer({"now": name})
 
     @router.delete("")
     def clear(_: Acting) -> Response:
-        if listed is not None:
-            (listed.parent / AT_WORK).unlink(missing_ok=True)
-        return _json({"now": None})
+        if switch:
+            switch.clear()
+        return json_answer({"now": None})
 
     return router
 
@@ -45,14 +46,3 @@ def _listed(file: Path | None) -> dict[str, str]:
         return dict(orjson.loads(file.read_bytes())) if file else {}
     except (OSError, ValueError):
         return {}  # the demo's folder is gone
-
-
-def _at_work(file: Path | None) -> str | None:
-    try:
-        return (file.parent / AT_WORK).read_text("utf-8").strip() or None if file else None
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _json(said: object) -> Response:
-    return Response(orjson.dumps(said), media_type="application/json", headers={"Cache-Control": "no-store"})

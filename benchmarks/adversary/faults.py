@@ -8,6 +8,7 @@ import httpx
 
 from benchmarks.adversary import ranker_faults
 from benchmarks.adversary.market import Spec, market_toml
+from benchmarks.adversary.outcome import SLOTS, Outcome
 from benchmarks.adversary.process_faults import (
     FROZEN_S,
     ended_gateway,
@@ -22,7 +23,6 @@ from benchmarks.adversary.running import Running, running
 from benchmarks.adversary.shoppers import Shoppers, arrived, shopping
 from domain.clock import budget_day
 
-SLOTS = 3
 BUDGET_MICROS = 300_000
 RECOVERY_S = 5.0
 BUSY_RECOVERY_S = 20.0
@@ -67,23 +67,9 @@ def _under_sale(case: Running, name: str, fault: Fault, within_s: float = RECOVE
         _sell(case, shoppers)
         case.wait(lambda: _spent(case) > spent, "clicks of the prey")
     pages = shoppers.between(began, time.monotonic())
-    lost, doubled = arrived(case, shoppers.clicked)
-    budget, charged = case.charged_since(before)
-    sellable, sold = SLOTS * len(pages), sum(p.slots for p in pages)
-    exact, over = case.reconciled(), case.over_micros()
-    well = not lost and not doubled and not over and exact and charged
-    return Row(
-        name,
-        ok=bool(well) and recovery_s <= within_s and sold >= 0.99 * sellable,
-        budget_micros=budget,
-        charged_micros=charged,
-        sellable=sellable,
-        sold=sold,
-        lost=lost,
-        doubled=doubled,
-        recovery_s=recovery_s,
-        said=f"{len(shoppers.clicked)} clicks acknowledged; log and Redis {'equal to the micro' if exact else 'differ'}",
-    )
+    outcome = Outcome.of(case, shoppers, pages, before)
+    said = f"{len(shoppers.clicked)} clicks acknowledged; log and Redis {'equal to the micro' if outcome.exact else 'differ'}"
+    return outcome.row(name, ok=recovery_s <= within_s, recovery_s=recovery_s, said=said)
 
 
 def _sell(case: Running, shoppers: Shoppers) -> None:

@@ -114,15 +114,10 @@ def _clicks_while_redis_is_away(case: Running) -> Row:
     """100 clicks are answered with 302 while Redis is stopped, then the gateway is killed, then all comes back."""
     shown = [o for _ in range(34) for o in offers(case.page())][:100]
     case.report(*({"type": "impression", "token": o["token"]} for o in shown))
-    redis_pid = case.supervisor.pids()["redis"]
-    os.kill(redis_pid, signal.SIGSTOP)
-    answered: list[str] = []
-    try:
+    with case.frozen("redis"):
         with httpx.Client(timeout=10) as http:
-            answered += [o["impression_id"] for o in shown if http.get(o["click_url"]).status_code == 302]
+            answered = [o["impression_id"] for o in shown if http.get(o["click_url"]).status_code == 302]
         os.kill(case.supervisor.pids()["gateway"], signal.SIGKILL)
-    finally:
-        os.kill(redis_pid, signal.SIGCONT)
     recovery_s = case.wait(case.whole, "whole decisions after the kill")
 
     def clicked() -> set[str]:

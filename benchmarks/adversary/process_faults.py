@@ -21,14 +21,10 @@ FROZEN_S = 3.0
 def frozen_redis(case: Running, shoppers: Shoppers) -> float:
     """Shoppers go on clicking what they see, by its URL: nobody waits, and every click counts."""
     shown = _seen(case, 10)
-    pid = case.supervisor.pids()["redis"]
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with case.frozen("redis"):
         began = time.monotonic()
         _click(shown, shoppers)
         time.sleep(max(FROZEN_S - (time.monotonic() - began), 0))
-    finally:
-        os.kill(pid, signal.SIGCONT)
     return case.wait(case.whole, "whole decisions after the freeze")
 
 
@@ -53,14 +49,11 @@ def killed_gateway(case: Running, _: Shoppers) -> float:
 def ended_gateway(case: Running, shoppers: Shoppers) -> float:
     """SIGTERM, while clicks wait in the journal."""
     shown = _seen(case, 34)
-    redis_pid, pid = (case.supervisor.pids()[name] for name in ("redis", "gateway"))
-    os.kill(redis_pid, signal.SIGSTOP)
-    try:
+    pid = case.supervisor.pids()["gateway"]
+    with case.frozen("redis"):
         _click(shown, shoppers)
         os.kill(pid, signal.SIGTERM)
         case.wait(lambda: case.supervisor.pids().get("gateway") != pid, "the end of the gateway")
-    finally:
-        os.kill(redis_pid, signal.SIGCONT)
     return case.wait(case.whole, "whole decisions of the next gateway")
 
 

@@ -1,6 +1,8 @@
 """A whole OfferRank on free ports, as `offerrank serve` runs it, for adversaries to meet."""
 
 import contextlib
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -104,6 +106,16 @@ class Running:
                 raise RuntimeError(f"{what}: not within {PATIENCE_S:.0f} s")
             time.sleep(0.05)
         return time.monotonic() - began
+
+    @contextmanager
+    def frozen(self, process: str) -> Iterator[None]:
+        """Stops a process where it is, as a machine that swaps or a disk that hangs does, and lets it go on at the end."""
+        pid = self.supervisor.pids()[process]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def whole(self) -> bool:
         """Whether a decision comes without a fallback."""

@@ -19,6 +19,7 @@ from types import TracebackType
 
 from domain.errors import Unavailable
 from offerrank import guardian
+from offerrank.ports import listens
 
 FIRST_BACKOFF_S = 0.5
 LAST_BACKOFF_S = 30.0
@@ -28,12 +29,17 @@ LOG_LINES_SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A process to keep alive: how it is launched, as the leader of its process group, and when it counts as ready."""
+    """A process to keep alive: how it is launched, as the leader of its process group, and when it counts as ready.
+
+    Attributes:
+      ready: asked of a process that runs and, where a port is given, listens there itself.
+    """
 
     name: str
     launch: Callable[[], subprocess.Popen[bytes]]
     ready: Callable[[], bool]
     log: Path
+    port: int | None = None
 
 
 @dataclass(slots=True)
@@ -44,6 +50,12 @@ class _Child:
     crashes: int = 0
     restart_s: float = 0.0
     last_words: list[str] = field(default_factory=list)
+
+    def is_ready(self) -> bool:
+        """Whether it answers: itself, and not whoever else listens on its port."""
+        if self.process is None or self.process.poll() is not None:
+            return False
+        return (self.service.port is None or listens(self.process.pid, self.service.port)) and self.service.ready()
 
 
 class Supervisor:
@@ -71,11 +83,16 @@ class Supervisor:
         self.close()
 
     def python(
-        self, name: str, arguments: list[str], environment: Mapping[str, str], ready: Callable[[], bool], nice: int = 0
+        self,
+        name: str,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        ready: Callable[[], bool],
+        port: int | None = None,
     ) -> Service:
         """A service that is one of our own commands, `python -m offerrank ARGUMENTS`, logging to `logs/<name>.log`."""
         log = self.run_dir / "logs" / f"{name}.log"
-        return Service(name, lambda: _launch(arguments, environment, log, nice), ready, log)
+        return Service(name, lambda: _launch(arguments, environment, log, nice=0), ready, log, port)
 
     def start(self, service: Service) -> None:
         """Launches a service and keeps it alive from now on."""
@@ -122,7 +139,7 @@ class Supervisor:
         deadline_s = time.monotonic() + timeout_s
         while time.monotonic() < deadline_s:
             self.poll()
-            if child.process is not None and child.service.ready():
+            if child.is_ready():
                 return
             if child.crashes >= 3:
                 break
@@ -134,7 +151,7 @@ class Supervisor:
     def is_ready(self, name: str) -> bool:
         """Whether a service runs and answers now."""
         child = self._children.get(name)
-        return child is not None and child.process is not None and child.process.poll() is None and child.service.ready()
+        return child is not None and child.is_ready()
 
     def states(self) -> dict[str, bool]:
         """Name of each child -> whether it runs; cheap, unlike `is_ready`."""

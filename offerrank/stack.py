@@ -6,7 +6,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from domain.errors import ContractError, IncompleteRelease
 from features.market import Market, load_market
 from models.release import versions
 from models.release_folder import Newest, newest_usable
-from offerrank.ports import accepts_connections, port_from
+from offerrank.ports import PortsKept
 from offerrank.processes import Service, Supervisor
 from serving.embedded_redis import EmbeddedRedis
 from serving.gateway.settings import WILDCARDS
@@ -42,6 +42,7 @@ class Plan:
     model_rest_port: int
     redis_port: int
     operator_port: int
+    kept: PortsKept = field(default_factory=PortsKept, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -53,28 +54,24 @@ class Plan:
         port: int = 8080,
         monitor_port: int = 8081,
     ) -> "Plan":
-        """Takes the ports asked for, or the next free ones.
+        """Takes the ports asked for, or the next free ones, and keeps them as long as the plan lives.
 
         Raises:
           Unavailable: no port is free near one asked for.
         """
-        taken: set[int] = set()
-
-        def take(preferred: int, host: str = HOST) -> int:
-            taken.add(chosen := port_from(preferred, taken, host))
-            return chosen
-
+        kept = PortsKept()
         return cls(
             market=market.resolve(),
             run_dir=run_dir.resolve(),
             releases=(releases or run_dir / "releases").resolve(),
             host=host,
-            gateway_port=take(port, host),
-            monitor_port=take(monitor_port),
-            model_grpc_port=take(8500),
-            model_rest_port=take(8501),
-            redis_port=take(6390),
-            operator_port=take(port + 2 if port < 65_000 else 8082),
+            gateway_port=kept.take(port, host),
+            monitor_port=kept.take(monitor_port),
+            model_grpc_port=kept.take(8500),
+            model_rest_port=kept.take(8501),
+            redis_port=kept.take(6390),
+            operator_port=kept.take(port + 2 if port < 65_000 else 8082),
+            kept=kept,
         )
 
     @property
@@ -138,7 +135,8 @@ class Stack:
         Raises:
           Unavailable: one of them did not get ready; shows the end of its log.
         """
-        self.supervisor.start(Service("redis", self._launch_redis, self._redis_ready, self.redis.directory / "redis.log"))
+        log = self.redis.directory / "redis.log"
+        self.supervisor.start(Service("redis", self._launch_redis, lambda: True, log, self.plan.redis_port))
         self.supervisor.wait_ready("redis", 15)
         listens = {"OFFERRANK_HOST": self.plan.host, "OFFERRANK_OPERATOR_PORT": str(self.plan.operator_port)}
         self._start("gateway", ["gateway"], self.plan.gateway_port, lambda: answers(f"{self.plan.gateway_url}/healthz"), listens)
@@ -162,7 +160,8 @@ class Stack:
         plan = self.plan
         arguments = ["model-server", "--model-base-path", str(plan.releases)]
         arguments += ["--port", str(plan.model_grpc_port), "--rest-port", str(plan.model_rest_port)]
-        self._start("model-server", arguments, None, lambda: accepts_connections(HOST, plan.model_grpc_port))
+        service = self.supervisor.python("model-server", arguments, self.environment, lambda: True, plan.model_grpc_port)
+        self.supervisor.start(service)
 
     def check_releases(self) -> Newest:
         """The newest release that can rank; newer ones that are damaged or not wholly there are passed over.
@@ -194,15 +193,12 @@ class Stack:
         listens: Mapping[str, str] | None = None,
     ) -> None:
         environment = self.environment | ({"OFFERRANK_PORT": str(port)} if port else {}) | dict(listens or {})
-        self.supervisor.start(self.supervisor.python(name, arguments, environment, ready))
+        self.supervisor.start(self.supervisor.python(name, arguments, environment, ready, port))
 
     def _launch_redis(self) -> subprocess.Popen[bytes]:
         process = self.redis.start().process
         assert process is not None
         return process
-
-    def _redis_ready(self) -> bool:
-        return accepts_connections(HOST, self.plan.redis_port)
 
 
 def releases_of(given: Path, run_dir: Path) -> Path:

@@ -2,16 +2,19 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from domain.errors import Unavailable
+from offerrank.ports import accepts_connections
 from offerrank.processes import Service, Supervisor
 
 SLEEPER = "import time; time.sleep(600)"
@@ -41,6 +44,15 @@ def gone(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def test_whoever_else_answers_on_a_service_s_port_is_not_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, Supervisor(tmp_path, lambda _: None) as supervisor:
+        port = other.getsockname()[1]
+        late = f"import socket, time; time.sleep(1); s = socket.create_server(('127.0.0.1', {port}))"
+        supervisor.start(replace(service(tmp_path, "late", late, lambda: accepts_connections("127.0.0.1", port)), port=port))
+        with pytest.raises(Unavailable, match=r"(?s)late: crashed .*Address already in use"):
+            supervisor.wait_ready("late", 30)
 
 
 @pytest.fixture
@@ -125,6 +137,7 @@ def test_what_does_not_get_ready_says_why(tmp_path: Path) -> None:
 SUPERVISOR = """
 import subprocess, sys, time
 from pathlib import Path
+from offerrank.ports import accepts_connections
 from offerrank.processes import Service, Supervisor
 from serving.embedded_redis import EmbeddedRedis
 

@@ -5,7 +5,6 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +53,12 @@ def test_kill_9_on_any_process_loses_no_settled_click_and_overspends_nothing(tmp
         stack.start_serving()
         stack.start_others()
         shoppers = Shoppers(stack.plan.gateway_url, stack.keys[Role.SERVER])
-        with ThreadPoolExecutor(4) as pool:
-            running = [pool.submit(shoppers.shop) for _ in range(4)]
-            try:
+        with shoppers.shopping(4):
+            _sell(supervisor, shoppers)
+            for victim in VICTIMS:
+                os.kill(_pid(supervisor, victim), signal.SIGKILL)
                 _sell(supervisor, shoppers)
-                for victim in VICTIMS:
-                    os.kill(_pid(supervisor, victim), signal.SIGKILL)
-                    _sell(supervisor, shoppers)
-            finally:
-                shoppers.stop.set()
-            _live(supervisor, 3.0)
-            for one in running:
-                one.result(timeout=30)
+        _live(supervisor, 3.0)
         assert len(said) >= len(VICTIMS)  # each death was noticed
         with redis.Redis.from_url(stack.redis.url) as client:
             _nothing_is_overspent(client, stack.market)
@@ -78,7 +71,12 @@ def test_kill_9_on_any_process_loses_no_settled_click_and_overspends_nothing(tmp
 def _sell(supervisor: Supervisor, shoppers: Shoppers) -> None:
     """Lets another 60 clicks be accepted."""
     enough = len(shoppers.accepted) + 60
-    _wait(supervisor, lambda: len(shoppers.accepted) >= enough, "no more clicks are accepted")
+
+    def done() -> bool:
+        shoppers.check()
+        return len(shoppers.accepted) >= enough
+
+    _wait(supervisor, done, "no more clicks are accepted")
 
 
 def _pid(supervisor: Supervisor, name: str) -> int:

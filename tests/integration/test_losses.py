@@ -6,7 +6,6 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import redis
@@ -61,6 +60,7 @@ class Run:
         self.wait(lambda: len(self.charged()) >= enough, "no more clicks are charged")
 
     def charged(self) -> list[str]:
+        self.shoppers.check()
         return [i for i, result in list(self.shoppers.accepted.items()) if result["charged_micros"]]
 
     def kill_redis(self, then: Callable[[Path], object]) -> None:
@@ -93,24 +93,18 @@ def test_no_loss_of_redis_overspends_a_budget_or_charges_an_impression_twice(tmp
         stack.start_serving()
         stack.start_writers()
         run = Run(stack, supervisor, Shoppers(stack.plan.gateway_url, stack.keys[Role.SERVER]))
-        with ThreadPoolExecutor(3) as pool:
-            running = [pool.submit(run.shoppers.shop) for _ in range(3)]
-            try:
-                run.sell()
-                run.kill_redis(lambda files: [left.unlink() for left in files.glob("*.aof")])
-                run.sell()
-                shutil.copytree(stack.redis.directory, tmp_path / "older")
-                run.sell()
-                run.kill_redis(lambda files: shutil.rmtree(files) or shutil.copytree(tmp_path / "older", files))
-                run.sell()
-                with run.client() as client:
-                    client.delete(*client.scan_iter(match="*:budget:tight:*"))
-                    run.wait(lambda: any(client.hget(k, "limit") for k in client.scan_iter(match="*:budget:tight:*")), "closed")
-                run.sell()
-            finally:
-                run.shoppers.stop.set()
-            for one in running:
-                one.result(timeout=30)
+        with run.shoppers.shopping(3):
+            run.sell()
+            run.kill_redis(lambda files: [left.unlink() for left in files.glob("*.aof")])
+            run.sell()
+            shutil.copytree(stack.redis.directory, tmp_path / "older")
+            run.sell()
+            run.kill_redis(lambda files: shutil.rmtree(files) or shutil.copytree(tmp_path / "older", files))
+            run.sell()
+            with run.client() as client:
+                client.delete(*client.scan_iter(match="*:budget:tight:*"))
+                run.wait(lambda: any(client.hget(k, "limit") for k in client.scan_iter(match="*:budget:tight:*")), "closed")
+            run.sell()
         run.wait(run.archived, "the archiver does not catch up")
         with run.client() as client:
             found = reconcile_now(client, stack.market, stack.plan.log_dir)

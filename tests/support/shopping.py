@@ -2,23 +2,44 @@
 
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 
 
 class Shoppers:
-    """Ask for pages and click every offer until told to stop; remember what the gateway said it had accepted."""
+    """Ask for pages and click every offer; remember what the gateway said it had accepted."""
 
     def __init__(self, url: str, key: str) -> None:
         self.url = url
         self.key = key
-        self.stop = threading.Event()
         self.accepted: dict[str, dict[str, Any]] = {}
+        self._stop = threading.Event()
+        self._running: list[Future[None]] = []
 
-    def shop(self) -> None:
+    @contextmanager
+    def shopping(self, at_once: int) -> Iterator[None]:
+        """They shop until the block is left."""
+        with ThreadPoolExecutor(at_once) as pool:
+            self._running = [pool.submit(self._shop) for _ in range(at_once)]
+            try:
+                yield
+            finally:
+                self._stop.set()
+        self.check()
+
+    def check(self) -> None:
+        """Raises what ended one of them before its time: an answer that the API does not promise."""
+        for one in self._running:
+            if one.done():
+                one.result()
+
+    def _shop(self) -> None:
         with httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {self.key}"}, timeout=2.0) as http:
-            while not self.stop.is_set():
+            while not self._stop.is_set():
                 page = self._post(http, "/v1/decisions", {"placements": [{"name": "main"}]})
                 for offer in (page or {"placements": [{"offers": []}]})["placements"][0]["offers"]:
                     self._click(http, offer)

@@ -1,6 +1,5 @@
 """Where things of a run are, and what `--release` means."""
 
-import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 from domain.clock import now_ms
 from domain.errors import ContractError
 from offerrank.keys import revoke
-from offerrank.ports import port_from
 from offerrank.processes import Supervisor
 from offerrank.stack import Plan, Stack, embedded_keys, releases_of
 from store.key_records import Role, read_keys
@@ -55,19 +53,16 @@ def test_what_is_no_release_is_said_with_what_was_found(tmp_path: Path) -> None:
         releases_of(tmp_path, tmp_path / "run")
 
 
-def test_a_taken_port_is_passed_over() -> None:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        s.listen()
-        taken = s.getsockname()[1]
-        assert port_from(taken, set()) > taken
-        assert port_from(taken, {taken + 1}) > taken + 1
-
-
 def test_all_ports_of_a_plan_differ(tmp_path: Path) -> None:
     plan = Plan.of(tmp_path / "market.toml", tmp_path / "run", port=28_080, monitor_port=28_080)
     ports = [plan.gateway_port, plan.monitor_port, plan.model_grpc_port, plan.model_rest_port, plan.redis_port]
     assert len({*ports, plan.operator_port}) == 6
+
+
+def test_two_runs_that_start_at_once_share_no_port(tmp_path: Path) -> None:
+    plans = [Plan.of(tmp_path / "market.toml", tmp_path / str(n)) for n in range(2)]
+    names = ("gateway", "monitor", "model_grpc", "model_rest", "redis", "operator")
+    assert len({getattr(p, f"{name}_port") for p in plans for name in names}) == 12
 
 
 @pytest.mark.parametrize(

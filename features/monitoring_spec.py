@@ -1,11 +1,28 @@
 """What of the traffic the monitor tells apart, and how closely it looks."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from features.spec import Record
 
 PLACEMENT, POSITION, PARTNER = "placement", "position", "partner"
 FEW_VALUES = 50
+
+
+Drift = Literal["unknown", "new_value", "distribution", "prediction", "calibration"]
+"""Kinds of incident that say that the world has moved, and not that data is broken: from broken data nothing is to be learned."""
+
+
+class ResponseSpec(Record):
+    """Which incidents ask for a recalibration or a training by themselves, with a brake: docs/monitoring.md."""
+
+    recalibrate: tuple[Drift, ...] = ()
+    """Kinds of incident that ask for `offerrank recalibrate`; of a kind that stands under `retrain` as well, before it."""
+    retrain: tuple[Drift, ...] = ()
+    """Kinds of incident that ask for `offerrank retrain`."""
+    least_hours: int = Field(default=24, ge=1, le=720)
+    """Hours that are looked at between two such requests, whatever the incidents."""
 
 
 class MonitoringSpec(Record):
@@ -24,3 +41,4 @@ class MonitoringSpec(Record):
     """Days that hours are kept for each slice; after that there are days of each slice, and hours of all traffic."""
     months: int = Field(default=13, ge=1, le=120)
     """How long anything is kept, in months of 30 days."""
+    response: ResponseSpec = ResponseSpec()

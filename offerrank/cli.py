@@ -154,17 +154,21 @@ def retrain(
         typer.Option(help="Wait before the first time, such as 60s, and load TensorFlow meanwhile.", show_default=False),
     ] = None,
     json: options.Json = False,
+    if_asked: options.IfAsked = False,
     beam_runner: options.BeamRunner = None,
     beam_arg: options.BeamArgs = [],  # noqa: B006
     metadata: options.Metadata = None,
 ) -> None:
     """Train on what the gateway logged: starts from the newest release, on what is new since; now and then on everything."""
+    from offerrank.asked import is_asked
     from offerrank.retraining import Schedule
     from offerrank.retraining import retrain as run
     from pipelines.beam import beam_args
 
     if every:
         _log()
+    elif if_asked and not is_asked(log_dir, out, "retrain"):
+        return
     schedule = Schedule(
         every_s=options.seconds(every) if every else None,
         delay_s=options.seconds(delay) if delay else 0,
@@ -184,11 +188,15 @@ def recalibrate(
         Path, typer.Option("--log", "--log-dir", envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")
     ] = options.LOG_DIR,
     window: Annotated[str, typer.Option(help="How much of the log to use, such as 12h or 7d.")] = "7d",
+    if_asked: options.IfAsked = False,
     json: options.Json = False,
 ) -> None:
     """Fit the newest release's calibrator to what was logged since; published only if that is better."""
+    from offerrank.asked import is_asked
     from offerrank.recalibration import recalibrate as run
 
+    if if_asked and not is_asked(log_dir, releases, "recalibrate"):
+        return
     run(market, log_dir, releases, options.seconds(window), as_json=json)
 
 

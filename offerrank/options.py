@@ -29,6 +29,7 @@ PublicUrl = Annotated[
 Keys = Annotated[Path, typer.Option("--keys", envvar="OFFERRANK_KEYS", help="File of keys.", show_default=False)]
 KeyName = Annotated[str, typer.Argument(help="Names the key in logs.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+IfAsked = Annotated[bool, typer.Option("--if-asked", help="Only if an incident asks for it, as the market lets it.")]
 Metadata = Annotated[
     str | None,
     typer.Option(

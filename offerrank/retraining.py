@@ -12,6 +12,8 @@ from domain.clock import now_ms
 from domain.errors import OfferRankError
 from features.market import load_market
 from models.turns import Training, Turns, read_turns, write_turns
+from offerrank.asked import Asked
+from offerrank.recalibration import recalibrate
 from offerrank.training import disk_errors_said, one_line, say, train
 from pipelines.metadata_address import metadata_address
 from pipelines.progress import listening
@@ -19,6 +21,10 @@ from pipelines.recording import outcome_of, recorded, step
 from serving.signals import TERMINAL, told_to_stop
 
 log = logging.getLogger("offerrank.retraining")
+LOOK_S = 5.0
+"""Between two looks whether an incident asks for something."""
+WINDOW_S = 7 * 86_400
+"""How much of the log a recalibration uses that an incident asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,8 @@ def retrain(
 
     Starts from the newest release, on what was logged since; from nothing, on the whole log, where that cannot be or is due.
     On a schedule whatever ends a turn is logged in a line, as an error unless it is that there is nothing to learn from yet, and
-    the next turn tried. What came of each turn is in retraining.json: `models.turns`.
+    the next turn tried. What came of each turn is in retraining.json: `models.turns`. Between two turns incidents may ask
+    for one, or for a recalibration: `monitoring.incidents.requests`.
 
     Raises:
       InvalidMarket: at the start.
@@ -60,16 +67,31 @@ def retrain(
         with disk_errors_said():
             _turn(market_path, log_dir, out, schedule, as_json, beam_args, metadata)
         return
+    asked = Asked(log_dir, out)
     with told_to_stop(TERMINAL) as stop:
+
+        def turn() -> None:
+            _turn(market_path, log_dir, out, schedule, as_json, beam_args, metadata, stop.is_set)
+
         while not stop.is_set():
-            started_s = time.monotonic()
-            try:
-                _turn(market_path, log_dir, out, schedule, as_json, beam_args, metadata, stop.is_set)
-            except Exception as e:
-                level = logging.INFO if outcome_of(e) == "waiting" else logging.ERROR
-                foreseen = isinstance(e, (OfferRankError, OSError, pa.ArrowException))
-                log.log(level, "no release this time: %s", one_line(e), exc_info=not foreseen)
-            stop.wait(max(schedule.every_s - (time.monotonic() - started_s), 1.0))
+            next_s = time.monotonic() + schedule.every_s
+            _tried(turn)
+            next_s = max(next_s, time.monotonic() + 1.0)
+            while not stop.wait(min(max(next_s - time.monotonic(), 0.0), LOOK_S)) and time.monotonic() < next_s:
+                if asked("recalibrate"):
+                    _tried(lambda: recalibrate(market_path, log_dir, out, WINDOW_S, as_json))
+                if asked("retrain"):
+                    break
+
+
+def _tried(turn: Callable[[], None]) -> None:
+    """Whatever ends it is said in a line, and ends no schedule."""
+    try:
+        turn()
+    except Exception as e:
+        level = logging.INFO if outcome_of(e) == "waiting" else logging.ERROR
+        foreseen = isinstance(e, (OfferRankError, OSError, pa.ArrowException))
+        log.log(level, "no release this time: %s", one_line(e), exc_info=not foreseen)
 
 
 def _turn(

@@ -30,6 +30,10 @@ class Change(StrEnum):
     UNSILENCED = "unsilenced"  # the time was up
     CLOSED = "closed"
     NOTED = "noted"
+    ASKED_RECALIBRATE = "asked to recalibrate"
+    ASKED_RETRAIN = "asked to retrain"
+    NOT_ASKED = "not asked"  # for what the market lets such an incident ask for; its note says why
+    ANSWERED = "answered"  # what came of what was asked for
 
 
 TOLD = frozenset({Change.OPENED, Change.REOPENED, Change.DEARER, Change.UNSILENCED, Change.CLOSED})

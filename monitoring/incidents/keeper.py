@@ -6,11 +6,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from domain.clock import now_ms
+from features.monitoring_spec import ResponseSpec
 from monitoring.incidents.alerts import AlertSettings, Sender
 from monitoring.incidents.database import INCIDENTS, incidents_path
 from monitoring.incidents.incident import Found
 from monitoring.incidents.looks import Looks
 from monitoring.incidents.minutes import keep_counts, kept_counts
+from monitoring.incidents.responding import Responder
 from monitoring.incidents.service_levels import Objectives, burning, count_decisions
 from monitoring.incidents.store import Habits, IncidentStore
 from store.sqlite import transaction
@@ -22,6 +24,8 @@ class Keeper:
     Args:
       hour_length_ms: the 24th part of the market's budget day.
       gateway_url: whose readiness is the availability; none is not looked at.
+      response: what incidents may ask for; nothing, unless given.
+      releases: see `Responder`.
     Raises, here and in every method:
       FileUnavailable: see `IncidentStore`.
     """
@@ -35,10 +39,13 @@ class Keeper:
         alerts: AlertSettings,
         objectives: Objectives,
         gateway_url: str | None = None,
+        response: ResponseSpec | None = None,
+        releases: Path | None = None,
     ) -> None:
         self.path = incidents_path(log_dir)
         self._hour_ms, self._objectives = hour_length_ms, objectives
         self._store = IncidentStore(self.path, Habits(hour_length_ms))
+        self._responder = Responder(self._store, response or ResponseSpec(), releases)
         self._sender = Sender(self.path, alerts, market, currency)
         self._looks = Looks(self.path, gateway_url, hour_length_ms) if gateway_url else None
 
@@ -69,8 +76,9 @@ class Keeper:
             keep_counts(db, source, counts, self._hour_ms, now_ms() if at_ms is None else at_ms)
 
     def observe(self, hour_ms: int, findings: Sequence[Found], at_ms: int, streams: int = 0) -> None:
-        """Takes over what was found in an hour: `IncidentStore.observe`."""
+        """Takes over what was found in an hour, `IncidentStore.observe`, and asks for what it calls for, `Responder`."""
         self._store.observe(hour_ms, findings, at_ms, streams)
+        self._responder.respond(hour_ms, at_ms)
 
     def turn(self, at_ms: int, micros_per_page: float = 0.0) -> None:
         """What is due now and then: silences that end, service levels that burn.

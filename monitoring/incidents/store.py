@@ -89,7 +89,7 @@ class IncidentStore:
           findings: all of this hour; none says that it was quiet.
           streams: how many series in slices were judged.
         """
-        with self._writing():
+        with self.writing():
             turn = self._turn(hour_ms, now_ms, streams, len(findings))
             self._unsilence(now_ms)
             # What an hour said when it was looked at before is replaced; which incidents it belongs to stays.
@@ -109,7 +109,7 @@ class IncidentStore:
         """
         (turn,) = self._db.execute("SELECT coalesce(max(turn), 0) FROM hours").fetchone()
         step = max(self._habits.hour_length_ms // 12, 1)
-        with self._writing():
+        with self.writing():
             for found in burning:
                 self._take([found], minute_ms // step * step, turn, now_ms, told_at_once=True)
             query = "SELECT id FROM incidents WHERE state <> 'closed' AND series_kind = ? AND last_seen_ms < ? ORDER BY id"
@@ -124,7 +124,7 @@ class IncidentStore:
           findings: of kind `SKEW`.
         """
         (turn,) = self._db.execute("SELECT coalesce(max(turn), 0) FROM hours").fetchone()
-        with self._writing():
+        with self.writing():
             self._db.execute("DELETE FROM evidence WHERE hour_ms = ? AND kind = ?", (hour_ms, SKEW))
             for found in group(findings, self._habits.hour_length_ms):
                 self._take(found, hour_ms, turn, now_ms, told_at_once=True)
@@ -134,7 +134,7 @@ class IncidentStore:
 
     def wake(self, now_ms: int) -> None:
         """Ends the silences whose time is up."""
-        with self._writing():
+        with self.writing():
             self._unsilence(now_ms)
 
     def acknowledge(self, incident_id: str, by: str, now_ms: int, note: str = "") -> None:
@@ -143,7 +143,7 @@ class IncidentStore:
         Raises:
           InvalidRequest: there is no such incident, it is closed, or the note is too long; so in the next ones.
         """
-        with self._writing():
+        with self.writing():
             if self._live(incident_id).state is not State.ACKNOWLEDGED:
                 self._db.execute("UPDATE incidents SET silenced_until_ms = NULL WHERE id = ?", (incident_id,))
                 self._set(incident_id, State.ACKNOWLEDGED, Change.ACKNOWLEDGED, now_ms, by, note)
@@ -152,7 +152,7 @@ class IncidentStore:
         """Tells nobody until then, at most 30 days from now."""
         if not now_ms < until_ms <= now_ms + MOST_SILENCE_MS:
             raise InvalidRequest("until_ms", f"a time within the next {MOST_SILENCE_MS // 86_400_000} days", until_ms)
-        with self._writing():
+        with self.writing():
             self._live(incident_id)
             self._db.execute("UPDATE incidents SET silenced_until_ms = ? WHERE id = ?", (until_ms, incident_id))
             until = f"{datetime.fromtimestamp(until_ms / 1000, UTC):until %Y-%m-%d %H:%M UTC}"
@@ -160,12 +160,13 @@ class IncidentStore:
 
     def close(self, incident_id: str, by: str, now_ms: int, note: str = "") -> None:
         """It is over. What is found of it in a later hour opens it again."""
-        with self._writing():
+        with self.writing():
             self._live(incident_id)
             self._close(incident_id, now_ms, by, note)
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
+        """One transaction."""
         with INCIDENTS.named_errors(self.path), transaction(self._db):
             yield
 
@@ -259,16 +260,16 @@ class IncidentStore:
             ),
         )
         if not self._db.execute("SELECT 1 FROM history WHERE incident_id = ? LIMIT 1", (incident_id,)).fetchone():
-            self._append(incident_id, Change.OPENED, now_ms)
+            self.append(incident_id, Change.OPENED, now_ms)
         elif before.state is State.CLOSED:
             silenced = (before.silenced_until_ms or 0) > now_ms
             self._db.execute("UPDATE incidents SET closed_ms = NULL, closed_turn = NULL WHERE id = ?", (incident_id,))
             self._set(incident_id, State.SILENCED if silenced else State.OPEN, Change.REOPENED, now_ms)
         else:
             if not named and Stream.of(lead) != _stream(before):
-                self._append(incident_id, Change.NARROWED, now_ms, note=f"{before.title} → {self._get(incident_id).title}")
+                self.append(incident_id, Change.NARROWED, now_ms, note=f"{before.title} → {self._get(incident_id).title}")
             if cost >= DEARER * told and cost > told and before.state is not State.SILENCED:
-                self._append(incident_id, Change.DEARER, now_ms)
+                self.append(incident_id, Change.DEARER, now_ms)
 
     def _name(self, before: Incident, members: Sequence[Found]) -> tuple[Found, bool]:
         """The finding that says how an incident stands, and whether the name it has is better than the finding's.
@@ -315,10 +316,10 @@ class IncidentStore:
 
     def _set(self, incident_id: str, state: State, change: Change, now_ms: int, by: str = "", note: str = "") -> None:
         self._db.execute("UPDATE incidents SET state = ? WHERE id = ?", (state, incident_id))
-        self._append(incident_id, change, now_ms, by, note)
+        self.append(incident_id, change, now_ms, by, note)
 
-    def _append(self, incident_id: str, change: Change, now_ms: int, by: str = "", note: str = "") -> None:
-        """Adds to the history, with the incident as it stands where somebody has to be told."""
+    def append(self, incident_id: str, change: Change, now_ms: int, by: str = "", note: str = "") -> None:
+        """Adds to the history within `writing`, with the incident as it stands where somebody has to be told."""
         if len(note) > LONGEST_NOTE:
             raise InvalidRequest("note", f"at most {LONGEST_NOTE} characters", f"{len(note)}")
         now = self._get(incident_id)

@@ -73,11 +73,13 @@ def _incidents(settings: WatchSettings, market: Market) -> Iterator[Keeper]:
     hour_ms = market.policy.day_length_s * 1000 // 24
     alerts, objectives = read_settings(AlertSettings), read_settings(Objectives)
     path = incidents_path(settings.log_dir)
+    response = market.monitoring.response
+    of_market = (settings.log_dir, market.name, market.currency, hour_ms, alerts, objectives)
     try:
-        keeper = Keeper(settings.log_dir, market.name, market.currency, hour_ms, alerts, objectives, settings.gateway_url)
+        keeper = Keeper(*of_market, settings.gateway_url, response, settings.releases)
     except FileDamaged as e:
         log.error("%s: moved to %s; incidents begin anew", e, set_aside(path))
-        keeper = Keeper(settings.log_dir, market.name, market.currency, hour_ms, alerts, objectives, settings.gateway_url)
+        keeper = Keeper(*of_market, settings.gateway_url, response, settings.releases)
     keeper.start()
     try:
         yield keeper

@@ -14,6 +14,7 @@ from pathlib import Path
 import log_entries
 import numpy as np
 import pytest
+from found import Found
 from growing_archive import GrowingArchive
 
 from domain.clock import now_ms
@@ -23,6 +24,7 @@ from models import release
 from models.calibration import Calibrator, TaskCalibration
 from models.release import FinalLabels
 from models.turns import read_turns
+from monitoring.incidents import Change, IncidentStore, incidents_path, reading
 
 HOUR_MS = 3_600_000
 LINE = r"\d{4}-\d\d-\d\d [\d:,]+ ERROR offerrank.retraining no release this time: "
@@ -121,11 +123,11 @@ def test_a_full_training_that_brings_no_release_stops_no_incremental_one(shop: S
 
 
 @contextmanager
-def scheduled(shop: Shop, **how: object) -> Iterator[Callable[[str], str]]:
+def scheduled(shop: Shop, every: str = "1s", **how: object) -> Iterator[Callable[[str], str]]:
     """`retrain --every 1s`; gives a function that waits for a line that matches, after those it has given before."""
     output = shop.tmp.parent / "stderr"
     with output.open("wb") as err:
-        run = subprocess.Popen(shop.retrain("--every", "1s"), stderr=err, env=shop.environment, **how)  # type: ignore[call-overload]
+        run = subprocess.Popen(shop.retrain("--every", every), stderr=err, env=shop.environment, **how)  # type: ignore[call-overload]
     read = 0
 
     def line(pattern: str) -> str:
@@ -185,3 +187,47 @@ def test_a_market_that_is_wrong_at_the_start_ends_it(shop: Shop) -> None:
     run = subprocess.run(shop.retrain("--every", "1s"), capture_output=True, text=True, timeout=60, env=shop.environment)
     assert run.returncode == 2
     assert [line[: len("offerrank: currency")] for line in run.stderr.splitlines()] == ["offerrank: currency"]
+
+
+def test_between_two_turns_incidents_are_heard(shop: Shop) -> None:
+    def ask(change: Change) -> None:
+        store = IncidentStore(incidents_path(shop.log_dir))
+        if not reading.live_incidents(store.connection):
+            store.observe(shop.now_ms, [Found("calibration")], now_ms())
+        (incident,) = reading.live_incidents(store.connection)
+        with store.writing():
+            store.append(incident.id, change, now_ms(), note="click is not what comes")
+        store.close_file()
+
+    def once(*command: str) -> subprocess.CompletedProcess[str]:
+        run = [
+            sys.executable,
+            "-m",
+            "offerrank",
+            *command,
+            "--if-asked",
+            "--market",
+            str(shop.market_toml),
+            "--log",
+            str(shop.log_dir),
+        ]
+        return subprocess.run(run, capture_output=True, text=True, timeout=60, env=shop.environment)
+
+    nothing = once("retrain", "--out", str(shop.releases))
+    assert (nothing.returncode, nothing.stderr) == (0, "")
+    with scheduled(shop, every="1h") as line:
+        line("no release this time: .*rows.parquet: expected at least 200 rows")
+        ask(Change.ASKED_RECALIBRATE)
+        line("asks to recalibrate: click is not what comes")
+        line("no release this time: .*at least one release")
+        ask(Change.ASKED_RETRAIN)
+        line("asks to retrain: click is not what comes")
+        line("no release this time: .*rows.parquet: expected at least 200 rows")
+    # Both are answered by runs that have begun since.
+    for command in (("retrain", "--out", str(shop.releases)), ("recalibrate", "--releases", str(shop.releases))):
+        answered = once(*command)
+        assert (answered.returncode, answered.stderr) == (0, "")
+    ask(Change.ASKED_RETRAIN)
+    asked = once("retrain", "--out", str(shop.releases))
+    assert asked.returncode == 2
+    assert "asks to retrain: click is not what comes" in asked.stderr.splitlines()[0]

@@ -18,6 +18,7 @@ from features.market import Market, load_market
 from monitoring.dashboard.access import Access, Looking
 from monitoring.dashboard.answers import json_answer
 from monitoring.dashboard.board import Board
+from monitoring.dashboard.campaign_routes import campaign_routes
 from monitoring.dashboard.fault_routes import fault_routes
 from monitoring.dashboard.feature_routes import feature_routes
 from monitoring.dashboard.incident_light import tell_incidents
@@ -56,7 +57,8 @@ def run(settings: DashboardSettings) -> None:
 def create_app(settings: DashboardSettings) -> FastAPI:
     """The application; its two reading threads live as long as it is served."""
     market = load_market(settings.market)
-    board, lock = Board(settings.page_bucket_s, settings.page_window_s), threading.Lock()
+    campaign_of = {offer.id: offer.campaign for offer in market.offers}
+    board, lock = Board(settings.page_bucket_s, settings.page_window_s, campaign_of), threading.Lock()
     client = connect(settings.redis_url, 5)
     tail = Tail(client, Keys(market.name), board, lock, settings.page_window_s)
     reader = StateReader(client, market, settings.gateway_url)
@@ -82,6 +84,7 @@ def create_app(settings: DashboardSettings) -> FastAPI:
     app.include_router(feature_routes(statistics))
     app.include_router(prediction_routes(statistics))
     app.include_router(today_routes(statistics))
+    app.include_router(campaign_routes(market, statistics, board, lock, reader))
     app.include_router(pipeline_routes(settings.releases))
     app.include_router(fault_routes(settings.faults))
 

@@ -7,6 +7,7 @@ Bounded whatever the streams bring: the buckets of one window, `SAMPLES` latenci
 import random
 from array import array
 from collections import Counter, OrderedDict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ import orjson
 
 from domain.events import EventStatus, EventType
 from features.log_entry import decision_json
+from monitoring.dashboard.entered import Entries
 
 SAMPLES = 2000
 MAX_DECISIONS = 200_000
@@ -78,10 +80,11 @@ class ReleaseTally:
 class Board:
     """Fed with stream entries in order, read by the summary; the caller locks."""
 
-    def __init__(self, bucket_s: int, window_s: int) -> None:
+    def __init__(self, bucket_s: int, window_s: int, campaign_of: Mapping[str, str] | None = None) -> None:
         self.bucket_ms, self.kept = bucket_s * 1000, window_s // bucket_s
         self.buckets: OrderedDict[int, Bucket] = OrderedDict()
         self.total = Tally()
+        self.entries = Entries(campaign_of or {}, max(window_s * 500, 1))
         self.releases: OrderedDict[str, ReleaseTally] = OrderedDict()
         self.degraded_by: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
@@ -105,6 +108,7 @@ class Board:
             stages = {str(stage): _counted(us) for stage, us in made["stage_us"].items()}
             one = Tally(1, int(shown > 0), shown, int(bool(degraded)), int(bool(made["explored"])))
             decision_id, invalid = str(made["decision_id"]), str(made.get("invalid", ""))
+            entered = self.entries.read(made)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             self.unreadable += 1
             return
@@ -115,6 +119,7 @@ class Board:
         if invalid:
             self.invalid[invalid] += 1
             return
+        self.entries.add(log_ms, entered)
         bucket = self._bucket(log_ms)
         for tally in (bucket.tally, self.total, self._release(release, log_ms).tally):
             tally.add(one)

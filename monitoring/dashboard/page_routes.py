@@ -36,6 +36,8 @@ VIEWS: Final = {
     "/features": ("features", "plots.js", "features.js"),
     "/features/{name:path}": ("feature", "plots.js", "feature.js"),
     "/predictions": ("predictions", "plots.js", "predictions.js"),
+    "/campaigns": ("campaigns", "campaigns.js"),
+    "/campaigns/{name:path}": ("campaign", "plots.js", "campaign.js"),
     "/pipeline": ("pipeline", "pipeline.js"),
     "/live": ("live", "plots.js", "charts.js", "decisions.js", "page.js"),
 }

@@ -28,10 +28,18 @@ def prediction_routes(statistics: Statistics) -> APIRouter:
 
     @router.get("")
     def listed(_: Looking) -> Response:
-        said = statistics.answer(("predictions",), lambda store, last: _listed(store, last, statistics))
-        return json_answer(said)
+        return json_answer(_answer(statistics))
 
     return router
+
+
+def judged_slices(statistics: Statistics) -> dict[str, list[Json]]:
+    """Task -> the slices that the view has, those that cost most first."""
+    return {task["task"]: task["slices"] for task in _answer(statistics).get("tasks", ())}
+
+
+def _answer(statistics: Statistics) -> Json:
+    return statistics.answer(("predictions",), lambda store, last: _listed(store, last, statistics))
 
 
 def _listed(store: MonitorStore, last: int, statistics: Statistics) -> Json:

@@ -18,7 +18,6 @@ from monitoring.dashboard.watch_light import WatchState
 
 log = logging.getLogger("offerrank.dashboard")
 EVERY_S = 2.0
-SHOWN_CAMPAIGNS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ class StateReader:
             for campaign in self._market.campaigns:
                 reads.hmget(self._keys.budget(campaign.id, day), "spent", "held")
             pacing, *budgets = reads.execute()
-        states = [
+        return [
             CampaignState(
                 *(c.id, c.advertiser, c.bid_kind.value, c.bid_micros, c.daily_budget_micros),
                 None if c.daily_budget_micros is None else round(c.daily_budget_micros * share),
@@ -125,9 +124,6 @@ class StateReader:
             )
             for c, (spent, held) in zip(self._market.campaigns, budgets, strict=True)
         ]
-        if len(states) > SHOWN_CAMPAIGNS:
-            states.sort(key=lambda s: s.spent_micros + s.held_micros, reverse=True)
-        return states[:SHOWN_CAMPAIGNS]
 
     def _releases(self) -> dict[str, int]:
         return {version.decode(): int(ms) for version, ms in self._client.hgetall(self._keys.releases).items()}

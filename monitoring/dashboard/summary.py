@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict
+from heapq import nlargest
 from itertools import accumulate
 from typing import Any
 
@@ -13,6 +14,7 @@ from monitoring.dashboard.state import State
 
 TRAILING_S = 60
 """Ratios over time are taken over this long: a single bucket has too few clicks to say anything."""
+SHOWN_CAMPAIGNS = 100
 Json = dict[str, Any]
 
 
@@ -46,7 +48,7 @@ def summarise(market: Market, board: Board, state: State | None, now_ms: int) ->
         "day_fraction": state.day_fraction if state else None,
         "day_length_s": market.policy.day_length_s,
         "n_campaigns": len(market.campaigns),
-        "campaigns": [asdict(c) for c in state.campaigns] if state else [],
+        "campaigns": _campaigns(state) if state else [],
         "health": [asdict(h) for h in state.health] if state else [],
     }
 
@@ -128,6 +130,14 @@ def _releases(board: Board, state: State | None) -> list[Json]:
         interval = {"ctr_low": low, "ctr_high": high}
         rows.append({"release": release, "first_ms": served.get(release, one.first_ms)} | interval | _figures(one.tally))
     return sorted(rows, key=lambda row: row["first_ms"])
+
+
+def _campaigns(state: State) -> list[Json]:
+    """All, or those with the most money at work today."""
+    shown = state.campaigns
+    if len(shown) > SHOWN_CAMPAIGNS:
+        shown = nlargest(SHOWN_CAMPAIGNS, shown, key=lambda one: one.spent_micros + one.held_micros)
+    return [asdict(one) for one in shown]
 
 
 def _ratio(part: float, whole: float) -> float | None:

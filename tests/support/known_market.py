@@ -68,5 +68,9 @@ def _hour(rng: np.random.Generator, rows: int, broken: bool) -> dict[tuple[Slice
     said[ALL, CTR] = Calibration.of(p, (rng.random(rows) < p).astype(int), np.full(rows, 250_000))
     wrong = Calibration.of(p, (rng.random(rows) < p / 2).astype(int), np.full(rows, 250_000))
     said[Slice("campaign", "wine"), CTR] = wrong
-    said[ALL, FLOW] = Flows({"pages": rows, "filled": rows, "impressions": rows, "clicks": 20, "charged_micros": 5_000_000})
+    sold = {"bid_micros": 40_000_000, "price_micros": 30_000_000, "charged_micros": 1_250_000}
+    said[Slice("campaign", "wine"), FLOW] = Flows({"filled": rows // 4, "impressions": rows // 4, "clicks": 5, **sold})
+    said[ALL, FLOW] = Flows(
+        {"pages": rows, "wanted": 2 * rows, "filled": rows, "impressions": rows, "clicks": 20, "charged_micros": 5_000_000}
+    )
     return said

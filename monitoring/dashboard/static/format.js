@@ -60,3 +60,24 @@ function table(id, head, rows, empty) {
     ...cells.map((cell, i) => (cell instanceof HTMLTableCellElement ? cell : el("td", { class: numeric[i] ? "n" : null }, cell)))));
   fill(id, el("thead", {}, el("tr", {}, ...names)), el("tbody", {}, ...lines));
 }
+
+/** A campaign's day: spent, held, and where the plan is, of its budget. */
+function bar(one) {
+  if (!one.daily_budget_micros) return el("span", { class: "quiet" }, "no budget");
+  const share = (micros) => `${Math.min((100 * micros) / one.daily_budget_micros, 100)}%`;
+  const over = one.spent_micros > one.daily_budget_micros;
+  return el("div", { class: "bar", role: "img", "aria-label": `${percent(one.spent_micros / one.daily_budget_micros)} of the budget spent` },
+    el("i", { class: "held", style: { width: share(one.spent_micros + one.held_micros) } }),
+    el("i", { class: over ? "over" : null, style: { width: share(one.spent_micros) } }),
+    el("b", { style: { left: share(one.plan_micros) } }));
+}
+
+/** What JSON has of a time, to the second or the minute, in UTC. */
+function moment(ms, length = 19) {
+  return ms === null || ms === undefined ? NONE : new Date(ms).toISOString().slice(0, length).replace("T", " ");
+}
+
+/** A list of names and values. */
+function facts(id, pairs) {
+  fill(id, ...pairs.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, ...[value].flat()))));
+}

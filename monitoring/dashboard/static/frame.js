@@ -78,7 +78,10 @@ async function describeMarket() {
 }
 
 for (const link of document.querySelectorAll("nav a")) {
-  if (link.dataset.views.split(" ").includes(document.body.dataset.view)) link.setAttribute("aria-current", "page");
+  if (link.dataset.views.split(" ").includes(document.body.dataset.view)) {
+    link.setAttribute("aria-current", "page");
+    link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.offsetLeft - 40;  // on a phone not all fit
+  }
 }
 if (document.body.dataset.view !== "login") {
   get("/api/session").then((who) => { document.getElementById("leave").hidden = !who.has_session; }).catch(() => {});

@@ -68,16 +68,6 @@ function showStages(stages) {
       el("span", {}, `${number(one.mean_ms, 2)} ms `, el("small", { class: "quiet" }, percent(one.share, 0)))))));
 }
 
-function bar(one) {
-  if (!one.daily_budget_micros) return el("span", { class: "quiet" }, "no budget");
-  const share = (micros) => `${Math.min((100 * micros) / one.daily_budget_micros, 100)}%`;
-  const over = one.spent_micros > one.daily_budget_micros;
-  return el("div", { class: "bar", role: "img", "aria-label": `${percent(one.spent_micros / one.daily_budget_micros)} of the budget spent` },
-    el("i", { class: "held", style: { width: share(one.spent_micros + one.held_micros) } }),
-    el("i", { class: over ? "over" : null, style: { width: share(one.spent_micros) } }),
-    el("b", { style: { left: share(one.plan_micros) } }));
-}
-
 function showCampaigns({ campaigns, currency, n_campaigns: known, day_fraction: fraction, day_length_s: length }) {
   fill("day", fraction === null ? "" : `${percent(fraction, 0)} of a budget day of ${duration(length)}`,
     " ", el("span", { class: "key" }, "spent"), " ", el("span", { class: "key held" }, "held"), " ", el("span", { class: "key plan" }, "plan"),

@@ -38,7 +38,7 @@ function showRun(run) {
   fill("which", `${run.kind === "recalibration" ? "Recalibration" : `Training, ${run.kind}`}, ${moment(run.began_ms)} `, outcome(run));
   document.getElementById("why").hidden = !run.why;
   fill("why", run.why);
-  fact("facts", [
+  facts("facts", [
     ["data", run.data],
     ["went on from", run.previous === null ? "nothing" : `release ${run.previous}`],
     ["release", run.release === null ? "none" : String(run.release)],
@@ -61,10 +61,6 @@ function showRun(run) {
   table("anomalies", ["column", "split", "what"], anomalies.map((one) => ({ cells: [one.column, one.split, one.what] })), "none");
 }
 
-function fact(id, pairs) {
-  fill(id, ...pairs.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
-}
-
 function outcome(run) {
   return el("span", { class: `badge ${BAD.has(run.state) ? "open" : run.state === "running" ? "acknowledged" : ""}`, title: run.why }, run.state);
 }
@@ -80,10 +76,6 @@ function peak(run) {
 
 function mebibytes(bytes) {
   return bytes === null ? NONE : `${number(bytes / 2 ** 20)} MiB`;
-}
-
-function moment(ms) {
-  return new Date(ms).toISOString().slice(0, 19).replace("T", " ");
 }
 
 function ago(ms) {

@@ -1,0 +1,116 @@
+"""The page's Campaigns in a real browser: empty, delivering and overspent; by keyboard, on a desk and on a phone."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import redis
+from chromium import Chromium
+from known_market import know
+from log_entries import decision, decision_fields, slot
+from page_process import PageProcess
+
+from domain.clock import budget_day, now_ms
+from domain.keys import Keys
+
+pytestmark = pytest.mark.browser
+Look = Callable[[Chromium, PageProcess], Awaitable[None]]
+LOOKS = ((1400, False, False), (390, True, True))
+
+
+def looking(redis_url: str, tmp_path: Path, look: Look, **settings: object) -> None:
+    async def all_of_it() -> None:
+        async with Chromium(tmp_path / "chromium") as browser:
+            await browser.look(1400, 900)
+            await look(browser, page)
+            assert browser.complaints == []
+
+    (tmp_path / "log").mkdir(exist_ok=True)
+    with PageProcess(redis_url, tmp_path, log_dir=tmp_path / "log", **settings) as page:
+        asyncio.run(all_of_it())
+
+
+async def fits(browser: Chromium, page: PageProcess, path: str, ready: str, picture: Path) -> None:
+    """Looks at a view on a desk and, in the dark, on a phone; every control has a name."""
+    for width, dark, phone in LOOKS:
+        await browser.look(width, 900, dark=dark, phone=phone)
+        await browser.open(page.url + path)
+        await browser.until(ready)
+        await asyncio.sleep(0.3)
+        await browser.screenshot(picture.with_name(f"{picture.name}-{width}.png"))
+        assert await browser.run("document.documentElement.scrollWidth") == width, path
+        nameless = (
+            "[...document.querySelectorAll('input, select, button, a')].filter((e) => e.offsetParent !== null"
+            " && !(e.innerText || e.labels?.length || e.getAttribute('aria-label'))).map((e) => e.outerHTML)"
+        )
+        assert await browser.run(nameless) == [], path
+        assert await browser.run("document.querySelectorAll('nav a[aria-current=page]').length") == 1, path
+    await browser.look(1400, 900)
+
+
+def spend(redis_url: str) -> None:
+    """Tea delivers, wine has spent more than it may, and both have decided."""
+    at, keys = now_ms(), Keys("corner")
+    day = budget_day(at, 86_400)
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(keys.budget("tea", day), mapping={"spent": 41_000_000, "held": 3_500_000})
+        client.hset(keys.budget("wine", day), mapping={"spent": 50_250_000, "held": 0})
+        client.hset(keys.pacing, mapping={"tea": 0.62, "wine": 1.0})
+        for i in range(20):
+            made = decision(f"d{i}", at - 1000 * i, slot(f"d{i}-0"), slot(f"d{i}-1", "red", 1))
+            client.xadd(keys.decisions, decision_fields(made))  # type: ignore[arg-type]
+
+
+def test_campaigns_are_found_sorted_and_opened(redis_url: str, tmp_path: Path) -> None:
+    async def look(browser: Chromium, page: PageProcess) -> None:
+        await browser.open(f"{page.url}/campaigns")
+        await browser.until("document.querySelectorAll('#campaigns tbody tr').length === 3")
+        first = "document.querySelector('#campaigns tbody tr').innerText"
+        assert (await browser.run(first)).startswith("wine")  # it has spent most
+        assert "overspent" in await browser.run(first)
+        await browser.until("document.querySelector('#campaigns .tag.bad')?.innerText === 'calibration'")
+        await browser.run("document.getElementById('by-campaign').focus()")
+        await browser.call("Input.dispatchKeyEvent", type="char", text="\r")
+        await browser.until("location.search === '?sort=campaign&rising=true'")
+        await browser.until(f"{first}.startsWith('own')")
+        assert await browser.run("document.activeElement.id") == "by-campaign"
+        await browser.open(f"{page.url}/campaigns?find=leaf")
+        await browser.until("document.querySelectorAll('#campaigns tbody tr').length === 1")
+        assert (await browser.run(first)).startswith("tea")
+
+        await browser.open(f"{page.url}/campaigns/wine")
+        await browser.until("document.querySelectorAll('.chart.js-plotly-plot').length === 4")
+        text = await browser.text()
+        assert "50.25 EUR overspent" in text
+        assert "Paid of what was bid" in text
+        for figure in ("charged", "share", "price", "pcoc"):
+            await browser.click(f"#figure-{figure} summary")
+            await browser.until(f"document.querySelectorAll('#figure-{figure} tbody tr').length === 72")
+        assert "shown" in await browser.run("document.querySelector('#fates').innerText")
+        await browser.open(f"{page.url}/campaigns/own")
+        await browser.until("document.body.innerText.includes('too little traffic to be watched on its own')")
+        await browser.open(f"{page.url}/campaigns/nothing")
+        await browser.until("document.body.innerText.includes('This market has no campaign nothing.')")
+
+        await fits(browser, page, "/campaigns", "document.querySelector('#campaigns tbody tr') !== null", tmp_path / "campaigns")
+        await fits(browser, page, "/campaigns/wine", "document.querySelector('.js-plotly-plot') !== null", tmp_path / "campaign")
+
+    know_all(tmp_path)
+    spend(redis_url)
+    looking(redis_url, tmp_path, look)
+
+
+def know_all(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    know(tmp_path / "log", now_ms(), days=4, alarming=True)
+
+
+def test_where_nothing_is_known_the_views_say_so(redis_url: str, tmp_path: Path) -> None:
+    async def look(browser: Chromium, page: PageProcess) -> None:
+        await browser.open(f"{page.url}/campaigns")
+        await browser.until("document.querySelectorAll('#campaigns tbody tr').length === 3")
+        await browser.open(f"{page.url}/campaigns/tea")
+        await browser.until("document.body.innerText.includes('The watch has not seen a whole hour yet')")
+
+    looking(redis_url, tmp_path, look)

@@ -33,11 +33,11 @@ def _reasons(slate: Slate, bids: Bids, reserve_ecpm_micros: NDArray[np.int64]) -
     """`Reason` of each bidder, [N]; the first that applies of WON, BELOW_FLOOR (of every slot), ADVERTISER_EXCLUSION, and
     OUTBID or NOT_EXPLORED.
     """
-    reason = np.full(len(bids), Reason.NOT_EXPLORED if slate.explored else Reason.OUTBID, dtype=np.int16)
+    reason = np.full(len(bids), (Reason.NOT_EXPLORED if slate.explored else Reason.OUTBID).value, dtype=np.int16)
     # A table of N x W comparisons is a fifth of the cost of np.isin at this size.
     placed = (bids.advertiser[:, None] == bids.advertiser[slate.winner]).any(axis=1)
-    reason[placed] = Reason.ADVERTISER_EXCLUSION
+    reason[placed] = Reason.ADVERTISER_EXCLUSION.value
     lowest = min(reserve_ecpm_micros.tolist(), default=0)
-    reason[(bids.ecpm_micros < lowest) | (bids.ecpm_micros <= 0.0)] = Reason.BELOW_FLOOR
-    reason[slate.winner] = Reason.WON
+    reason[(bids.ecpm_micros < lowest) | (bids.ecpm_micros <= 0.0)] = Reason.BELOW_FLOOR.value
+    reason[slate.winner] = Reason.WON.value
     return reason

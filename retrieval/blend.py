@@ -28,7 +28,7 @@ def blend(found: Mapping[Source, NDArray[np.int32]], max_candidates: int) -> Can
     turn = np.concatenate([(np.arange(len(offers)) + 0.5) / SHARES[s] for s, offers in parts])
     order = np.argsort(turn, kind="stable")
     offer = np.concatenate([offers for _, offers in parts])[order]
-    source = np.concatenate([np.full(len(offers), s, dtype=np.uint8) for s, offers in parts])[order]
+    source = np.concatenate([np.full(len(offers), s.value, dtype=np.uint8) for s, offers in parts])[order]
     _, first = np.unique(offer, return_index=True)
     chosen = np.sort(first)[:max_candidates]
     return Candidates(offer[chosen], source[chosen])

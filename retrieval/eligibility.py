@@ -11,8 +11,8 @@ from domain.candidates import Candidates
 from domain.outcome import Reason
 from retrieval.catalogue import UNLIMITED, Catalogue
 
-ELIGIBLE = Reason.WON
-"""Nothing speaks against the campaign: code 0."""
+ELIGIBLE = np.int16(Reason.WON)
+"""Nothing speaks against the campaign: code 0. Of NumPy's kind, as it takes an enum's member for an array at first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +48,15 @@ def campaign_verdicts(
     for feature in catalogue.targeted:
         fits &= feature.mask(features[feature.name])
     if room_micros is None:
-        no_money, why = catalogue.budget_micros != UNLIMITED, Reason.BUDGET_UNKNOWN
+        no_money, why = catalogue.budget_micros != UNLIMITED, Reason.BUDGET_UNKNOWN.value
     else:
-        no_money, why = room_micros <= 0, Reason.BUDGET
+        no_money, why = room_micros <= 0, Reason.BUDGET.value
     verdict = np.full(len(fits), ELIGIBLE, dtype=np.int16)
     # The last assignment wins, so the first reason comes last.
     verdict[no_money] = why
-    verdict[shown_today >= catalogue.frequency_cap] = Reason.FREQUENCY_CAP
-    verdict[~fits] = Reason.TARGETING
-    verdict[(now_ms < catalogue.starts_ms) | (now_ms >= catalogue.ends_ms)] = Reason.SCHEDULE
+    verdict[shown_today >= catalogue.frequency_cap] = Reason.FREQUENCY_CAP.value
+    verdict[~fits] = Reason.TARGETING.value
+    verdict[(now_ms < catalogue.starts_ms) | (now_ms >= catalogue.ends_ms)] = Reason.SCHEDULE.value
     return verdict
 
 

@@ -7,6 +7,7 @@ descriptor pool of their own: both declarations can live in one process, and a c
 Source: tensorflow_serving/apis/{model,predict,get_model_status}.proto, tensorflow/core/framework/{tensor,tensor_shape}.proto.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -111,7 +112,9 @@ _TYPES: dict[str, tuple[int, str]] = {
     "uint32": (22, "uint32_val"),
     "uint64": (23, "uint64_val"),
 }
-_BY_NUMBER = {number: (np.dtype(name), field) for name, (number, field) in _TYPES.items()}
+_BY_NUMBER = {number: (np.dtype(name), np.dtype(name).newbyteorder("<"), field) for name, (number, field) in _TYPES.items()}
+_BY_DTYPE = {dtype: (number, wire) for number, (dtype, wire, _) in _BY_NUMBER.items()}
+_OBJECT = np.dtype(object)
 
 
 def encode_tensor(array: NDArray[Any], proto: Any) -> None:
@@ -120,21 +123,22 @@ def encode_tensor(array: NDArray[Any], proto: Any) -> None:
     Raises:
       ContractError: a dtype that no signature of ours takes, or an object array that holds anything but bytes.
     """
-    proto.tensor_shape.SetInParent()
+    shape = proto.tensor_shape
+    shape.SetInParent()
     for size in array.shape:
-        proto.tensor_shape.dim.add().size = size
-    if array.dtype == np.object_:
+        shape.dim.add(size=size)
+    if array.dtype == _OBJECT:
         proto.dtype = _STRING
         try:
             proto.string_val.extend(array.ravel().tolist())
         except (TypeError, ValueError) as error:
             raise ContractError(f"a string tensor holds bytes only: {error}") from error
         return
-    known = _TYPES.get(array.dtype.name)
+    known = _BY_DTYPE.get(array.dtype.newbyteorder("=") if array.dtype.byteorder == ">" else array.dtype)
     if known is None:
         raise ContractError(f"no tensor type for arrays of {array.dtype}")
-    proto.dtype = known[0]
-    proto.tensor_content = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    proto.dtype, wire = known
+    proto.tensor_content = array.astype(wire, copy=False).tobytes()
 
 
 def decode_tensor(proto: Any) -> NDArray[Any]:
@@ -146,7 +150,7 @@ def decode_tensor(proto: Any) -> NDArray[Any]:
       ContractError: an unknown dtype, or values that do not fill the shape.
     """
     shape = tuple(d.size for d in proto.tensor_shape.dim)
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
     if proto.dtype == _STRING:
         values: list[bytes] = list(proto.string_val)
         strings = np.empty(count, dtype=object)
@@ -155,11 +159,11 @@ def decode_tensor(proto: Any) -> NDArray[Any]:
     known = _BY_NUMBER.get(proto.dtype)
     if known is None:
         raise ContractError(f"the model server sent a tensor of type {proto.dtype}, which no output of ours has")
-    dtype, field = known
+    dtype, wire, field = known
     if proto.tensor_content:
         if len(proto.tensor_content) != count * dtype.itemsize:
             raise ContractError(f"tensor_content has {len(proto.tensor_content)} bytes, shape {shape} of {dtype} needs another")
-        return np.frombuffer(proto.tensor_content, dtype=dtype.newbyteorder("<")).astype(dtype).reshape(shape)
+        return np.frombuffer(proto.tensor_content, dtype=wire).astype(dtype).reshape(shape)
     return np.array(_fill(list(getattr(proto, field)), count, 0), dtype=dtype).reshape(shape)
 
 

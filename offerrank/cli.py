@@ -345,6 +345,32 @@ def watch(
 
 
 @app.command()
+def summaries(
+    market: options.Market,
+    log_dir: Annotated[
+        Path, typer.Option("--log", "--log-dir", envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")
+    ] = options.LOG_DIR,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder whose monitor.sqlite takes them.", show_default="the archive's, for the watch")
+    ] = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    work_dir: Annotated[
+        Path | None, typer.Option(help="Folder that Beam's workers see at the same path.", show_default="a temporary folder")
+    ] = None,
+    json: options.Json = False,
+    beam_runner: options.BeamRunner = None,
+    beam_arg: options.BeamArgs = [],  # noqa: B006
+) -> None:
+    """Summarise a long archive as the watch would, by Beam: on this machine or on many."""
+    from offerrank.summaries import run
+    from pipelines.beam import beam_args
+
+    until_ms, args = options.moment(until, end=True), beam_args(beam_runner, beam_arg)
+    run(market, log_dir, out, options.moment(since) or 0, until_ms, work_dir, args, json)
+
+
+@app.command()
 def query(
     sql: Annotated[str, typer.Argument(help="One SELECT over `decisions` and `events`.", show_default=False)],
     log_dir: options.LogDir = options.LOG_DIR,

@@ -11,7 +11,8 @@ An hour comes to
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -33,20 +34,20 @@ from monitoring.watch.labels import (
     count_seen,
     of_impressions,
 )
-from monitoring.watch.reading import hours_of
+from monitoring.watch.part import Late, hours_of
 from monitoring.watch.sampling import sampled
-from monitoring.watch.slicing import Tally, slot_dimensions
+from monitoring.watch.slicing import Tally, slice_columns, slot_dimensions
 from monitoring.watch.store import Hour, MonitorStore
 from monitoring.watch.traffic import pages_of, valid_pages
-from monitoring.watch.watched import Watched
+from monitoring.watch.watched import Fixed, Watched
 
 log = logging.getLogger("offerrank.watch")
 OVER, CLICKS_FINAL, CONVERSIONS_FINAL = 1, 2, 3
 LATE_MS = 3_600_000
 MOST_EMPTY_HOURS = 48
 """Hours without a page, after one with, that are hours of their own: a longer silence has been noticed by then."""
-_PAGE = ("time_ms", "release", "asked_by", "invalid")
-_SLOT = ("placement", "campaign_id", "position", "impression_id", "bid_kind", "price_micros", "probability")
+_PAGE = ("time_ms", "release", "invalid")
+_SLOT = ("impression_id", "bid_kind", "price_micros", "probability", "position")
 
 
 class HourFinisher:
@@ -54,12 +55,6 @@ class HourFinisher:
 
     def __init__(self, market: Market, log_dir: Path, store: MonitorStore) -> None:
         self.market, self.log_dir, self.store = market, log_dir, store
-        of_slices = [f for f in market.features if f.name in market.watched_slices]
-        self._columns = (
-            *_PAGE,
-            *(f"slots.{name}" for name in _SLOT),
-            *(f"slots.features.{f.name}" if f.source == "offer" else f"features.{f.name}" for f in of_slices),
-        )
         spec = market.training
         click_ms, conversion_ms = 1000 * spec.click_window_s, 1000 * spec.conversion_window_s
         clicks_after_ms = click_ms + min(click_ms, LATE_MS)
@@ -87,17 +82,25 @@ class HourFinisher:
 
     def finish(self, hour: Hour, stage: int) -> Tally:
         """What the stage adds; to be written together with `MonitorStore.reach`."""
-        tally = Tally()
-        as_of_ms = self.end_ms(hour.hour_ms) + self._after_ms[stage]
-        if hour.pages and (shown := self._shown(hour)) is not None:
-            outcomes = Outcomes.of(shown, self._events(hour, stage, shown))
-            if stage == OVER:
-                count_seen(shown, outcomes, self._rate(hour), tally)
-            elif stage == CLICKS_FINAL:
-                calibrate_clicks(self.market, shown, outcomes, as_of_ms, tally)
-            else:
-                calibrate_conversions(self.market, shown, outcomes, as_of_ms, tally)
-        return tally
+        return self.labels(hour, stage).tally(self.market, self.store.late)
+
+    def labels(self, hour: Hour, stage: int) -> "HourLabels":
+        """All that has to be known to say so."""
+        end_ms = self.end_ms(hour.hour_ms)
+        read_ms = end_ms + self._after_ms[min(stage, CLICKS_FINAL)]
+        monitoring = self.market.monitoring
+        watched = Watched(self.store, budget_day(hour.hour_ms, self.market.policy.day_length_s), monitoring.slice_values)
+        return HourLabels(
+            hour=hour,
+            stage=stage,
+            read_ms=read_ms,
+            as_of_ms=end_ms + self._after_ms[stage],
+            # Of a flood, less than what was summarised, as it is in memory at once.
+            rate=min(hour.rate, 2 * monitoring.rows_per_hour / max(hour.pages, 1)),
+            choice=Fixed({by: watched.chosen(by, {}) for by in self.market.watched_slices}),
+            decisions=self.store.parts_between(DECISIONS, hour.hour_ms, end_ms - 1),
+            events=self.store.parts_between(EVENTS, hour.hour_ms, read_ms),
+        )
 
     def end_ms(self, hour_ms: int) -> int:
         """When the next hour begins."""
@@ -133,50 +136,76 @@ class HourFinisher:
                 for at_ms in empty:
                     self.store.add_pages(at_ms, 0, 1.0)
 
-    def _rate(self, hour: Hour) -> float:
-        """Share of the hour's pages that is joined: of a flood, less than what was summarised, as it is in memory at once."""
-        return min(hour.rate, 2 * self.market.monitoring.rows_per_hour / max(hour.pages, 1))
 
-    def _shown(self, hour: Hour) -> Shown | None:
-        kept = Watched(
-            self.store, budget_day(hour.hour_ms, self.market.policy.day_length_s), self.market.monitoring.slice_values
-        ).chosen
-        found = []
-        for part in self.store.parts_between(DECISIONS, hour.hour_ms, self.end_ms(hour.hour_ms) - 1):
-            columns = self._read(part, self._columns)
+@dataclass(frozen=True, slots=True)
+class HourLabels:
+    """What a stage of an hour is to be told from: it can be told anywhere where these parts can be read."""
+
+    hour: Hour
+    stage: int
+    read_ms: int
+    """Events until then are read from their parts; those of after, which are few, come from whoever has kept them."""
+    as_of_ms: int
+    """When the stage is reached."""
+    rate: float
+    """Share of the hour's pages that is joined."""
+    choice: Fixed
+    decisions: Sequence[Part]
+    events: Sequence[Part]
+
+    def tally(self, market: Market, late: Callable[[int, int], Sequence[Late]]) -> Tally:
+        """What the stage adds.
+
+        Args:
+          late: events between two times, both ends included, as `MonitorStore.late` has them.
+        """
+        tally = Tally()
+        if self.hour.pages and (shown := self._shown(market)) is not None:
+            outcomes = Outcomes.of(shown, self._events(shown, late))
+            if self.stage == OVER:
+                count_seen(shown, outcomes, self.rate, tally)
+            elif self.stage == CLICKS_FINAL:
+                calibrate_clicks(market, shown, outcomes, self.as_of_ms, tally)
+            else:
+                calibrate_conversions(market, shown, outcomes, self.as_of_ms, tally)
+        return tally
+
+    def _shown(self, market: Market) -> Shown | None:
+        found, hour_ms = [], self.hour.hour_ms
+        wanted = (*_PAGE, *(f"slots.{name}" for name in _SLOT), *slice_columns(market))
+        for part in self.decisions:
+            columns = _read(part, wanted)
             if columns is None:
                 continue
-            hours = hours_of(self.market, columns.ints("time_ms"))
-            rate = {int(h): self._rate(hour) if h == hour.hour_ms else 0.0 for h in np.unique(hours)}
+            hours = hours_of(market, columns.ints("time_ms"))
+            rate = {int(h): self.rate if h == hour_ms else 0.0 for h in np.unique(hours)}
             pages = columns.take(np.flatnonzero(sampled(part.number, hours, rate) & valid_pages(columns)))
             slots, page = pages.unnested("slots")
             if slots.rows:
-                of_pages = pages_of(self.market, pages, np.full(pages.rows, hour.hour_ms), kept)
-                rows = of_pages.take(page).sliced(slot_dimensions(self.market, slots, kept))
-                found.append(Shown.of(self.market, pages, rows, slots, page))
+                of_pages = pages_of(market, pages, np.full(pages.rows, hour_ms), self.choice)
+                rows = of_pages.take(page).sliced(slot_dimensions(market, slots, self.choice))
+                found.append(Shown.of(market, pages, rows, slots, page))
         return Shown.concat(found) if found else None
 
-    def _events(self, hour: Hour, stage: int, shown: Shown) -> pa.Table:
-        """All of these offers until the stage's end."""
-        end_ms = self.end_ms(hour.hour_ms)
-        as_of_ms = end_ms + self._after_ms[stage]
-        read_ms = end_ms + self._after_ms[min(stage, CLICKS_FINAL)]
+    def _events(self, shown: Shown, late: Callable[[int, int], Sequence[Late]]) -> pa.Table:
+        """All of these offers until the stage is reached."""
 
         def tables() -> Iterator[pa.Table]:
-            for part in self.store.parts_between(EVENTS, hour.hour_ms, read_ms):
-                if (columns := self._read(part, EVENT_COLUMNS)) is not None:
-                    yield columns.table.filter(pc.less_equal(columns.table["time_ms"], as_of_ms))
-            if stage == CONVERSIONS_FINAL and (late := self.store.late(read_ms, as_of_ms)):
+            for part in self.events:
+                if (columns := _read(part, EVENT_COLUMNS)) is not None:
+                    yield columns.table.filter(pc.less_equal(columns.table["time_ms"], self.as_of_ms))
+            if self.stage == CONVERSIONS_FINAL and (waited := late(self.read_ms, self.as_of_ms)):
                 names = ("impression_id", "type", "status", "time_ms")
-                yield pa.table(dict(zip(names, zip(*late, strict=True), strict=True)))
+                yield pa.table(dict(zip(names, zip(*waited, strict=True), strict=True)))
 
         return of_impressions(shown, tables())
 
-    def _read(self, part: Part, names: tuple[str, ...]) -> Columns | None:
-        """None for a part that has been damaged or removed since it was taken."""
-        try:
-            with opened(part) as file:
-                return Columns.read(file, names)
-        except ContractError as e:
-            log.error("labels go without part %d: %s", part.number, e)
-            return None
+
+def _read(part: Part, names: tuple[str, ...]) -> Columns | None:
+    """None for a part that has been damaged or removed since it was taken."""
+    try:
+        with opened(part) as file:
+            return Columns.read(file, names)
+    except ContractError as e:
+        log.error("labels go without part %d: %s", part.number, e)
+        return None

@@ -3,27 +3,21 @@
 import logging
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
 
-from domain.clock import budget_day, hour_begin_ms, hour_of_day
+from domain.clock import budget_day
 from domain.errors import ContractError, Unavailable
-from features.log_archive import DECISIONS, EVENTS, Part, archived_with, parts, parts_after
+from features.log_archive import DECISIONS, EVENTS, Part, parts
 from features.market import Market
-from monitoring.watch import events, traffic
-from monitoring.watch.columns import Columns, Ints, opened
-from monitoring.watch.sampling import rate_of, sampled
-from monitoring.watch.slicing import Tally
+from monitoring.watch.part import Archive, PartAtHand, Source
+from monitoring.watch.sampling import rate_of
 from monitoring.watch.store import MonitorStore, Skipped
 from monitoring.watch.watched import Watched
 
 log = logging.getLogger("offerrank.watch")
-CLOCKS_DIFFER_MS: Final = 3_600_000
-"""At most, between the time in an entry and the time it was logged; what is further off is taken to have happened when logged."""
 QUIET_S: Final = 30.0
 BETWEEN_LOOKS_MS: Final = 5_000
 _TOLD_FROM: Final = "told_from"
@@ -40,12 +34,20 @@ class ArchiveReader:
     Args:
       quiet_s: how long after a part of one log the other may be without one and still have something to write.
       count: counts shoppers' decisions for others; may be called again for a part, if the watch was killed in between.
+      source: where its parts come from, the folder itself unless said.
     """
 
     def __init__(
-        self, market: Market, log_dir: Path, store: MonitorStore, count: Count | None = None, quiet_s: float = QUIET_S
+        self,
+        market: Market,
+        log_dir: Path,
+        store: MonitorStore,
+        count: Count | None = None,
+        quiet_s: float = QUIET_S,
+        source: Source | None = None,
     ) -> None:
         self.market, self.log_dir, self.store, self._count = market, log_dir, store, count
+        self._source = source or Archive(market, log_dir)
         self._quiet_s, self._news_s = quiet_s, time.monotonic()
         self._told_from_ms: int | None = None
         self._found: dict[str, list[Part]] = {name: [] for name in _LOGS}
@@ -105,7 +107,7 @@ class ArchiveReader:
     def _new(self, name: str) -> list[Part]:
         """Parts that were committed since; those that are missing in between are skipped."""
         last = self.store.taken(name)
-        found = parts_after(self.log_dir, name, last)
+        found = self._source.after(name, last)
         there = {part.number for part in found}
         for number in sorted(set(range(last + 1, max(there, default=last) + 1)) - there):
             first_ms = max((p.last_ms for p in found if p.number < number), default=self.store.complete_ms(name))
@@ -114,11 +116,8 @@ class ArchiveReader:
         return found
 
     def _take(self, name: str, part: Part, before: Skipped | None = None) -> None:
-        read = self._decisions if name == DECISIONS else self._events
         try:
-            with opened(part) as file:
-                complete_ms = archived_with(part, file).complete_ms
-                columns = Columns.read(file, traffic.COLUMNS if name == DECISIONS else events.COLUMNS)
+            read = self._source.read(name, part)
         except ContractError as e:
             if before is None:
                 self._skip(Skipped(name, part.number, str(e), part.first_ms, part.last_ms))
@@ -127,10 +126,11 @@ class ArchiveReader:
             log.info("part %d of %s can be read now", part.number, name)
         try:
             if name == DECISIONS and self._count is not None and part.last_ms >= self.told_from_ms:
-                self._count(f"{name}/{part.number}", traffic.promised(columns))
+                self._count(f"{name}/{part.number}", read.promised())
             with self.store.writing():
-                from_ms, to_ms = read(part, columns) if columns.rows else (part.first_ms, part.last_ms)
-                self.store.take(name, part, from_ms, to_ms, complete_ms)
+                if read.rows:
+                    self._merge(read)
+                self.store.take(name, part, *read.between, read.complete_ms)
         except Unavailable:
             raise
         except Exception as e:  # our bug, or a part that somebody else wrote: the rest goes on
@@ -139,33 +139,16 @@ class ArchiveReader:
                 reason = f"cannot be summarised: {type(e).__name__}: {e}"
                 self._skip(Skipped(name, part.number, reason, part.first_ms, part.last_ms))
 
-    def _hours(self, part: Part, columns: Columns) -> tuple[Ints, tuple[int, int]]:
-        """The hour in which each row happened; and when the first and the last did."""
-        happened = np.clip(columns.ints("time_ms"), part.first_ms - CLOCKS_DIFFER_MS, part.last_ms + CLOCKS_DIFFER_MS)
-        return hours_of(self.market, happened), (int(happened.min()), int(happened.max()))
-
-    def _decisions(self, part: Part, columns: Columns) -> tuple[int, int]:
-        hour, between = self._hours(part, columns)
+    def _merge(self, read: PartAtHand) -> None:
         rates = {}
-        for hour_ms, pages in zip(*(x.tolist() for x in np.unique(hour, return_counts=True)), strict=True):
+        for hour_ms, pages in read.pages.items():
             rates[hour_ms] = self._rate(hour_ms, pages)
             self.store.add_pages(hour_ms, pages, rates[hour_ms])
-        kept, tally = self._watched(int(hour[0])), Tally()
-        rows = traffic.pages_of(self.market, columns, hour, kept)
-        traffic.count_pages(self.market, columns, rows, tally)
-        chosen = np.flatnonzero(sampled(part.number, hour, rates) & traffic.valid_pages(columns))
-        traffic.describe(self.market, columns, rows, kept, chosen, tally)
-        self.store.merge(tally)
-        kept.write()
-        return between
-
-    def _events(self, part: Part, columns: Columns) -> tuple[int, int]:
-        hour, between = self._hours(part, columns)
-        kept, tally = self._watched(int(hour[0])), Tally()
-        events.count_events(self.market, columns, hour, kept.chosen, tally)
-        self.store.merge(tally)
-        self.store.add_late(events.late_events(columns))
-        return between
+        watched = self._watched(read.hour_ms)
+        self.store.merge(read.tally(rates, watched))
+        if read.pages:
+            watched.write()
+        self.store.add_late(read.late)
 
     def _rate(self, hour_ms: int, pages: int) -> float:
         """That of the hour, set when its first decisions come."""
@@ -181,10 +164,3 @@ class ArchiveReader:
         log.error("part %d of %s: %s; it is left out until it can be read", skipped.number, skipped.log, skipped.reason)
         with self.store.writing():
             self.store.skip(skipped)
-
-
-def hours_of(market: Market, time_ms: Ints) -> Ints:
-    """[R] when the hour of each time began."""
-    hour = partial(hour_of_day, day_length_s=market.policy.day_length_s)
-    begin = partial(hour_begin_ms, day_length_s=market.policy.day_length_s)
-    return np.asarray(begin(hour(time_ms)), np.int64)  # type: ignore[arg-type]

@@ -125,6 +125,13 @@ class Groups:
         return self.cells[cell], Slice(self.by, self.values[value]) if self.by else ALL
 
 
+def slice_columns(market: Market) -> tuple[str, ...]:
+    """Columns of decisions that say which slices a page and its slots are of."""
+    of_slices = [f for f in market.features if f.name in market.watched_slices]
+    features = (f"slots.features.{f.name}" if f.source == "offer" else f"features.{f.name}" for f in of_slices)
+    return ("asked_by", *(f"slots.{name}" for name in SLOT_COLUMNS.values()), *features)
+
+
 def request_dimensions(market: Market, pages: Columns, kept: Kept) -> tuple[Dimension, ...]:
     """Slices by what is known of the page, [pages]."""
     columns = {f.name: f"features.{f.name}" for f in market.request_features} | {PARTNER: "asked_by"}

@@ -99,6 +99,10 @@ class MonitorStore:
         self._db.execute("DELETE FROM skipped WHERE log = ? AND number = ?", (log, part.number))
         self._advance(log, part.number, complete_ms)
 
+    def begin(self, log: str, number: int) -> None:
+        """Says that parts up to this one are none of the file's."""
+        self._advance(log, number, 0)
+
     def skip(self, skipped: Skipped) -> None:
         """Says that a part could not be read."""
         values = (skipped.log, skipped.number, skipped.reason, skipped.first_ms, skipped.last_ms)

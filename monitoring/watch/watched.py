@@ -1,11 +1,41 @@
 """Which values of a slice are watched each on its own: those with the most traffic the day before, then who comes first."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from monitoring.watch.store import MonitorStore
 
 _CANDIDATES = 20
 """So many times as many values are counted, for the next day's choice, as are watched."""
+
+
+class Choice(Protocol):
+    """Which values those are."""
+
+    def __call__(self, by: str, counts: Mapping[str, int]) -> Sequence[str]:
+        """The values of a slice that are watched.
+
+        Args:
+          counts: how often which of its values came in the rows at hand.
+        """
+
+    def chosen(self, by: str, counts: Mapping[str, int]) -> Sequence[str]:
+        """Those that are watched as of now; the rows at hand change nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A choice that was made: values by slice."""
+
+    values: Mapping[str, Sequence[str]]
+
+    def __call__(self, by: str, counts: Mapping[str, int]) -> Sequence[str]:
+        """As in `Choice`."""
+        del counts
+        return self.values[by]
+
+    chosen = __call__
 
 
 class Watched:

@@ -51,6 +51,8 @@ pipeline_app = typer.Typer(help="Give the training pipeline to an orchestrator."
 app.add_typer(pipeline_app, name="pipeline")
 fault_app = typer.Typer(help="Break what simulated shoppers send.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(fault_app, name="fault")
+alert_app = typer.Typer(help="See whether incidents are told.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(alert_app, name="alert")
 ledger_app = typer.Typer(help="Look into the books.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(ledger_app, name="ledger")
 
@@ -342,6 +344,14 @@ def watch(
 
     given = {"market": market, "redis_url": redis_url, "log_dir": log_dir, "releases": releases, "gateway_url": gateway_url}
     run(_settings(WatchSettings, **given))
+
+
+@alert_app.command("test")
+def test_alerts(market: options.Market) -> None:
+    """Send a test by each receiver that is set, and say which took it. Exit code 1 if one did not."""
+    from offerrank.alerting import test as run
+
+    raise typer.Exit(run(market))
 
 
 @app.command()

@@ -29,11 +29,11 @@ class Change(StrEnum):
     SILENCED = "silenced"
     UNSILENCED = "unsilenced"  # the time was up
     CLOSED = "closed"
-    NOTED = "noted"
     ASKED_RECALIBRATE = "asked to recalibrate"
     ASKED_RETRAIN = "asked to retrain"
     NOT_ASKED = "not asked"  # for what the market lets such an incident ask for; its note says why
     ANSWERED = "answered"  # what came of what was asked for
+    TESTED = "tested"  # in no history: somebody wants to know whether alerts arrive
 
 
 TOLD = frozenset({Change.OPENED, Change.REOPENED, Change.DEARER, Change.UNSILENCED, Change.CLOSED})

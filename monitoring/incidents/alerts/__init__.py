@@ -2,5 +2,6 @@
 
 from monitoring.incidents.alerts.sender import Sender
 from monitoring.incidents.alerts.settings import AlertSettings
+from monitoring.incidents.alerts.trial import try_receivers
 
-__all__ = ["AlertSettings", "Sender"]
+__all__ = ["AlertSettings", "Sender", "try_receivers"]

@@ -16,6 +16,7 @@ _CHANGED = {
     Change.DEARER: "Dearer",
     Change.UNSILENCED: "No longer silenced",
     Change.CLOSED: "Over",
+    Change.TESTED: "Test",
 }
 
 
@@ -33,12 +34,21 @@ class Alert:
     market: str
     currency: str
     page_url: str | None
+    calm: bool = False
+    """Whether no incident is live any more."""
 
     @classmethod
-    def of(cls, row: tuple[int, int, str, str, str], market: str, currency: str, page_url: str | None) -> "Alert":
+    def of(
+        cls, row: tuple[int, int, str, str, str], market: str, currency: str, page_url: str | None, calm: bool = False
+    ) -> "Alert":
         """Args: row: seq, at_ms, change, note, told."""
         seq, at_ms, change, note, told = row
-        return cls(seq, orjson.loads(told), Change(change), at_ms, note, market, currency, page_url)
+        return cls(seq, orjson.loads(told), Change(change), at_ms, note, market, currency, page_url, calm)
+
+    @property
+    def delivery(self) -> str:
+        """The same for every attempt and receiver."""
+        return f"{self.market}-{self.seq}"
 
     @property
     def id(self) -> str:
@@ -56,9 +66,14 @@ class Alert:
         return _printable(str(self.incident["title"]))
 
     @property
+    def cost_micros_per_day(self) -> int:
+        """What it costs; 0 where nobody can say."""
+        return int(self.incident["cost_micros_per_day"])
+
+    @property
     def cost(self) -> str:
         """What it costs, in words."""
-        micros = int(self.incident["cost_micros_per_day"])
+        micros = self.cost_micros_per_day
         return f"{format_micros(micros, self.currency)} a day" if micros else "cost unknown"
 
     @property
@@ -76,7 +91,7 @@ class Alert:
         """Of PagerDuty's four: a broken promise wakes people, what costs money is an error."""
         if self.incident["kind"] in SERVICE_LEVELS or self.incident["kind"] == "skew":
             return "critical"
-        return "error" if self.incident["cost_micros_per_day"] else "warning"
+        return "error" if self.cost_micros_per_day else "warning"
 
     @property
     def since(self) -> str:

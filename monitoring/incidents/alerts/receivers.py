@@ -10,11 +10,13 @@ import orjson
 
 from monitoring.incidents.alerts import formats
 from monitoring.incidents.alerts.alert import Alert
+from monitoring.incidents.alerts.digest import Digest
 from monitoring.incidents.alerts.mail import Undelivered, send_mail
 from monitoring.incidents.alerts.settings import AlertSettings
 
 DEADLINE_S = 15.0
 Json = formats.Json
+Message = Alert | Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +24,19 @@ class Receiver:
     """Takes alerts, or raises Undelivered."""
 
     name: str
-    tell: Callable[[Alert], Awaitable[None]]
+    tell: Callable[[Message], Awaitable[None]]
 
 
 def receivers_of(settings: AlertSettings, session: aiohttp.ClientSession, deadline_s: float = DEADLINE_S) -> list[Receiver]:
     """Those that are set."""
     found = []
     if settings.alert_webhook_url:
-        found.append(Receiver("webhook", partial(_post, session, settings.alert_webhook_url.get_secret_value(), formats.plain)))
+        found.append(Receiver("webhook", partial(_hook, session, settings.alert_webhook_url.get_secret_value(), formats.plain)))
     if settings.alert_slack_url:
-        found.append(Receiver("slack", partial(_post, session, settings.alert_slack_url.get_secret_value(), formats.slack)))
+        found.append(Receiver("slack", partial(_hook, session, settings.alert_slack_url.get_secret_value(), formats.slack)))
     if settings.alert_pagerduty_key:
-        body = partial(formats.pagerduty, routing_key=settings.alert_pagerduty_key.get_secret_value())
-        found.append(Receiver("pagerduty", partial(_post, session, settings.alert_pagerduty_url.get_secret_value(), body)))
+        key, url = settings.alert_pagerduty_key.get_secret_value(), settings.alert_pagerduty_url.get_secret_value()
+        found.append(Receiver("pagerduty", partial(_page, session, url, key)))
     if settings.alert_smtp_url:
         found.append(Receiver("email", partial(_mail, settings, deadline_s)))
     return found
@@ -45,11 +47,20 @@ def session(deadline_s: float = DEADLINE_S) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=deadline_s), cookie_jar=aiohttp.DummyCookieJar())
 
 
-async def _post(session: aiohttp.ClientSession, url: str, body: Callable[[Alert], Json], alert: Alert) -> None:
-    headers = {"Content-Type": "application/json", "Idempotency-Key": f"{alert.market}-{alert.seq}"}
+async def _hook(session: aiohttp.ClientSession, url: str, body: Callable[[Message], Json], message: Message) -> None:
+    await _post(session, url, body(message), message.delivery)
+
+
+async def _page(session: aiohttp.ClientSession, url: str, key: str, message: Message) -> None:
+    for event in formats.pagerduty(message, key):
+        await _post(session, url, event, message.delivery)
+
+
+async def _post(session: aiohttp.ClientSession, url: str, body: Json, delivery: str) -> None:
+    headers = {"Content-Type": "application/json", "Idempotency-Key": delivery}
     try:
         # A redirect would take what is said, and the key, to wherever the answer pleases.
-        async with session.post(url, data=orjson.dumps(body(alert)), headers=headers, allow_redirects=False) as answer:
+        async with session.post(url, data=orjson.dumps(body), headers=headers, allow_redirects=False) as answer:
             status, wait = answer.status, answer.headers.get("Retry-After", "")
     except TimeoutError:
         raise Undelivered("no answer in time") from None
@@ -61,7 +72,7 @@ async def _post(session: aiohttp.ClientSession, url: str, body: Callable[[Alert]
         raise Undelivered(f"answered {status}", int(wait) * 1000 if wait.isdecimal() and len(wait) < 7 else None)
 
 
-async def _mail(settings: AlertSettings, deadline_s: float, alert: Alert) -> None:
+async def _mail(settings: AlertSettings, deadline_s: float, message: Message) -> None:
     assert settings.alert_smtp_url is not None
-    message = formats.email(alert, settings.alert_mail_from or "", settings.alert_mail_to or "")
-    await asyncio.to_thread(send_mail, settings.alert_smtp_url.get_secret_value(), message, deadline_s)
+    mail = formats.email(message, settings.alert_mail_from or "", settings.alert_mail_to or "")
+    await asyncio.to_thread(send_mail, settings.alert_smtp_url.get_secret_value(), mail, deadline_s)

@@ -12,6 +12,7 @@ from domain.clock import now_ms
 from domain.errors import OfferRankError
 from monitoring.incidents.alerts import outbox
 from monitoring.incidents.alerts.alert import Alert
+from monitoring.incidents.alerts.digest import Digest
 from monitoring.incidents.alerts.mail import Undelivered
 from monitoring.incidents.alerts.receivers import DEADLINE_S, Receiver, receivers_of, session
 from monitoring.incidents.alerts.settings import AlertSettings
@@ -72,12 +73,12 @@ class Sender:
                 await asyncio.sleep(self._look_s)
 
     async def _tell_next(self, receiver: Receiver) -> bool:
-        """Tells one change; whether there was one."""
+        """Tells what is to be told next; whether there was anything."""
         task = self._claim(receiver.name)
         if task is None:
             return False
         try:
-            await receiver.tell(Alert.of(task.row, self._market, self._currency, self._settings.alert_page_url))
+            await receiver.tell(self._message(task))
         except Undelivered as e:
             if task.attempts == 1:
                 log.warning("%s did not take an alert, will be tried again: %s", receiver.name, e)
@@ -88,6 +89,11 @@ class Sender:
         else:
             self._settle(task)
         return True
+
+    def _message(self, task: outbox.Task) -> Alert | Digest:
+        of_market = self._market, self._currency, self._settings.alert_page_url
+        alerts = tuple(Alert.of(row, *of_market, calm=not task.live) for row in task.rows)
+        return alerts[0] if len(alerts) == 1 else Digest(alerts)
 
     def _claim(self, name: str) -> outbox.Task | None:
         with self._reading() as db:

@@ -1,5 +1,6 @@
 """Alerts reach whoever is on call: at least once, in order, whatever the receiver does, and without what is secret."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from domain.clock import now_ms
 from domain.errors import OfferRankError
 from domain.refusals import read_settings
 from monitoring.incidents import Habits, IncidentStore, incidents_path, reading
-from monitoring.incidents.alerts import AlertSettings, Sender, formats, outbox
+from monitoring.incidents.alerts import AlertSettings, Sender, formats, outbox, try_receivers
 from monitoring.incidents.alerts.alert import Alert
 from monitoring.incidents.alerts.mail import Undelivered, send_mail
 from monitoring.summaries import Series, Slice
@@ -80,9 +81,9 @@ def test_our_own_json_has_everything(store: IncidentStore):
 
 def test_pagerduty_resolves_what_it_was_told_of(store: IncidentStore):
     store.observe(START, [missing(of=APP, cost_micros_per_day=1)], START + HOUR)
-    opened = formats.pagerduty(alert(store), "key")
+    (opened,) = formats.pagerduty(alert(store), "key")
     store.observe(START + HOUR, [], START + 2 * HOUR)
-    closed = formats.pagerduty(alert(store), "key")
+    (closed,) = formats.pagerduty(alert(store), "key")
     assert (opened["event_action"], closed["event_action"]) == ("trigger", "resolve")
     assert opened["dedup_key"] == closed["dedup_key"]
     assert opened["payload"]["severity"] == "error"
@@ -153,9 +154,9 @@ def test_each_receiver_hears_of_opening_and_end_in_its_own_format(path: Path, st
             store.observe(START, [missing()], START + HOUR)
             until(lambda: len(mail.messages) == len(hook.taken) == len(slack.taken) == len(pager.taken) == 1)
             store.observe(START + HOUR, [], START + 2 * HOUR)
-            until(lambda: len(mail.messages) == len(hook.taken) == len(slack.taken) == len(pager.taken) == 2)
+            until(lambda: len(mail.messages) == len(hook.taken) == len(slack.taken) == 2 and len(pager.taken) == 3)
     assert [b["change"] for b in hook.bodies()] == ["opened", "closed"]
-    assert [b["event_action"] for b in pager.bodies()] == ["trigger", "resolve"]
+    assert [b["event_action"] for b in pager.bodies()] == ["trigger", "resolve", "resolve"]  # nothing is left of a storm, either
     assert "Over:" in slack.bodies()[1]["text"]
     assert mail.recipients[:2] == ["ann@corner.example", "bob@corner.example"]
     assert hook.headers[0]["Idempotency-Key"] == "corner-1"
@@ -270,3 +271,18 @@ def test_a_mail_that_is_not_taken_says_why(store: IncidentStore, server: dict[st
     with MailServer(**server) as mail, pytest.raises(Undelivered, match=why) as refused:
         send_mail(url.format(port=mail.port), message, 0.4)
     assert "wrong@" not in str(refused.value)
+
+
+def test_a_receiver_can_be_tried(path: Path):
+    with HttpReceiver() as hook, HttpReceiver() as pager, HttpReceiver(403) as slack:
+        settings = AlertSettings(  # type: ignore[call-arg]
+            alert_webhook_url=hook.url,
+            alert_slack_url=f"{slack.url}/secret",
+            alert_pagerduty_key="k",
+            alert_pagerduty_url=pager.url,
+        )  # type: ignore[arg-type]
+        tried = asyncio.run(try_receivers(settings, "corner", "EUR", START))
+    assert tried == [("webhook", ""), ("slack", "answered 403"), ("pagerduty", "")]
+    assert hook.bodies()[0]["headline"] == "Test: alerts arrive, and nothing is wrong (cost unknown)"
+    assert [b["event_action"] for b in pager.bodies()] == ["trigger", "resolve"]  # it pages, and leaves nothing open
+    assert not path.exists()

@@ -17,6 +17,8 @@ from domain.keys import Keys
 from features.market import Market, load_market
 from monitoring.dashboard.access import Access, Looking
 from monitoring.dashboard.answers import json_answer
+from monitoring.dashboard.archive import Archive
+from monitoring.dashboard.archive_routes import archive_routes
 from monitoring.dashboard.board import Board
 from monitoring.dashboard.campaign_routes import campaign_routes
 from monitoring.dashboard.fault_routes import fault_routes
@@ -24,6 +26,7 @@ from monitoring.dashboard.feature_routes import feature_routes
 from monitoring.dashboard.incident_light import tell_incidents
 from monitoring.dashboard.incident_routes import IncidentFile, incident_routes
 from monitoring.dashboard.ledger_light import exposition
+from monitoring.dashboard.lineage import Lineage
 from monitoring.dashboard.page_routes import answer_errors, page_routes, plotly_bundle
 from monitoring.dashboard.pipeline_routes import pipeline_routes
 from monitoring.dashboard.prediction_routes import prediction_routes
@@ -64,6 +67,7 @@ def create_app(settings: DashboardSettings) -> FastAPI:
     reader = StateReader(client, market, settings.gateway_url)
     incidents = IncidentFile(settings.log_dir, market.policy.day_length_s * 1000 // 24)
     statistics = Statistics(settings.log_dir, market.policy.day_length_s)
+    archive, lineage = Archive(settings.log_dir), Lineage(settings.releases, settings.log_dir)
     plotly_bundle()
 
     @asynccontextmanager
@@ -84,6 +88,7 @@ def create_app(settings: DashboardSettings) -> FastAPI:
     app.include_router(feature_routes(statistics))
     app.include_router(prediction_routes(statistics))
     app.include_router(today_routes(statistics))
+    app.include_router(archive_routes(market, archive, board, lock, lineage))
     app.include_router(campaign_routes(market, statistics, board, lock, reader))
     app.include_router(pipeline_routes(settings.releases))
     app.include_router(fault_routes(settings.faults))

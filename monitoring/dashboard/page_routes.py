@@ -38,6 +38,8 @@ VIEWS: Final = {
     "/predictions": ("predictions", "plots.js", "predictions.js"),
     "/campaigns": ("campaigns", "campaigns.js"),
     "/campaigns/{name:path}": ("campaign", "plots.js", "campaign.js"),
+    "/decisions": ("decisions", "decisions.js", "search.js"),
+    "/decisions/{name}": ("decision", "decisions.js", "lineage.js", "decision.js"),
     "/pipeline": ("pipeline", "pipeline.js"),
     "/live": ("live", "plots.js", "charts.js", "decisions.js", "page.js"),
 }
@@ -119,7 +121,8 @@ def answer_errors(app: FastAPI) -> None:
         assert isinstance(error, Refused)
         access: Access = request.app.state.access
         if error.status == 401 and request.method == "GET" and access.by_key and not request.url.path.startswith("/api/"):
-            return RedirectResponse(f"/login?next={quote(request.url.path)}", 303, headers={"Cache-Control": "no-store"})
+            asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            return RedirectResponse(f"/login?next={quote(asked)}", 303, headers={"Cache-Control": "no-store"})
         return _said(error.status, error)
 
     @app.exception_handler(InvalidRequest)

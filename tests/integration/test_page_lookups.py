@@ -1,17 +1,20 @@
-"""The page's Campaigns in a real browser: empty, delivering and overspent; by keyboard, on a desk and on a phone."""
+"""The page's Campaigns and Decisions in a real browser: empty, normal and alarming; by keyboard, on a desk and on a phone."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import redis
 from chromium import Chromium
-from known_market import know
+from known_market import EVIL, know
 from log_entries import decision, decision_fields, slot
 from page_process import PageProcess
+from watched_archive import BEGIN_MS, WatchedArchive
 
 from domain.clock import budget_day, now_ms
+from domain.events import EventType
 from domain.keys import Keys
 
 pytestmark = pytest.mark.browser
@@ -99,6 +102,67 @@ def test_campaigns_are_found_sorted_and_opened(redis_url: str, tmp_path: Path) -
     know_all(tmp_path)
     spend(redis_url)
     looking(redis_url, tmp_path, look)
+
+
+def archived(log_dir: Path) -> int:
+    """Sixty decisions of the hour from `BEGIN_MS`, one with a fallback and a loser; their clicks; returns when d7 was made."""
+    archive = WatchedArchive(log_dir)
+    for i in range(60):
+        at = BEGIN_MS + 1000 * i
+        shown = (slot(f"d{i}-0", features={"brand": "leaf"}), slot(f"d{i}-1", "red", 1))
+        changes = {"degraded": ["caps"], "shopper_key": EVIL} if i == 7 else {}
+        archive.decides(decision(f"d{i}", at, *shown, **changes))
+        archive.happens(EventType.IMPRESSION, f"d{i}-0", at + 400, decision_id=f"d{i}")
+        archive.happens(EventType.CLICK, f"d{i}-0", at + 900, decision_id=f"d{i}", charged_micros=250_000, status="settled")
+    archive.write(3_600_000)
+    (log_dir / "decisions" / "hour=2024-10-04T00" / "part-0000000002-1728000060000-1728000069000.parquet").write_bytes(b"cut")
+    return BEGIN_MS + 7000
+
+
+def test_decisions_are_found_and_explained(redis_url: str, tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    (tmp_path / "releases").mkdir()
+
+    async def look(browser: Chromium, page: PageProcess) -> None:
+        await browser.open(f"{page.url}/decisions")
+        await browser.until("document.body.innerText.includes('Nothing is archived in this time')")
+        at = archived(tmp_path / "log")
+        await browser.open(f"{page.url}/decisions")
+        await browser.until("document.querySelectorAll('#found tbody tr').length === 50")
+        assert "part-0000000002" in await browser.run("document.getElementById('unreadable').innerText")
+        # By keyboard: what was left empty is not in the address, which can be sent.
+        await browser.run("document.querySelector('#search [name=id]').focus()")
+        await browser.call("Input.insertText", text="d7-1")
+        await browser.call("Input.dispatchKeyEvent", type="char", text="\r")
+        await browser.until("location.search === '?id=d7-1'")
+        await browser.until("document.querySelectorAll('#found tbody tr').length === 1")
+        assert EVIL in await browser.run("document.getElementById('found').innerText")
+        assert "degraded: caps" in await browser.run("document.getElementById('found').innerText")
+        for asked, rows in (("campaign=own", 50), ("offer=green&until=2024-10-04T00:00:09", 10), (f"shopper={quote(EVIL)}", 1)):
+            await browser.open(f"{page.url}/decisions?{asked}")
+            await browser.until(f"document.querySelectorAll('#found tbody tr').length === {rows}")
+        await browser.open(f"{page.url}/decisions?since=yesterday")
+        await browser.until("document.getElementById('nothing').innerText.includes('UTC time such as')")
+        browser.complaints.clear()  # the 400
+
+        await browser.open(f"{page.url}/decisions?id=d7")
+        await browser.until("document.querySelectorAll('#found tbody tr').length === 1")
+        await browser.click("#found a")
+        await browser.until(f"location.pathname + location.search === '/decisions/d7?at_ms={at}'")
+        await browser.until("document.querySelectorAll('#slots tbody tr').length === 2")
+        assert await browser.run("document.querySelectorAll('#events tbody tr').length") == 2
+        ranked = await browser.run("document.querySelector('#ranked tbody').innerText")
+        assert "others had a higher eCPM" in ranked
+        assert "0.9000" in await browser.run("document.querySelector('#slots').innerText")  # the propensity
+        await browser.until("document.getElementById('lineage').innerText.includes('by priors, or by one that is gone')")
+        await browser.open(f"{page.url}/decisions/nothing")
+        await browser.until("document.body.innerText.includes('No decision nothing was found')")
+        assert await browser.run("document.querySelectorAll('img').length") == 0
+        await fits(browser, page, "/decisions", "document.querySelector('#found tbody tr') !== null", tmp_path / "decisions")
+        ready = "document.getElementById('lineage').innerText.includes('Made by')"
+        await fits(browser, page, f"/decisions/d7?at_ms={at}", ready, tmp_path / "decision")
+
+    looking(redis_url, tmp_path, look, releases=tmp_path / "releases")
 
 
 def know_all(tmp_path: Path) -> None:

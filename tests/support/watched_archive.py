@@ -39,7 +39,8 @@ class WatchedArchive:
         self._waiting["decisions"].append((made.time_ms if logged_ms is None else logged_ms, decision_fields(made)))
 
     def happens(self, kind: EventType | str, impression_id: str, at_ms: int, offer: str = "green", **changes: object) -> None:
-        self._waiting["events"].append((at_ms, event_fields(kind, impression_id, "d", at_ms, offer, **changes)))
+        decision_id = str(changes.pop("decision_id", "d"))
+        self._waiting["events"].append((at_ms, event_fields(kind, impression_id, decision_id, at_ms, offer, **changes)))
 
     def write(self, until_ms: int) -> list[Path]:
         """One part of each log with what was logged before `until_ms`, from `BEGIN_MS`; says that it is complete till then."""

@@ -55,7 +55,7 @@ function tags(made) {
 function inside(made) {
   const facts = [["decision", made.decision_id], ["policy", made.policy_id], ["release", made.release], ...Object.entries(made.features)];
   const box = el("div", { class: "inside" },
-    el("div", { class: "facts" }, ...facts.map(([name, value]) => el("span", {}, el("b", {}, name), String(value)))));
+    el("div", { class: "facts" }, ...facts.map(([name, value]) => el("span", {}, el("b", {}, name), told(value)))));
   const { candidates, slots } = made;
   const unlisted = Object.entries(candidates.unlisted ?? {});
   if (!candidates.offer_id.length && !unlisted.length) {
@@ -80,6 +80,12 @@ function inside(made) {
     el("thead", {}, el("tr", {}, ...head.map((name) => el("th", { class: name.endsWith("#") ? "n" : null, scope: "col" }, name.replace(/#$/, ""))))),
     el("tbody", {}, ...lines));
   return box;
+}
+
+/** A feature's value; floats come as 32 bits, of which seven digits mean something. */
+function told(value) {
+  if (typeof value === "number") return String(Number(value.toPrecision(7)));
+  return value !== null && typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
 function lost([name, times]) {

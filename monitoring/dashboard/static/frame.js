@@ -22,7 +22,7 @@ async function post(path, said, method = "POST") {
 
 async function answered(path, answer) {
   if (answer.status === 401 && document.body.dataset.view !== "login") {
-    location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
+    location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);
   }
   if (!answer.ok) {
     const said = await answer.json().catch(() => ({}));
@@ -34,19 +34,22 @@ async function answered(path, answer) {
 /** Asks for what a view shows every so often, and says while it cannot. `turn` may answer what is wrong. */
 function keepAsking(turn, everyMs = EVERY_MS) {
   const once = async () => {
-    try {
-      const { trouble, good } = (await turn()) ?? {};
-      lastGood = Date.now();
-      connection(trouble ?? null, good);
-    } catch (error) {
-      const since = lastGood ? `, figures are from ${clock(lastGood)} UTC` : "";
-      if (error instanceof Answer) connection(`${error.message}${since}`);
-      else connection(`Connection lost${since}. Trying again every ${everyMs / 1000} s. (${error.message})`);
-    } finally {
-      setTimeout(once, document.hidden ? 5 * everyMs : everyMs);
-    }
+    await askOnce(turn, `Trying again every ${everyMs / 1000} s. `);
+    setTimeout(once, document.hidden ? 5 * everyMs : everyMs);
   };
   once();
+}
+
+async function askOnce(turn, then = "") {
+  try {
+    const { trouble, good } = (await turn()) ?? {};
+    lastGood = Date.now();
+    connection(trouble ?? null, good);
+  } catch (error) {
+    const since = lastGood ? `, figures are from ${clock(lastGood)} UTC` : "";
+    if (error instanceof Answer) connection(`${error.message}${since}`);
+    else connection(`Connection lost${since}. ${then}(${error.message})`);
+  }
 }
 
 function connection(trouble, good) {

@@ -9,8 +9,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -21,13 +24,20 @@ from features.log_archive import DECISIONS, archived
 from features.market import load_market
 from monitoring.detection.finding import Finding
 from monitoring.incidents import Habits, IncidentStore, incidents_path
+from monitoring.skew_beat import TURN_S, SkewBeat
 from monitoring.summaries import ALL, Series
+from monitoring.watch import MonitorStore
+from monitoring.watch.revenue import revenue_micros_per_day
 from offerrank.skew import Asked
 from serving.signals import TERMINAL, told_to_stop
+from store.sqlite import FileUnavailable
 
 log = logging.getLogger("offerrank.skew")
-TURN_S = 1800
-"""Most time that one turn takes."""
+ESTIMATE = "an estimate: the share of the sample that differs, of what the release brings a day"
+
+
+class Broken(OfferRankError):
+    """A turn that was killed, or ended in the middle."""
 
 
 def watch(asked: Asked, every_s: int) -> None:
@@ -40,15 +50,20 @@ def watch(asked: Asked, every_s: int) -> None:
         raise OfferRankError("--every: expected --market, by whose hours incidents are kept, got none")
     day_length_s = load_market(asked.market).policy.day_length_s
     store = IncidentStore(incidents_path(asked.log_dir), Habits(day_length_s * 1000 // 24))
-    seen_ms = 0
+    seen_ms, beat = 0, SkewBeat(beat_ms=now_ms(), checked_ms=now_ms(), every_s=every_s)
     with told_to_stop(TERMINAL) as stop:
         while not stop.is_set():
             started_s = time.monotonic()
+            _say(asked.log_dir, beat := beat.model_copy(update={"beat_ms": now_ms()}))
+            said: dict[str, object] = {"broken": 0, "why": ""}
             try:
                 seen_ms = turn(asked, store, day_length_s, seen_ms or asked.since_ms, every_s, stop)
             except OfferRankError as e:
                 if not stop.is_set():
                     log.warning("not this time: %s", e)
+                    said |= {"broken": beat.broken + 1, "why": str(e)[:200]} if isinstance(e, Broken) else {}
+            said |= {"beat_ms": now_ms()} | ({} if said["broken"] else {"checked_ms": now_ms()})
+            _say(asked.log_dir, beat := beat.model_copy(update=said))
             stop.wait(max(every_s - (time.monotonic() - started_s), 1.0))
     store.close_file()
 
@@ -67,7 +82,7 @@ def turn(
         return seen_ms
     found = _recomputed(asked, since_ms, end_ms - 1, stop or threading.Event())
     hour_ms = hour_begin_ms(hour_of_day(end_ms - 1, day_length_s), day_length_s)
-    findings = list(findings_of(found, hour_ms))
+    findings = list(findings_of(found, hour_ms, _revenue(asked.log_dir, day_length_s)))
     store.observe_skew(hour_ms, findings, now_ms())
     for f in findings:
         log.warning("%s %s differs between training and serving: %s", f.series.kind, f.series.name, dict(f.detail))
@@ -75,12 +90,20 @@ def turn(
     return end_ms
 
 
-def findings_of(found: Mapping[str, Any], hour_ms: int) -> Iterator[Finding]:
-    """One of each feature or task: the largest difference, with its example, of whichever release has it."""
+def findings_of(found: Mapping[str, Any], hour_ms: int, revenue: Mapping[str, int] | None = None) -> Iterator[Finding]:
+    """One of each feature or task: the largest difference, with its example, of whichever release has it.
+
+    Args:
+      revenue: what each release brings a day, in micros. A finding costs the share of it that the differing decisions are of the
+        sample, over all releases: an estimate, and none where that is not known.
+    """
     largest: dict[Series, tuple[dict[str, Any], dict[str, Any]]] = {}
+    cost: Counter[Series] = Counter()
     for release in found["releases"]:
         for group in release["groups"]:
             series = Series(group["kind"], group["name"])
+            brings = (revenue or {}).get(str(group["release"]), 0)
+            cost[series] += round(brings * group["decisions"] / max(release["decisions"], 1))
             if series not in largest or group["size"] > largest[series][0]["size"]:
                 largest[series] = group, release
     for series, (group, release) in largest.items():
@@ -95,9 +118,10 @@ def findings_of(found: Mapping[str, Any], hour_ms: int) -> Iterator[Finding]:
             size=group["size"],
             usual=0.0,
             evidence=group["decisions"] / release["decisions"],
-            cost_micros_per_day=0,
+            cost_micros_per_day=cost[series],
             detail={name: "missing" if value is None else value for name, value in example.items()}
-            | {"rows": release["decisions"], "differing": group["decisions"]},
+            | {"rows": release["decisions"], "differing": group["decisions"]}
+            | ({"cost_is": ESTIMATE} if cost[series] else {}),
         )
 
 
@@ -110,11 +134,29 @@ def _recomputed(asked: Asked, since_ms: int, until_ms: int, stop: threading.Even
     output, said, code = _finished(command, stop)
     lines = [line.removeprefix("offerrank: ") for line in said.strip().splitlines()]
     if code not in (0, 1) or not output:
-        raise OfferRankError(lines[-1] if lines else f"recomputing ended with {code}")
+        kind = OfferRankError if code == 2 else Broken
+        raise kind(lines[-1] if lines else f"recomputing ended with {code}")
     for line in lines:
         log.warning("%s", line)
     result: dict[str, Any] = orjson.loads(output)
     return result
+
+
+def _revenue(log_dir: Path, day_length_s: int) -> dict[str, int]:
+    """By release; nothing where no watch has kept statistics."""
+    try:
+        with closing(MonitorStore.to_read(log_dir)) as store:
+            return revenue_micros_per_day(store, day_length_s * 1000 // 24)
+    except FileUnavailable:
+        return {}
+
+
+def _say(log_dir: Path, beat: SkewBeat) -> None:
+    """That it is at work; what cannot be said stops nothing."""
+    try:
+        beat.write(log_dir)
+    except OSError as e:
+        log.warning("%s: cannot be written to: %s", log_dir, e.strerror)
 
 
 def _finished(command: list[str], stop: threading.Event) -> tuple[bytes, str, int]:

@@ -12,9 +12,9 @@ import redis
 from domain.clock import budget_day, day_fraction, now_ms, traffic_passed
 from domain.keys import Keys
 from features.market import Market
-from monitoring.dashboard.ledger_light import LedgerState
 from monitoring.dashboard.storage_light import ArchiveState, RedisMemory, tell
 from monitoring.dashboard.watch_light import WatchState
+from monitoring.ledger_state import LedgerState
 
 log = logging.getLogger("offerrank.dashboard")
 EVERY_S = 2.0

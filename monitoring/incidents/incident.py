@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from monitoring.incidents.kinds import KINDS, SERVICE_LEVELS, amount, kind_of, runbook, title
+from monitoring.incidents.kinds import KINDS, amount, kind_of, runbook, title
 from monitoring.summaries import Series, Slice
 
 
@@ -132,8 +132,8 @@ class Incident:
     @property
     def against_usual(self) -> str:
         """How large, against normal."""
-        normal = "allowed" if self.kind in SERVICE_LEVELS else "usually"
-        return f"{amount(self.kind, self.size)} {kind_of(self.kind).size}, {normal} {amount(self.kind, self.usual)}"
+        kind = kind_of(self.kind)
+        return f"{amount(self.kind, self.size)} {kind.size}, {kind.against} {amount(self.kind, self.usual)}"
 
     @property
     def runbook(self) -> str:

@@ -80,6 +80,10 @@ class Keeper:
         self._store.observe(hour_ms, findings, at_ms, streams)
         self._responder.respond(hour_ms, at_ms)
 
+    def observe_standing(self, series_kind: str, found: Sequence[Found], at_ms: int) -> None:
+        """Takes over what is so now: `IncidentStore.observe_standing`."""
+        self._store.observe_standing(series_kind, found, at_ms)
+
     def turn(self, at_ms: int, micros_per_page: float = 0.0) -> None:
         """What is due now and then: silences that end, service levels that burn.
 

@@ -16,25 +16,36 @@ class Kind:
     """What `size` and `usual` are, in words."""
     unit: str = ""
     """`%` for shares, which are kept in [0, 1]; `µ` for micros; "" for the series' own."""
+    against: str = "usually"
+    """What `usual` is, in a word."""
     order: int = 5
     """Of kinds that moved in the same hour the least is the likelier cause, and names the incident."""
 
 
 KINDS: Final[Mapping[str, Kind]] = {
     "skew": Kind("{name} differs between training and serving", "largest difference of one decision", order=0),
-    "missing": Kind("{name} is missing", "of rows without a value", "%", 1),
-    "unknown": Kind("{name} has values that the model does not know", "of rows with values outside of its vocabulary", "%", 2),
-    "new_value": Kind("{name} has new values", "of rows with values that were not there before", "%", 2),
-    "vanished_value": Kind("{name} has lost values", "of rows that used to have the vanished values", "%", 2),
-    "tail": Kind("{name} leaves its range", "of rows outside of the usual range", "%", 3),
+    "missing": Kind("{name} is missing", "of rows without a value", "%", order=1),
+    "unknown": Kind(
+        "{name} has values that the model does not know", "of rows with values outside of its vocabulary", "%", order=2
+    ),
+    "new_value": Kind("{name} has new values", "of rows with values that were not there before", "%", order=2),
+    "vanished_value": Kind("{name} has lost values", "of rows that used to have the vanished values", "%", order=2),
+    "tail": Kind("{name} leaves its range", "of rows outside of the usual range", "%", order=3),
     "distribution": Kind("{name} has shifted", "distance from its usual distribution", order=4),
     "prediction": Kind("predicted {name} has shifted", "distance from its usual distribution", order=6),
     "calibration": Kind("predicted {name} is not what comes", "outcomes predicted for each that came", order=7),
     "flow": Kind("{name} is not as usual", "of the hour", order=8),
-    "availability": Kind("decisions fail", "of decisions that failed", "%", 9),
-    "latency": Kind("decisions are slow", "of decisions over the limit", "%", 9),
-    "no_fill": Kind("pages stay empty", "of pages without an offer", "%", 9),
-    "degraded": Kind("fallbacks answer", "of decisions in which one did", "%", 9),
+    "availability": Kind("decisions fail", "of decisions that failed", "%", "allowed", 9),
+    "latency": Kind("decisions are slow", "of decisions over the limit", "%", "allowed", 9),
+    "no_fill": Kind("pages stay empty", "of pages without an offer", "%", "allowed", 9),
+    "degraded": Kind("fallbacks answer", "of decisions in which one did", "%", "allowed", 9),
+    "ledger": Kind("log and Redis differ", "campaigns and days on which they do", against="allowed"),
+    "unreconciled": Kind("books are not held against Redis", "minutes since they last were", against="at most"),
+    "budgets_closed": Kind("budgets are closed", "of campaigns that cannot sell", "%", "allowed"),
+    "repair": Kind("money in Redis is not known to be right", "minutes so far", against="normally"),
+    "overspend": Kind("more is spent than the budget", "of the day's budget spent", "%", "allowed"),
+    "pacing": Kind("spend is off its plan", "of the day's budget spent", "%", "planned"),
+    "skew_unchecked": Kind("skew is not checked", "hours since it last was", against="at most"),
 }
 """By the name that findings carry. One that is not here is told as `OTHER`."""
 OTHER: Final = Kind("{name} is not as usual", "as found", order=10)

@@ -33,7 +33,9 @@ LEVEL = "level"
 """Kind of the series of a service level."""
 SKEW = "skew"
 """Kind of incident that another process than the watch finds, from samples of its own."""
-_OTHERS = f"(series_kind = '{LEVEL}' OR kind = '{SKEW}')"
+MONEY, PROCESS = "money", "process"
+"""Kinds of the series of what is so now, as seen from outside of the log."""
+_OTHERS = f"(series_kind IN ('{LEVEL}', '{MONEY}', '{PROCESS}') OR kind = '{SKEW}')"
 """What the watch's hours say nothing of."""
 
 
@@ -107,15 +109,30 @@ class IncidentStore:
         Args:
           burning: findings of the series' kind `LEVEL`.
         """
+        self._observe_now(LEVEL, burning, minute_ms, now_ms, self._habits.hour_length_ms, "has not burnt for an hour")
+
+    def observe_standing(self, series_kind: str, found: Sequence[Found], now_ms: int) -> None:
+        """Takes over what is so now, all there is of a kind of series; what has not been so for the 12th part of an hour closes.
+
+        Args:
+          found: of the series' kind, `MONEY` or `PROCESS`; none says that all is well.
+        """
+        quiet_ms = self._habits.hour_length_ms // 12
+        self._observe_now(series_kind, found, now_ms, now_ms, quiet_ms, "is not so any more")
+
+    def _observe_now(self, series_kind: str, found: Sequence[Found], at_ms: int, now_ms: int, quiet_ms: int, note: str) -> None:
         (turn,) = self._db.execute("SELECT coalesce(max(turn), 0) FROM hours").fetchone()
         step = max(self._habits.hour_length_ms // 12, 1)
         with self.writing():
-            for found in burning:
-                self._take([found], minute_ms // step * step, turn, now_ms, told_at_once=True)
-            query = "SELECT id FROM incidents WHERE state <> 'closed' AND series_kind = ? AND last_seen_ms < ? ORDER BY id"
-            before = minute_ms - self._habits.hour_length_ms
-            for (incident_id,) in self._db.execute(query, (LEVEL, before)).fetchall():
-                self._close(incident_id, now_ms, note="has not burnt for an hour")
+            for one in found:
+                self._take([one], at_ms // step * step, turn, now_ms, told_at_once=True)
+            # What was seen in the future was seen by a clock that was wrong.
+            query = (
+                "SELECT id FROM incidents WHERE state <> 'closed' AND series_kind = ?"
+                " AND (last_seen_ms < ? OR last_seen_ms > ?) ORDER BY id"
+            )
+            for (incident_id,) in self._db.execute(query, (series_kind, at_ms - quiet_ms, at_ms)).fetchall():
+                self._close(incident_id, now_ms, note=note)
 
     def observe_skew(self, hour_ms: int, findings: Sequence[Found], now_ms: int) -> None:
         """Takes over what training would have had otherwise in an hour, of all releases; one clean hour closes.

@@ -17,6 +17,7 @@ from monitoring.incidents import Keeper, Objectives, incidents_path
 from monitoring.incidents.alerts import AlertSettings
 from monitoring.watch.database import set_aside, sole_writer
 from monitoring.watch.settings import WatchSettings
+from monitoring.watch.surroundings import Surroundings
 from monitoring.watch.watch import Seen, Watch
 from store import connect
 from store.sqlite import FileDamaged
@@ -41,18 +42,21 @@ def run(settings: WatchSettings) -> None:
 def watch_until(settings: WatchSettings, stop: threading.Event) -> None:
     """`run` without signals: watches until `stop` is set."""
     market = load_market(settings.market)
-    beat = _Beat(settings, Keys(market.name))
+    client = connect(settings.redis_url, 1, 1)
+    beat = _Beat(client, settings, Keys(market.name))
     with (
         sole_writer(settings.log_dir),
         _incidents(settings, market) as incidents,
         Watch(market, settings.log_dir, stop, incidents, settings.releases) as watch,
     ):
         log.info("watching %s in %s", market.name, settings.log_dir)
+        surroundings = Surroundings(client, market, settings.log_dir, incidents)
         fault = ""
         while not stop.is_set():
             more, before = False, fault
             try:
                 more = watch.turn()
+                surroundings.turn(watch.opened.store, now_ms())
                 fault, seen = "", watch.seen()
             except FileDamaged:
                 raise  # of the incidents: set aside at the next start
@@ -90,8 +94,8 @@ def _incidents(settings: WatchSettings, market: Market) -> Iterator[Keeper]:
 class _Beat:
     """Says in Redis how far the watch is; goes without where Redis is away."""
 
-    def __init__(self, settings: WatchSettings, keys: Keys) -> None:
-        self._client = connect(settings.redis_url, 1, 1)
+    def __init__(self, client: redis.Redis, settings: WatchSettings, keys: Keys) -> None:
+        self._client = client
         self._key, self._interval_s = keys.watch, settings.watch_interval_s
 
     def __call__(self, seen: Seen | None, fault: str) -> None:

@@ -19,8 +19,8 @@ from page_process import PageProcess
 
 from domain.clock import budget_day, now_ms
 from domain.keys import Keys
-from monitoring.dashboard.ledger_light import LedgerState
 from monitoring.dashboard.storage_light import ArchiveState, RedisMemory
+from monitoring.ledger_state import LedgerState
 from serving.embedded_redis import EmbeddedRedis
 
 KEYS = Keys("corner")

@@ -9,7 +9,9 @@ from watched_archive import BEGIN_MS, WatchedArchive
 
 from domain.errors import OfferRankError
 from monitoring.incidents import IncidentStore, incidents_path
+from monitoring.skew_beat import SkewBeat
 from monitoring.summaries import ALL, Series
+from monitoring.watch.revenue import revenue_micros_per_day
 from offerrank.skew import Asked
 from offerrank.skew_watch import findings_of, turn, watch
 
@@ -39,6 +41,51 @@ def test_a_feature_of_two_releases_is_one_finding_of_the_largest_difference() ->
     )
     assert (amount.detail["served"], amount.detail["recomputed"]) == ("missing", 1.5)
     assert ctr.series == Series("probability", "ctr")
+
+
+def test_it_costs_its_share_of_what_the_releases_bring() -> None:
+    told = {
+        "releases": [
+            {"release": 100, "decisions": 10, "groups": [group("amount", 2.0)]},
+            {"release": 101, "decisions": 20, "groups": [group("amount", 3.0, 101), group("ctr", 0.1, 101, kind="probability")]},
+        ]
+    }
+    amount, ctr = findings_of(told, BEGIN_MS, {"100": 1_000_000, "101": 2_000_000})
+    assert (amount.cost_micros_per_day, ctr.cost_micros_per_day) == (600_000, 300_000)
+    assert "an estimate" in str(amount.detail["cost_is"])
+    (unknown,) = findings_of({"releases": told["releases"][:1]}, BEGIN_MS)
+    assert unknown.cost_micros_per_day == 0
+    assert "cost_is" not in unknown.detail
+
+
+def test_what_a_release_brings_is_its_part_of_the_charges(tmp_path: Path) -> None:
+    archive = WatchedArchive(tmp_path)
+    for hour in range(4):
+        for i, release in enumerate(("7", "7", "8")):
+            name, at_ms = f"{hour}-{i}", BEGIN_MS + hour * HOUR_MS + i
+            archive.decides(decision(name, at_ms, slot(name), release=release))
+            archive.happens("impression", name, at_ms)
+            archive.happens("click", name, at_ms + 10, status="settled", charged_micros=1000)
+        archive.write((hour + 1) * HOUR_MS)
+    archive.write(6 * HOUR_MS)
+    with archive.watched().store() as store:
+        brings = revenue_micros_per_day(store, HOUR_MS)
+    assert set(brings) == {"7", "8"}
+    assert brings["7"] == 2 * brings["8"]
+    assert 24 * 3000 * 4 / 6 <= sum(brings.values()) <= 24 * 3000
+
+
+def test_a_process_that_stopped_or_breaks_off_is_noticed_and_one_that_finds_nothing_to_do_is_none(tmp_path: Path) -> None:
+    beat = SkewBeat(beat_ms=BEGIN_MS, checked_ms=BEGIN_MS, every_s=3600)
+    beat.write(tmp_path)
+    assert SkewBeat.read(tmp_path) == beat
+    assert not beat.is_over(BEGIN_MS + beat.longest_ms)
+    assert beat.is_over(BEGIN_MS + beat.longest_ms + 1)
+    assert not beat.is_over(BEGIN_MS - 24 * HOUR_MS)  # a clock that was set back
+    assert not beat.model_copy(update={"broken": 1}).is_over(BEGIN_MS)
+    assert beat.model_copy(update={"broken": 2}).is_over(BEGIN_MS)
+    (tmp_path / "skew.json").write_text("{")
+    assert SkewBeat.read(tmp_path) is None
 
 
 def test_an_hour_in_which_no_release_ranked_says_nothing(tmp_path: Path) -> None:

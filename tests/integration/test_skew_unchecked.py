@@ -1,0 +1,65 @@
+"""Who checks for skew is watched itself: its beat, and an incident when there is none any more."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import redis
+from log_entries import MARKET_TOML
+from watched_archive import BEGIN_MS, HOUR_MS, WatchedArchive
+
+from domain.clock import now_ms
+from monitoring.incidents import INCIDENTS, Keeper, Objectives, incidents_path, reading
+from monitoring.incidents.alerts import AlertSettings
+from monitoring.incidents.standing import LASTING_MS
+from monitoring.skew_beat import SkewBeat
+from monitoring.watch.surroundings import Surroundings
+
+
+def test_a_check_that_stops_is_an_incident_and_one_that_goes_on_ends_it(tmp_path: Path) -> None:
+    """A Redis that is away is in nobody's way."""
+    archive = WatchedArchive(tmp_path)
+    archive.write(HOUR_MS)
+    keeper = Keeper(tmp_path, "corner", "EUR", HOUR_MS, AlertSettings(), Objectives())
+    keeper.start()
+    looks = Surroundings(redis.Redis(port=1), archive.market, tmp_path, keeper)
+    db = INCIDENTS.open_to_read(incidents_path(tmp_path))
+
+    def live(at_ms: int) -> list[str]:
+        with archive.watched().store() as store:
+            looks.turn(store, at_ms)
+            looks.turn(store, at_ms + LASTING_MS)
+        return [f"{i.title}: {i.against_usual}" for i in reading.live_incidents(db)]
+
+    assert live(BEGIN_MS) == []  # nobody was ever to check
+    SkewBeat(beat_ms=BEGIN_MS, checked_ms=BEGIN_MS, every_s=3600).write(tmp_path)
+    assert live(BEGIN_MS + HOUR_MS) == []
+    assert live(BEGIN_MS + 3 * HOUR_MS) == ["Skew is not checked: 3.025 hours since it last was, at most 1.5"]
+    SkewBeat(beat_ms=BEGIN_MS + 4 * HOUR_MS, checked_ms=BEGIN_MS + 4 * HOUR_MS, every_s=3600).write(tmp_path)
+    assert live(BEGIN_MS + 4 * HOUR_MS) == []
+    db.close()
+    keeper.stop()
+
+
+def test_the_process_says_that_it_is_alive_though_there_is_nothing_to_recompute(tmp_path: Path) -> None:
+    market = tmp_path / "market.toml"
+    market.write_text(MARKET_TOML)
+    command = [sys.executable, "-m", "offerrank", "skew", "--every", "1h", "--market", str(market), "--log", str(tmp_path)]
+    began_ms = now_ms()
+    process = subprocess.Popen([*command, "--releases", str(tmp_path / "releases")], env=os.environ)
+    try:
+        deadline = time.monotonic() + 60
+        while (beat := SkewBeat.read(tmp_path)) is None:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert beat.beat_ms >= began_ms
+    assert (beat.every_s, beat.broken) == (3600, 0)

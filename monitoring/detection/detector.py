@@ -3,7 +3,7 @@
 import io
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Self
 
 import numpy as np
@@ -29,6 +29,8 @@ _QUIET_HOURS: Final = 3
 _NEW_USUAL_HOURS: Final = 24 * 7
 """What has been so for as long is the new usual: the alarm is over, and the stream learned anew."""
 _NEVER: Final = -1
+_NAMED: Final = 5
+_LONGEST_NAME: Final = 60
 
 
 @dataclass(slots=True)
@@ -101,7 +103,7 @@ class Detector:
         self._close(z, at)
         self.weather.learn(deviation, noise, least, frozen=self.opened_ms != _NEVER)
         judged = Judged(z, over[at], self.opened_ms[at], self.began_ms[at], self.fell[at], self.quiet[at])
-        return told(now, earlier, measured, judged, self.hour_ms)
+        return self._with_surely_off(told(now, earlier, measured, judged, self.hour_ms))
 
     def _places(self, streams: list[Stream], rising: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Index of each stream in the state, which makes room for new ones and forgets those that are no more."""
@@ -180,6 +182,13 @@ class Detector:
         stake = -np.log(self.betting_hours * (self.betting_hours + 1.0))
         self.wealth[at] = np.logaddexp(self.wealth[at], stake) + bets
 
+    def _with_surely_off(self, found: list[Finding]) -> list[Finding]:
+        """What is told of calibration says which slices are off for certain: the one that is named may only be the smallest."""
+        if not any(f.kind == "calibration" for f in found):
+            return found
+        off = self.miscalibrated()
+        return [replace(f, detail=dict(f.detail) | _surely_off(f.series, off)) if f.kind == "calibration" else f for f in found]
+
     def miscalibrated(self, rate: float = 0.05) -> list[tuple[Stream, float]]:
         """Slices whose outcomes are not what the release says, and the log of what a bet on that has made of 1, most first.
 
@@ -234,6 +243,15 @@ class Detector:
 
 
 _ARRAYS: Final = ("log_m", "wealth", "climb", "rising", "seen_ms", "began_ms", "opened_ms", "fell", "quiet")
+
+
+def _surely_off(series: Series, off: Sequence[tuple[Stream, float]]) -> dict[str, float | str]:
+    """The surest first; nothing where the bets have not won enough yet."""
+    names = [
+        f"{s.slice.by} {s.slice.value[:_LONGEST_NAME]}" if s.slice.by else "all traffic" for s, _ in off if s.series == series
+    ]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return {"surely_off": ", ".join(names[:_NAMED]) + more} if names else {}
 
 
 def _spread(part: Floats, at: NDArray[np.int64], size: int, fill: float) -> Floats:

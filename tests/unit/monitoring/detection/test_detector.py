@@ -149,7 +149,11 @@ def test_bets_of_all_slices_name_the_one_that_is_off_and_begin_anew_with_a_relea
 
     watch = healthy.again()
     assert watch.detector.miscalibrated() == []
-    watch.watch(range(NOW, NOW + 8), off_in_new)
+    found = watch.watch(range(NOW, NOW + 8), off_in_new)
+    told = [f.detail for f in found if f.kind == "calibration"]
+    assert "app new" in str(told[-1]["surely_off"])
+    assert "app old" not in str(told[-1]["surely_off"])
+    assert not any("surely_off" in f.detail for f in found if f.kind != "calibration")
     named = [stream.slice for stream, _ in watch.again().detector.miscalibrated()]
     assert Slice("app", "new") in named
     assert not {Slice("app", "old"), Slice("app", "web")} & set(named)

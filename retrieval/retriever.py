@@ -60,12 +60,22 @@ class Retriever:
         """
         if len(self.catalogue) <= self.max_candidates:
             return whole(len(self.catalogue))
-        open_offer = (verdicts == ELIGIBLE)[self.catalogue.campaign]
         k = self.max_candidates
         found = {
-            Source.POPULAR: self.popular[open_offer[self.popular]][:k],
-            Source.NEW: draw(self.new[open_offer[self.new]], k, rng),
+            Source.POPULAR: self._first_open(self.popular, verdicts, k),
+            Source.NEW: draw(self._open(self.new, verdicts), k, rng),
         }
         if query is not None and self.ann is not None:
             found[Source.ANN] = self.ann.nearest(query, k)
         return blend(found, k)
+
+    def _open(self, offers: NDArray[np.int32], verdicts: NDArray[np.int16]) -> NDArray[np.int32]:
+        found: NDArray[np.int32] = offers[verdicts[self.catalogue.campaign[offers]] == ELIGIBLE]
+        return found
+
+    def _first_open(self, offers: NDArray[np.int32], verdicts: NDArray[np.int16], k: int) -> NDArray[np.int32]:
+        """The first k of eligible campaigns; looks through no more of a large catalogue than it takes to find them."""
+        seen = 4 * k
+        while len(found := self._open(offers[:seen], verdicts)) < k and seen < len(offers):
+            seen *= 4
+        return found[:k]

@@ -92,8 +92,8 @@ class Means:
         self._kind, of_best = kind[best], quality[best]
         self._room = np.full(len(best), UNLIMITED) if state.room_micros is None else state.room_micros[self._campaign]
 
-        # No price exceeds the bid. Where all are safe, it does not matter by how much they fall short.
-        most = hold_micros(bids.bid_micros[best], self._kind, of_best)
+        # No price exceeds the bid. Where all are safe, it does not matter by how much they fall short, nor how this is rounded.
+        most = bids.bid_micros[best] * np.where(self._kind == CPA, of_best, 1.0) + 1.0
         self._safe: Mask = self._room >= SAFE_ASKS * most + SAFE_DRAINS * state.drain_micros[self._campaign]
         self._price = contenders.most_ranked_micros(page.least_bid_share)
         self._needs_ranked = self._needs_drawn = hold_micros(self._price, self._kind, of_best)

@@ -162,3 +162,11 @@ def test_rule_sources_find_offers_that_may_be_shown(market: Market) -> None:
     only_summer[5] = 0
     pool = retriever(market, axis_index(*"abcdefgh"), 3).candidates(toward(0), only_summer, np.random.default_rng(0))
     assert pool.offer.tolist() == [5]
+
+
+@pytest.mark.parametrize("campaign", range(6))
+def test_the_most_popular_is_found_however_few_may_be_shown(market: Market, campaign: int) -> None:
+    shut_but_one = np.where(np.arange(6) == campaign, 0, np.int16(Reason.BUDGET)).astype(np.int16)
+    pool = retriever(market, axis_index(*"abcdefgh"), 1).candidates(None, shut_but_one, np.random.default_rng(0))
+    assert pool.offer.tolist() == [max(np.flatnonzero(Catalogue.of(market).campaign == campaign))]
+    assert pool.source.tolist() == [Source.POPULAR]

@@ -152,6 +152,7 @@ class Incident:
             "runbook": self.runbook,
             "unit": kind_of(self.kind).unit,
             "size_is": kind_of(self.kind).size,
+            "usual_is": kind_of(self.kind).against,
             "known_kind": self.kind in KINDS,
         }
 

@@ -68,11 +68,11 @@ class Responder:
                 why_not = _not_now(incident, left) or broken or refused or self._brake()
                 if not why_not:
                     self._say(incident, ASKS[left[0]], f"{incident.title}: {incident.against_usual}", now_ms)
-                elif why_not[:LONGEST_NOTE] != next((e.note for e in reversed(entries) if e.change is Change.NOT_ASKED), ""):
+                elif _line(why_not) != next((e.note for e in reversed(entries) if e.change is Change.NOT_ASKED), ""):
                     self._say(incident, Change.NOT_ASKED, why_not, now_ms)
 
     def _say(self, incident: Incident, change: Change, note: str, now_ms: int) -> None:
-        self.store.append(incident.id, change, now_ms, note=note[:LONGEST_NOTE])
+        self.store.append(incident.id, change, now_ms, note=_line(note))
 
     def _actions(self, incident: Incident) -> list[Action]:
         """The cheaper one first."""
@@ -128,6 +128,11 @@ class Responder:
             return [], "runs.sqlite cannot be read, so nobody knows whether the last release was refused"
 
 
+def _line(note: str) -> str:
+    """As it is kept: values of features are in it, and those come from anywhere, while it is logged where it is answered."""
+    return "".join(c if c.isprintable() else " " for c in note)[:LONGEST_NOTE]
+
+
 def _unanswered(entries: Sequence[Entry]) -> Entry | None:
     """What was asked for last, if nothing has come of it yet."""
     last = next((e for e in reversed(entries) if e.change in (*ASKS.values(), Change.ANSWERED)), None)
@@ -143,6 +148,7 @@ def _not_now(incident: Incident, left: Sequence[Action]) -> str:
 
 
 def _refused(runs: Sequence[Run]) -> str:
-    """Why the last run that has ended brought no release, if a gate refused it: the next one would be no better."""
-    last = max((r for r in runs if r.outcome), key=lambda r: r.ended_ms or r.began_ms, default=None)
+    """Why a gate refused the last model that came to its gates, if one did: the next would be no better."""
+    judged = (r for r in runs if r.outcome in ("released", "refused"))
+    last = max(judged, key=lambda r: r.ended_ms or r.began_ms, default=None)
     return f"the last release was refused: {last.why}" if last is not None and last.outcome == "refused" else ""

@@ -7,6 +7,7 @@ when less than half is over. A plan that is missed by less, or every day, is on 
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from domain.campaign import Campaign
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 HALF: Final = 0.5
 USED_UP: Final = 0.95
 """Share of a budget at which it counts as used up."""
+AT_ONCE: Final = 500
+"""Campaigns whose budgets are read in one pipeline."""
 MOST_CAMPAIGNS: Final = 5
 """That are told each on its own; more at once have one cause, and are one incident."""
 _UNFINISHED: Final = b"unfinished"
@@ -82,11 +85,12 @@ class MoneyLook:
         policy = self._market.policy
         day, passed = budget_day(at_ms, policy.day_length_s), traffic_passed(at_ms, policy.day_length_s, policy.traffic_shape)
         whole = [c for c in self._market.campaigns if c.daily_budget_micros and _runs_all(c, day, policy.day_length_s)]
-        with self._client.pipeline(transaction=False) as reads:
-            for campaign in whole:
-                reads.hmget(self._keys.budget(campaign.id, day), "limit", "spent", "held", "pending")
-                reads.hmget(self._keys.budget(campaign.id, day - 1), "limit", "spent", "held", "pending")
-            said = reads.execute()
+        said: list[list[bytes | None]] = []
+        for begin in range(0, len(whole), AT_ONCE):
+            with self._client.pipeline(transaction=False) as reads:
+                for campaign, of in product(whole[begin : begin + AT_ONCE], (day, day - 1)):
+                    reads.hmget(self._keys.budget(campaign.id, of), "limit", "spent", "held", "pending")
+                said += reads.execute()
         off: list[Standing] = []
         for campaign, today, before in zip(whole, said[::2], said[1::2], strict=True):
             now, yesterday = _Budget.of(today), _Budget.of(before)

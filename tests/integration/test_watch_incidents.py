@@ -1,21 +1,29 @@
 """From the archive to the person on call: a release promises more clicks than come, and the incident says what that costs."""
 
+import os
 import random
+import subprocess
+import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
-from log_entries import decision, slot
+from log_entries import MARKET_TOML, decision, slot
 from watched_archive import BEGIN_MS, HOUR_MS, WatchedArchive
 
+from domain.clock import now_ms
+from features.market import load_market
 from monitoring.incidents import INCIDENTS, Keeper, Objectives, incidents_path
 from monitoring.incidents.alerts import AlertSettings
+from monitoring.incidents.requests import request
 
 HOURS, PAGES = 12, 110
 PROMISED, TRUE, PRICE = 0.3, 0.1, 250_000
 
 
-def test_a_release_that_promises_too_much_is_an_incident_with_its_cost(tmp_path: Path) -> None:
-    archive, rng = WatchedArchive(tmp_path), random.Random(11)
+def promise_too_much(archive: WatchedArchive) -> None:
+    """Half a day of it."""
+    rng = random.Random(11)
     for hour in range(HOURS):
         for i in range(PAGES):
             name, at_ms = f"{hour}-{i}", BEGIN_MS + hour * HOUR_MS + rng.randrange(HOUR_MS)
@@ -25,6 +33,11 @@ def test_a_release_that_promises_too_much_is_an_incident_with_its_cost(tmp_path:
             if rng.random() < TRUE:
                 archive.happens("click", name, at_ms + 5_000, status="settled", charged_micros=PRICE)
         archive.write((hour + 1) * HOUR_MS)
+
+
+def test_a_release_that_promises_too_much_is_an_incident_with_its_cost(tmp_path: Path) -> None:
+    archive = WatchedArchive(tmp_path)
+    promise_too_much(archive)
     keeper = Keeper(tmp_path, "corner", "EUR", HOUR_MS, AlertSettings(), Objectives())
     keeper.start()
     try:
@@ -39,3 +52,27 @@ def test_a_release_that_promises_too_much_is_an_incident_with_its_cost(tmp_path:
     a_day = 24 * PAGES * (PROMISED - TRUE) * PRICE
     assert 0.7 * a_day < cost_micros < 1.3 * a_day
     assert 2 < pcoc < 5
+
+
+def test_the_watch_asks_for_a_recalibration_if_its_market_lets_it(tmp_path: Path) -> None:
+    policy = '[monitoring.response]\nrecalibrate = ["calibration"]\n'
+    market, log_dir, releases = tmp_path / "market.toml", tmp_path / "log", tmp_path / "releases"
+    market.write_text(MARKET_TOML + policy)
+    releases.mkdir()
+    promise_too_much(WatchedArchive(log_dir, load_market(market)))
+    environment = {"OFFERRANK_MARKET": str(market), "OFFERRANK_LOG_DIR": str(log_dir), "OFFERRANK_RELEASES": str(releases)}
+    environment |= {"OFFERRANK_REDIS_URL": "redis://127.0.0.1:1/0", "OFFERRANK_WATCH_INTERVAL_S": "0.05"}
+    with (tmp_path / "said").open("wb") as said:
+        watch = subprocess.Popen([sys.executable, "-m", "monitoring.watch"], env=os.environ | environment, stderr=said)
+    try:
+        deadline = time.monotonic() + 60
+        while (asked := request(log_dir, releases, "recalibrate", now_ms())) is None:
+            assert watch.poll() is None, (tmp_path / "said").read_text()
+            assert time.monotonic() < deadline, (tmp_path / "said").read_text()
+            time.sleep(0.1)
+        watch.terminate()
+        assert watch.wait(30) == 0
+    finally:
+        watch.kill()
+        watch.wait()
+    assert asked.why.startswith("Predicted ctr is not what comes")

@@ -76,7 +76,7 @@ function drawEvidence(incident, evidence, course) {
   const low = Math.min(0, ...size, ...usual);
   const times = [...mine.map((one) => one.hour_ms), ...course.map((one) => one.at_ms)];
   const dots = mine.length < 60 ? "lines+markers" : "lines";
-  fill("evidence-unit", `${incident.size_is}${incident.unit === "%" ? ", %" : ""} `, el("span", { style: { color: "var(--bad)" } }, "found "), el("span", { style: { color: "var(--a)" } }, incident.series.kind === "level" ? "allowed " : "usual "), course.length ? "as counted" : "");
+  fill("evidence-unit", `${incident.size_is}${incident.unit === "%" ? ", %" : ""} `, el("span", { style: { color: "var(--bad)" } }, "found "), el("span", { style: { color: "var(--a)" } }, `${incident.usual_is} `), course.length ? "as counted" : "");
   plot("chart-evidence", [
     line(course.map((one) => utc(one.at_ms)), before, "this hour", colour("--quiet"), { line: { color: colour("--quiet"), width: 1.2 }, hovertemplate: "%{y:.4~g}" }),
     line(at, usual, "usual", colour("--a"), { mode: dots, line: { color: colour("--a"), width: 1.8, dash: "dot" }, hovertemplate: "%{y:.4~g}" }),

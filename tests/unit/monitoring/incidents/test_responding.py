@@ -132,9 +132,25 @@ def test_nothing_is_asked_for_while_the_last_release_was_refused(market: Market)
     market.ran("incremental", "refused", "calibration of click: expected at most 1.1, got 1.4")
     market.sees(CALIBRATION)
     assert market.said() == ["not asked: the last release was refused: calibration of click: expected at most 1.1, got 1.4"]
+    market.ran("incremental", "waiting", "too few rows")  # which says nothing of the model
+    market.sees(CALIBRATION)
+    assert len(market.said()) == 1
     market.ran("full", "released", release=14)
     market.sees(CALIBRATION)
     assert market.asked() == {"recalibrate"}
+
+
+def test_a_reason_is_one_line_whatever_shoppers_send(market: Market):
+    forged = Found("unknown", Series("feature", "brand"), Slice("country", "DE\n2026 ERROR all is lost\x1b[31m" + 600 * "x"))
+    market.sees(forged)
+    found = request(market.log_dir, market.releases, "retrain", market.hour)
+    assert found is not None
+    assert found.why.isprintable()
+    assert len(found.why) <= 500
+    market.ran("incremental", "released", release=13)
+    for _ in range(6):
+        market.sees(forged, Found("tail", Series("feature", "amount"), Slice("country", "\n")))
+    assert len(market.said("unknown")) == 3  # asked, answered, not asked: no line of it twice
 
 
 def test_nothing_is_asked_for_where_nobody_knows_of_releases(market: Market):

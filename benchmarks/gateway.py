@@ -48,18 +48,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30, help="how long it is measured (default 30)")
     parser.add_argument("--offers", type=int, default=10_000, help="size of the catalogue (default 10000)")
     parser.add_argument("--maximum-seconds", type=float, default=5, help="how long the most is measured; 0 for not (default 5)")
+    parser.add_argument("--monitor", action="store_true", help="with watch and page, which only read")
     given = parser.parse_args()
     if given.rate <= 0 or given.seconds <= 0 or given.offers < 200:
         parser.error("rate and seconds must be positive, offers at least 200")
     print("making or finding the release (some 90 s the first time)", file=sys.stderr, flush=True)
     market_path, releases, market = bench_release(given.offers)
-    numbers = measure(market_path, releases, market, given.rate, given.seconds, given.maximum_seconds)
+    numbers = measure(market_path, releases, market, given.rate, given.seconds, given.maximum_seconds, watched=given.monitor)
     report(Console(width=None if sys.stdout.isatty() else 100), numbers)
     if given.json:
         given.json.write_bytes(orjson.dumps(numbers, option=orjson.OPT_INDENT_2) + b"\n")
 
 
-def measure(market_path: Path, releases: Path, market: Market, rate: float, seconds: float, maximum_s: float) -> dict[str, Any]:
+def measure(
+    market_path: Path, releases: Path, market: Market, rate: float, seconds: float, maximum_s: float, *, watched: bool = False
+) -> dict[str, Any]:
     """Everything `make bench` prints, as plain values."""
     run_dir = KEPT / f"run-{time.time_ns()}"
     plan = Plan.of(market_path, run_dir, releases)
@@ -68,6 +71,8 @@ def measure(market_path: Path, releases: Path, market: Market, rate: float, seco
             stack = Stack(plan, supervisor)
             stack.start_serving()
             stack.start_writers()
+            if watched:
+                stack.start_watching()
             stack.start_model_server()
             _wait_for_release(stack)
             bodies = run_dir / "bodies"

@@ -145,15 +145,18 @@ class Stack:
     def start_others(self) -> None:
         """Pacer, archiver, watch, monitor and model server; does not wait for them."""
         self.start_writers()
-        self._start("watch", ["watch"], None, lambda: True)
-        port = self.plan.monitor_port
-        self._start("monitor", ["monitor"], port, lambda: answers(f"{self.plan.monitor_url}/"))
+        self.start_watching()
         self.start_model_server()
 
     def start_writers(self) -> None:
         """Pacer and archiver, which work behind the gateway's back."""
         self._start("archiver", ["archiver"], None, lambda: True)  # first: the pacer waits for it before it opens budgets
         self._start("pacer", ["pacer"], None, lambda: True)
+
+    def start_watching(self) -> None:
+        """Watch and page, which only read."""
+        self._start("watch", ["watch"], None, lambda: True)
+        self._start("monitor", ["monitor"], self.plan.monitor_port, lambda: answers(f"{self.plan.monitor_url}/"))
 
     def start_model_server(self) -> None:
         """The model server alone; it takes some seconds to load TensorFlow."""

@@ -264,6 +264,41 @@ def skew(
 
 
 @app.command()
+def tfdv(
+    release: Annotated[
+        str | None,
+        typer.Option(help="A release by folder or version, or a folder of releases.", show_default="the newest"),
+    ] = None,
+    log_dir: Annotated[
+        Path, typer.Option("--log", "--log-dir", envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")
+    ] = options.LOG_DIR,
+    releases: Annotated[Path, typer.Option(envvar="OFFERRANK_RELEASES", help="Folder of releases.")] = Path(
+        ".offerrank/releases"
+    ),
+    market: Annotated[
+        Path | None,
+        typer.Option(envvar="OFFERRANK_MARKET", help="The market.toml that is served.", show_default="the release's own"),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="From this time on, UTC, such as 2026-11-26T08:00.", show_default="an hour before the end")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Up to this time; a date means its end.", show_default="the archive's end")
+    ] = None,
+    infinity_norm: Annotated[float, typer.Option(min=0, max=1, help="Threshold of TFDV for text.")] = 0.1,
+    jensen_shannon: Annotated[float, typer.Option(min=0, max=1, help="Threshold of TFDV for numbers.")] = 0.1,
+    json: options.Json = False,
+    html: Annotated[Path | None, typer.Option(help="Write it to this file as a page, too.", show_default=False)] = None,
+) -> None:
+    """Hold what was served against a release's training rows by TFDV's comparators. Exit code 1 for an anomaly."""
+    from offerrank.tfdv import Asked, compare
+
+    since_ms, until_ms = options.moment(since), options.moment(until, end=True)
+    asked = Asked(log_dir, releases, release, market, since_ms, until_ms, infinity_norm, jensen_shannon)
+    raise typer.Exit(compare(asked, json, html))
+
+
+@app.command()
 def gateway(
     market: options.Market,
     redis_url: options.RedisUrl = options.REDIS_URL,

@@ -70,13 +70,13 @@ def check(asked: Asked, as_json: bool) -> int:
 def _releases(asked: Asked) -> Iterator[Path]:
     """Their folders."""
     if asked.release is not None:
-        yield _folder(asked.release, asked.releases)
+        yield release_folder(asked.release, asked.releases)
         return
     ranked = releases_in(asked.log_dir, asked.since_ms, asked.until_ms)
     yield from (asked.releases / version for version in sorted(ranked) if version.isdecimal())
 
 
-def _folder(given: str, releases: Path) -> Path:
+def release_folder(given: str, releases: Path) -> Path:
     """Of a version, or of the newest release in a folder of them."""
     if given.isascii() and given.isdecimal() and not Path(given).exists():
         return releases / given

@@ -54,6 +54,15 @@ def bag_columns(feature: FeatureSpec, raw: pa.Array, where: Where) -> list[pa.Ar
     return columns
 
 
+def as_lists(column: pa.Array) -> pa.Array:
+    """[a, b] -> [[a], [b]]: tf.Example holds lists only. Columns of lists, all of one length, stay as they are."""
+    values = column.flatten() if pa.types.is_list(column.type) else column
+    if pa.types.is_string(values.type):
+        values = values.cast(pa.binary())
+    offsets = np.arange(len(column) + 1, dtype=np.int32) * (len(values) // max(len(column), 1))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
+
+
 def _split(feature: FeatureSpec, flat: pa.Array, where: Callable[[int], str]) -> tuple[NDArray[Any], NDArray[np.float32]]:
     """Values and weights, a list's after the other."""
     values, weights = flat, pa.array(np.ones(len(flat)))

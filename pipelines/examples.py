@@ -183,6 +183,12 @@ def join_log(market: Market, log_dir: Path, now_ms: int, since_ms: int = 0) -> t
     return rows.drop([_CLICK_MS, _CONVERSION_MS]), report
 
 
+def rendered_rows(market: Market, log_dir: Path, since_ms: int, until_ms: int) -> pa.Table:
+    """The rows of `join_log` of decisions between two times, both ends included, however young their labels are."""
+    rows, _ = _join(market, log_dir, until_ms + SHOWN_WITHIN_MS, [(since_ms, until_ms)])
+    return rows
+
+
 def _join(market: Market, log_dir: Path, now_ms: int, spans: Sequence[Span]) -> tuple[pa.Table, JoinReport]:
     """`join_log` of the decisions in some spans of time, with the times of the first click and conversion, or null."""
     slots = _slots(market, log_dir, spans)

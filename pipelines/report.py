@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from features.market import Market, load_market
 from models import release
@@ -40,10 +40,7 @@ def render(
 ) -> str:
     """The report as HTML; of an ensemble's fits the first one is drawn."""
     history = fits[0] if fits else None
-    templates = FileSystemLoader(Path(__file__).parent / "templates")
-    environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": _number, "percent": _percent, "count": _count, "interval": _interval, "time": _time}
-    return environment.get_template("report.html").render(
+    return template("report.html").render(
         market=market,
         evaluation=evaluation,
         version=version,
@@ -57,6 +54,14 @@ def render(
         whiskers=WHISKERS,
         shown_features=SHOWN_FEATURES,
     )
+
+
+def template(name: str) -> Template:
+    """One of `templates/`."""
+    templates = FileSystemLoader(Path(__file__).parent / "templates")
+    environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"number": _number, "percent": _percent, "count": _count, "interval": _interval, "time": _time}
+    return environment.get_template(name)
 
 
 def _losses(history: History) -> Chart:

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 from tfx.components.example_gen.base_example_gen_executor import BaseExampleGenExecutor
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+
+from pipelines.bags import as_lists
 
 
 class Executor(BaseExampleGenExecutor):
@@ -30,14 +31,5 @@ def _read_examples(pipeline: Any, exec_properties: dict[str, Any], split_pattern
 def _encode(table: pa.Table) -> Iterator[bytes]:
     encoder = RecordBatchToExamplesEncoder()
     for batch in table.combine_chunks().to_batches():
-        lists = [_as_lists(column) for column in batch.columns]
+        lists = [as_lists(column) for column in batch.columns]
         yield from encoder.encode(pa.RecordBatch.from_arrays(lists, names=batch.schema.names))
-
-
-def _as_lists(column: pa.Array) -> pa.Array:
-    """[a, b] -> [[a], [b]]: tf.Example holds lists only. Columns of lists, all of one length, stay as they are."""
-    values = column.flatten() if pa.types.is_list(column.type) else column
-    if pa.types.is_string(values.type):
-        values = values.cast(pa.binary())
-    offsets = np.arange(len(column) + 1, dtype=np.int32) * (len(values) // max(len(column), 1))
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)

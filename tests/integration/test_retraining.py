@@ -11,6 +11,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +283,23 @@ def test_the_lineage_of_a_decision_names_the_releases_that_learned_from_it(retra
     assert [(one["release"], one["labels"]) for one in first] == [(v, ["click", "conversion"]) for v in (full, incremental)]
     second = lineage_of(retrained, f"{retrained.times[1][0]}-0")["taught"]
     assert {one["release"]: one["labels"] for one in second} == {full: [], incremental: ["click", "conversion"]}
+
+
+def test_tfdv_names_the_country_that_a_release_was_not_trained_on(retrained: Retrained, tmp_path: Path) -> None:
+    full = retrained.releases[0]
+    since, until = (datetime.fromtimestamp(t / 1000, UTC).isoformat() for t in retrained.times[1][[0, -1]])
+    asked = ["--release", str(full.path), "--log", str(full.path.parents[1] / "log"), "--since", since, "--until", until]
+    command = [sys.executable, "-m", "offerrank", "tfdv", *asked, "--json", "--html", str(tmp_path / "tfdv.html")]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 1, run.stderr[-5000:]
+    said = json.loads(run.stdout)
+    assert (said["release"], said["rows"], said["before_rows"]) == (full.version, 3000, 0)
+    (country,) = (a for a in said["anomalies"] if a["feature"] == "country")
+    assert country["kind"] == "skew"
+    assert "training and serving is 0.25 (up to six significant digits), above the threshold 0.1" in country["description"]
+    assert country["description"].endswith(f"maximum difference is: {NEW}")
+    assert said["training_rows"] == full.manifest.rows["train"]
+    assert "TFDV speaks of " in (tmp_path / "tfdv.html").read_text()
 
 
 def test_known_countries_and_all_numbers_mean_what_they_meant(retrained: Retrained) -> None:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import redis
-from log_entries import MARKET_TOML
+from log_entries import MARKET_TOML, decision, slot
 from watched_archive import BEGIN_MS, HOUR_MS, WatchedArchive
 
 from domain.clock import now_ms
@@ -63,3 +63,43 @@ def test_the_process_says_that_it_is_alive_though_there_is_nothing_to_recompute(
         process.wait()
     assert beat.beat_ms >= began_ms
     assert (beat.every_s, beat.broken) == (3600, 0)
+
+
+def test_turns_that_are_killed_are_no_checks(tmp_path: Path) -> None:
+    market, log_dir = tmp_path / "market.toml", tmp_path / "log"
+    market.write_text(MARKET_TOML)
+    archive = WatchedArchive(log_dir)
+    archive.decides(decision("d1", BEGIN_MS + 1000, slot("i1")))
+    archive.write(HOUR_MS)
+    command = [sys.executable, "-m", "offerrank", "skew", "--every", "1s", "--market", str(market), "--log", str(log_dir)]
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    (tmp_path / "cwd").mkdir()
+    with (tmp_path / "said").open("wb") as said:
+        process = subprocess.Popen(
+            [*command, "--releases", str(tmp_path)], env=os.environ | {"PYTHONPATH": paths}, cwd=tmp_path / "cwd", stderr=said
+        )
+
+    def eventually(broken: int) -> SkewBeat:
+        deadline = time.monotonic() + 60
+        while (beat := SkewBeat.read(log_dir)) is None or beat.broken < broken or "not this time" not in said_so_far():
+            assert process.poll() is None, said_so_far()
+            assert time.monotonic() < deadline, said_so_far()
+            time.sleep(0.05)
+        return beat
+
+    def said_so_far() -> str:
+        return (tmp_path / "said").read_text()
+
+    try:
+        assert eventually(0).broken == 0  # no release has ranked, and that is no fault of the process
+        # From now on each turn dies before it comes to anything, as for want of memory.
+        (tmp_path / "cwd" / "rich.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+        beat = eventually(2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert beat.why == "recomputing ended with -9"
+    assert beat.is_over(beat.beat_ms)
+    assert beat.checked_ms < beat.beat_ms

@@ -1,14 +1,17 @@
 """A storm of incidents is one message and not a hundred; nothing of it is lost, and service levels do not wait for it."""
 
 import sqlite3
+import time
 from email import message_from_string, policy
 from pathlib import Path
 
 import pytest
 from found import HOUR, START, Found, missing
+from receivers import HttpReceiver
 
+from domain.clock import now_ms
 from monitoring.incidents import Habits, IncidentStore, incidents_path
-from monitoring.incidents.alerts import formats, outbox
+from monitoring.incidents.alerts import AlertSettings, Sender, formats, outbox
 from monitoring.incidents.alerts.alert import Alert
 from monitoring.incidents.alerts.digest import SHOWN, Digest
 from monitoring.incidents.alerts.outbox import DIGEST_MS, STORM, STORM_MS, Task
@@ -185,3 +188,24 @@ def test_values_from_elsewhere_are_no_markup_in_a_digest_either(on_call: OnCall)
     read = message_from_string(mail.as_string(), policy=policy.default)
     assert read["Bcc"] is None
     assert read.get_content().count("New: tag <!channel>") == SHOWN + 1
+
+
+def test_a_receiver_gets_one_message_of_a_storm_and_all_of_it(on_call: OnCall):
+    with HttpReceiver(500) as hook, HttpReceiver() as slack:
+        settings = AlertSettings(alert_webhook_url=hook.url, alert_slack_url=slack.url)  # type: ignore[call-arg, arg-type]
+        on_call.store.observe(START, [campaign(i) for i in range(40)], now_ms())
+        sender = Sender(on_call.store.path, settings, "corner", "EUR", deadline_s=0.5, look_s=0.01)
+        sender.start()
+        deadline = time.monotonic() + 20
+        while not (slack.bodies() and hook.bodies()):
+            assert time.monotonic() < deadline
+            with transaction(on_call.db):  # as if the time of the next attempt had come
+                on_call.db.execute("UPDATE deliveries SET due_ms = 0 WHERE attempts > 0 AND error <> ''")
+            time.sleep(0.01)
+        sender.stop()
+    (digest,) = hook.bodies()
+    assert len(digest["alerts"]) == 40
+    assert len({alert["delivery"] for alert in digest["alerts"]}) == 40
+    assert len(slack.taken) == 1
+    assert "40 incidents at once" in slack.bodies()[0]["text"]
+    assert on_call.waiting() == 0

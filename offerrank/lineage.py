@@ -37,7 +37,7 @@ def lineage(what: str, releases: Path, log_dir: Path, metadata: str | None, as_j
     else:
         found = of_decision(what, releases, log_dir)
     if as_json:
-        typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
     else:
         typer.echo("\n".join(described_decision(found) if "decision" in found else described_release(found)))
 

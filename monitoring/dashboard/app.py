@@ -31,6 +31,7 @@ from monitoring.dashboard.page_routes import answer_errors, page_routes, plotly_
 from monitoring.dashboard.pipeline_routes import pipeline_routes
 from monitoring.dashboard.prediction_routes import prediction_routes
 from monitoring.dashboard.reasons import MEANING
+from monitoring.dashboard.release_routes import release_routes
 from monitoring.dashboard.settings import DashboardSettings
 from monitoring.dashboard.state import StateReader
 from monitoring.dashboard.statistics import Statistics
@@ -90,6 +91,7 @@ def create_app(settings: DashboardSettings) -> FastAPI:
     app.include_router(today_routes(statistics))
     app.include_router(archive_routes(market, archive, board, lock, lineage))
     app.include_router(campaign_routes(market, statistics, board, lock, reader))
+    app.include_router(release_routes(settings.releases, board, lock, reader))
     app.include_router(pipeline_routes(settings.releases))
     app.include_router(fault_routes(settings.faults))
 

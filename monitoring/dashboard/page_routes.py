@@ -40,6 +40,8 @@ VIEWS: Final = {
     "/campaigns/{name:path}": ("campaign", "plots.js", "campaign.js"),
     "/decisions": ("decisions", "decisions.js", "search.js"),
     "/decisions/{name}": ("decision", "decisions.js", "lineage.js", "decision.js"),
+    "/releases": ("releases", "plots.js", "releases.js"),
+    "/releases/{name}": ("release", "lineage.js", "release.js"),
     "/pipeline": ("pipeline", "pipeline.js"),
     "/live": ("live", "plots.js", "charts.js", "decisions.js", "page.js"),
 }

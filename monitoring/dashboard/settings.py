@@ -22,7 +22,7 @@ class DashboardSettings(BaseSettings):
     log_dir: Path | None = None
     """Root of the archive, beside which the watch keeps statistics and incidents; none shows neither."""
     releases: Path | None = None
-    """Folder of releases, in which trainings keep their runs; none shows no *Pipeline*."""
+    """Folder of releases, in which trainings keep their runs; none shows no *Releases* and no *Pipeline*."""
     faults: Path | None = None
     """File in which a demo lists what can be broken in it, for buttons on *Now*; none shows no buttons."""
     host: str = "127.0.0.1"

@@ -1,4 +1,4 @@
-"""The page's Campaigns and Decisions in a real browser: empty, normal and alarming; by keyboard, on a desk and on a phone."""
+"""The page's Campaigns, Releases and Decisions in a real browser: empty, normal, alarming; by keyboard, on a desk and a phone."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,6 +9,7 @@ import pytest
 import redis
 from chromium import Chromium
 from known_market import EVIL, know
+from known_releases import FULL, MORE, WHY, know_releases
 from log_entries import decision, decision_fields, slot
 from page_process import PageProcess
 from watched_archive import BEGIN_MS, WatchedArchive
@@ -142,7 +143,7 @@ def test_decisions_are_found_and_explained(redis_url: str, tmp_path: Path) -> No
             await browser.open(f"{page.url}/decisions?{asked}")
             await browser.until(f"document.querySelectorAll('#found tbody tr').length === {rows}")
         await browser.open(f"{page.url}/decisions?since=yesterday")
-        await browser.until("document.getElementById('nothing').innerText.includes('UTC time such as')")
+        await browser.until("document.getElementById('nothing')?.innerText.includes('UTC time such as')")
         browser.complaints.clear()  # the 400
 
         await browser.open(f"{page.url}/decisions?id=d7")
@@ -154,15 +155,63 @@ def test_decisions_are_found_and_explained(redis_url: str, tmp_path: Path) -> No
         ranked = await browser.run("document.querySelector('#ranked tbody').innerText")
         assert "others had a higher eCPM" in ranked
         assert "0.9000" in await browser.run("document.querySelector('#slots').innerText")  # the propensity
-        await browser.until("document.getElementById('lineage').innerText.includes('by priors, or by one that is gone')")
+        await browser.until("document.getElementById('lineage')?.innerText.includes('by priors, or by one that is gone')")
         await browser.open(f"{page.url}/decisions/nothing")
         await browser.until("document.body.innerText.includes('No decision nothing was found')")
         assert await browser.run("document.querySelectorAll('img').length") == 0
         await fits(browser, page, "/decisions", "document.querySelector('#found tbody tr') !== null", tmp_path / "decisions")
-        ready = "document.getElementById('lineage').innerText.includes('Made by')"
+        ready = "document.getElementById('lineage')?.innerText.includes('Made by')"
         await fits(browser, page, f"/decisions/d7?at_ms={at}", ready, tmp_path / "decision")
 
     looking(redis_url, tmp_path, look, releases=tmp_path / "releases")
+
+
+def test_releases_are_compared_and_go_back_to_their_data(redis_url: str, tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    (releases := tmp_path / "releases").mkdir()
+
+    async def look(browser: Chromium, page: PageProcess) -> None:
+        await browser.open(f"{page.url}/releases")
+        await browser.until("document.getElementById('nothing')?.innerText.includes('No release yet')")
+        archived(tmp_path / "log")
+        know_releases(releases)
+        await browser.open(f"{page.url}/releases")
+        await browser.until("document.querySelectorAll('#releases tbody tr').length === 3")
+        await browser.until("document.querySelector('#releases .badge.good')?.innerText === 'decides now'")
+        rows = await browser.run("[...document.querySelectorAll('#releases tbody tr')].map((e) => e.innerText)")
+        assert "is damaged" in rows[0]
+        assert f"incremental from {FULL}" in rows[1]
+        assert WHY in await browser.run("document.getElementById('refused').innerText")
+        await browser.click("#figure-auc summary")
+        await browser.until("document.querySelectorAll('#figure-auc tbody tr').length === 2")
+        await browser.click(f'#releases a[href="/releases/{MORE}"]')
+        await browser.until(f"location.pathname === '/releases/{MORE}'")
+        await browser.until("document.getElementById('lineage')?.innerText.includes('Goes back to')")
+        assert "0 decisions in the archive" in await browser.run("document.getElementById('lineage').innerText")
+        assert "log loss of ctr -2.10 %" in await browser.text()
+        await browser.run(
+            f"const a = document.getElementById('against'); a.value = '{FULL}'; a.dispatchEvent(new Event('change'))"
+        )
+        await browser.until(f"location.search === '?against={FULL}'")
+        await browser.until("document.querySelectorAll('#metrics thead th').length === 4")
+        assert "+0.0300" in await browser.run("document.getElementById('metrics').innerText")
+        assert "2.16.1" in await browser.run("document.getElementById('differences').innerText")
+        await browser.open(f"{page.url}/releases/{MORE}/report")
+        await browser.until(f"document.body.innerText.includes('Report of {MORE}')")
+        await browser.open(f"{page.url}/releases/5")
+        await browser.until("document.body.innerText.includes('There is no release 5')")
+        await browser.open(f"{page.url}/decisions/d7")
+        await browser.until(f"document.getElementById('lineage')?.innerText.includes('{FULL}')")  # it has learned from it
+        assert "learned" in await browser.run("document.getElementById('lineage').innerText")
+        chart = "document.querySelector('#chart-pcoc.js-plotly-plot') !== null"
+        await fits(browser, page, "/releases", chart, tmp_path / "releases-view")
+        ready = "document.getElementById('lineage')?.innerText.includes('Goes back to')"
+        await fits(browser, page, f"/releases/{MORE}?against={FULL}", ready, tmp_path / "release")
+
+    with redis.Redis.from_url(redis_url) as client:
+        fields = decision_fields(decision("now", now_ms(), slot("now-0"), release=str(MORE)))
+        client.xadd(Keys("corner").decisions, fields)  # type: ignore[arg-type]
+    looking(redis_url, tmp_path, look, releases=releases)
 
 
 def know_all(tmp_path: Path) -> None:

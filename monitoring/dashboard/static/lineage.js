@@ -57,6 +57,6 @@ function lineageOfRelease({ decisions, learned, goes_back_to: before, gone, lear
     after.length ? el("p", {}, ...after.flatMap((version, i) => [i ? ", " : "", releaseLink(version)])) : el("p", { class: "empty-note" }, "no release yet"),
     el("h3", {}, "In service"),
     el("p", {}, "the newest whole release is ", releaseLink(serving.newest_whole), ...(serving.newest_decision ? [`; the newest archived decision, ${moment(serving.newest_decision.time_ms)} UTC, was made by `, releaseLink(serving.newest_decision.release)] : [])),
-    el("p", { class: "quiet" }, metadata.missing ? `ML Metadata: ${metadata.missing}` : `ML Metadata: run ${metadata.pipeline_run} in ${metadata.store}`),
+    el("p", { class: "quiet" }, metadata.missing ? metadata.missing : `ML Metadata: run ${metadata.pipeline_run} in ${metadata.store}`),
   ];
 }

@@ -115,6 +115,12 @@ def test_a_release_that_is_gone_is_named_and_a_damaged_manifest_is_too(folder: P
         releases.training(99)
 
 
+def test_a_damaged_manifest_is_told_in_json_too(folder: Path, log_dir: Path) -> None:
+    (folder / "13" / release.MANIFEST).write_text("{")
+    told = said("11", "--releases", folder, "--log", log_dir)
+    assert list(told["unreadable"]) == ["13"]
+
+
 def test_decisions_are_counted_by_footers_and_where_a_span_cuts_a_group_by_times(log_dir: Path) -> None:
     # One every half hour, and the empty pages at 5 h and 10 h.
     assert count_decisions(log_dir, 0, at(20)).decisions == 22

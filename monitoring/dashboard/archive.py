@@ -21,9 +21,9 @@ from store.sqlite import FileUnavailable
 CLOCKS_DIFFER_MS = 3_600_000
 """An entry is logged this much before or after the time it bears, at most."""
 FIRST_BATCH, LARGEST_BATCH = 8, 256
-AT_ONCE = 2
-"""Searches, of all who look at the page."""
-MEMORY = "512MB"
+AT_ONCE, WAIT_S = 2, 1.0
+"""Searches, of all who look at the page, and how long a third waits: meanwhile it keeps a thread from the other views."""
+MEMORY = "128MB"
 MOST_NAMED = 5
 """Parts that could not be read, of which each is named."""
 _BRIEF = ("decision_id", "time_ms", "release", "shopper_key", "explored", "degraded", "invalid", "total_us", "slots")
@@ -118,7 +118,7 @@ class Archive:
     ) -> Found:
         if self._log_dir is None:
             raise FileUnavailable("archive", "OFFERRANK_LOG_DIR names no archive")
-        if not self._free.acquire(timeout=self._seconds):
+        if not self._free.acquire(timeout=WAIT_S):
             raise FileUnavailable("archive", f"{AT_ONCE} searches are under way: try again")
         try:
             ends = time.monotonic() + self._seconds

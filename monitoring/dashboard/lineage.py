@@ -14,7 +14,8 @@ import orjson
 from monitoring.dashboard.statistics import Json
 
 SECONDS = 30.0
-AT_ONCE = 2
+WAIT_S = 10.0
+"""How long a second one waits for the first: one at a time, since it takes 100 MB and more."""
 KEPT, KEPT_S = 64, 60.0
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """Of a release or a decision: no path, and no option."""
@@ -25,7 +26,7 @@ class Lineage:
 
     def __init__(self, releases: Path | None, log_dir: Path | None, seconds: float = SECONDS) -> None:
         self._releases, self._log_dir, self._seconds = releases, log_dir, seconds
-        self._free = threading.BoundedSemaphore(AT_ONCE)
+        self._free = threading.Lock()
         self._known: OrderedDict[str, tuple[float, Json]] = OrderedDict()
 
     def of(self, what: str) -> Json:
@@ -37,7 +38,7 @@ class Lineage:
         at, known = self._known.get(what, (0.0, {}))
         if known and time.monotonic() - at < KEPT_S:
             return known
-        if not self._free.acquire(timeout=self._seconds):
+        if not self._free.acquire(timeout=min(WAIT_S, self._seconds)):
             return _trouble("others ask for lineage: try again")
         try:
             said = self._ask(what)

@@ -53,9 +53,10 @@ function tags(made) {
 }
 
 function inside(made) {
-  const facts = [["decision", made.decision_id], ["policy", made.policy_id], ["release", made.release], ...Object.entries(made.features)];
+  const whole = el("a", { href: `/decisions/${encodeURIComponent(made.decision_id)}?at_ms=${made.time_ms}` }, made.decision_id);
+  const facts = [["decision", whole], ["policy", made.policy_id], ["release", made.release], ...Object.entries(made.features)];
   const box = el("div", { class: "inside" },
-    el("div", { class: "facts" }, ...facts.map(([name, value]) => el("span", {}, el("b", {}, name), told(value)))));
+    el("div", { class: "facts" }, ...facts.map(([name, value]) => el("span", {}, el("b", {}, name), value instanceof Node ? value : told(value)))));
   const { candidates, slots } = made;
   const unlisted = Object.entries(candidates.unlisted ?? {});
   if (!candidates.offer_id.length && !unlisted.length) {

@@ -33,7 +33,8 @@ function clock(ms, digits = 0) {
 function duration(seconds) {
   if (seconds < 120) return `${Math.round(seconds)} s`;
   if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
-  return `${Math.round(seconds / 3600)} h`;
+  if (seconds < 172800) return `${Math.round(seconds / 3600)} h`;
+  return `${number(Math.round(seconds / 86400))} days`;
 }
 
 /** el("td", {class: "n"}, "text", child): strings become text nodes. */

@@ -33,7 +33,7 @@ function show({ incident, history, evidence, streams, runbook, course }) {
   const where = incident.slice.by ? `${incident.slice.by} = ${incident.slice.value}` : "all traffic";
   const facts = [
     ["Costs a day", costs(incident)], ["Size", incident.against_usual], ["Since", `${when(incident.since_ms)}, ${span(Date.now() - incident.since_ms)}`],
-    ["Last seen", `the hour from ${when(incident.last_seen_ms)}`], ["Where", where], ["Release", incident.release || "any"],
+    ["Last seen", `the hour from ${when(incident.last_seen_ms)}`], ["Where", incident.slice.by === "campaign" ? el("a", { href: `/campaigns/${encodeURIComponent(incident.slice.value)}` }, where) : where], ["Release", incident.release || "any"],
     ...Object.entries(incident.detail).map(([name, value]) => [name.replaceAll("_", " "), told(name, value)]),
   ];
   refill("facts", facts, () => facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));

@@ -18,7 +18,7 @@ function grid(head, rows) {
   const numeric = head.map((name) => name.endsWith("#"));
   return el("div", { class: "scroll" }, el("table", {},
     el("thead", {}, el("tr", {}, ...head.map((name, i) => el("th", { scope: "col", class: numeric[i] ? "n" : null }, name.replace(/#$/, ""))))),
-    el("tbody", {}, ...rows.map((cells) => el("tr", {}, ...cells.map((cell, i) => el("td", { class: numeric[i] ? "n" : null }, ...[cell].flat())))))));
+    el("tbody", {}, ...rows.map((cells) => el("tr", {}, ...cells.map((cell, i) => el("td", { class: numeric[i] ? "n" : head[i] === "why" ? "why" : null }, ...[cell].flat())))))));
 }
 
 function rowsOf(rows) {

@@ -47,7 +47,7 @@ function showTiles({ recent, total, currency }) {
 function showReleases({ releases, currency }) {
   const rows = releases.map((one) => ({
     cells: [
-      one.release,
+      el("td", {}, /^\d+$/.test(one.release) ? el("a", { href: `/releases/${one.release}` }, one.release) : one.release),
       clock(one.first_ms),
       number(one.decisions),
       [percent(one.ctr, 2), one.ctr_low === null ? "" : `${points(one.ctr_low, 2)} to ${points(one.ctr_high, 2)}`],
@@ -77,7 +77,7 @@ function showCampaigns({ campaigns, currency, n_campaigns: known, day_fraction: 
     const over = one.daily_budget_micros !== null && one.spent_micros > one.daily_budget_micros;
     return {
       cells: [
-        el("td", {}, one.campaign, " ", el("small", {}, one.advertiser === one.campaign ? "" : one.advertiser)),
+        el("td", {}, el("a", { href: `/campaigns/${encodeURIComponent(one.campaign)}` }, one.campaign), " ", el("small", {}, one.advertiser === one.campaign ? "" : one.advertiser)),
         el("td", { class: "n" }, amount(one.bid_micros), " ", el("small", {}, one.bid_kind)),
         bar(one),
         el("td", { class: over ? "n bad" : "n" }, over ? "overspent " : "", amount(one.spent_micros)),

@@ -26,7 +26,7 @@ function show() {
   table("runs", ["began", "kind", "what came of it", "release#", "seconds#", "memory#"], runs.map((run) => ({
     cells: [
       el("td", {}, el("a", { href: `#${encodeURIComponent(run.id)}`, "aria-current": run === chosen ? "true" : null }, moment(run.began_ms))),
-      run.kind, outcome(run), run.release === null ? NONE : String(run.release), number(seconds(run)), mebibytes(peak(run)),
+      run.kind, outcome(run), run.release === null ? NONE : el("td", { class: "n" }, el("a", { href: `/releases/${run.release}` }, String(run.release))), number(seconds(run)), mebibytes(peak(run)),
     ],
   })), "none");
   if (focused) document.querySelector(`#runs a[href="${CSS.escape(focused)}"]`)?.focus();
@@ -41,7 +41,7 @@ function showRun(run) {
   facts("facts", [
     ["data", run.data],
     ["went on from", run.previous === null ? "nothing" : `release ${run.previous}`],
-    ["release", run.release === null ? "none" : String(run.release)],
+    ["release", run.release === null ? "none" : el("a", { href: `/releases/${run.release}` }, String(run.release))],
     ["rows", Object.entries(rows).map(([split, n]) => `${number(n)} ${split}`).join(", ") || NONE],
     ["learned through", through ? moment(through) : NONE],
     ["run", run.id],

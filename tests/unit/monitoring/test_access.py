@@ -1,6 +1,7 @@
 """Who may look at the page and act on it: this machine, an operator's key, a proxy's user; and only the page itself may act."""
 
 import asyncio
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,12 @@ class Client:
     """Requests without cookies of their own, straight into an application."""
 
     def __init__(self, app: FastAPI) -> None:
-        self._app = app
+        self.app = app
         self.headers: dict[str, str] = {}
 
     def _ask(self, method: str, path: str, headers: dict[str, str] | None = None, **said: Any) -> httpx.Response:
         async def ask() -> httpx.Response:
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(self._app), base_url="http://page") as client:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://page") as client:
                 return await client.request(method, path, headers=self.headers | (headers or {}), **said)
 
         return asyncio.run(ask())
@@ -217,3 +218,21 @@ def test_documents_may_load_nothing_from_elsewhere(tmp_path: Path):
     assert client.get("/static/now.js").status_code == 200
     for path in ("/static/..%2fapp.py", "/static/now.html", "/static/nothing.js"):
         assert client.get(path).status_code == 404, path
+
+
+def test_whatever_says_something_of_the_market_wants_a_log_in(tmp_path: Path):
+    client = page(tmp_path, host="0.0.0.0", keys=tmp_path / "keys.jsonl")
+    client.headers |= ELSEWHERE
+    open_to_all = {"/login", "/plotly.js", "/static/{name}", "/metrics", "/healthz"}
+    asked = {path for path, of in client.app.openapi()["paths"].items() if "get" in of} - open_to_all
+    assert {"/campaigns", "/api/campaigns/{campaign}", "/releases/{version}/report", "/api/archive/decisions"} <= asked
+    for path in asked:
+        answer = client.get(re.sub(r"\{.*?\}", "1", path))
+        assert answer.status_code == (401 if path.startswith("/api/") else 303), path
+
+
+def test_a_link_that_was_sent_leads_through_the_log_in_with_all_that_it_asks(tmp_path: Path):
+    client = page(tmp_path, host="0.0.0.0", keys=tmp_path / "keys.jsonl")
+    client.headers |= ELSEWHERE
+    sent = client.get("/decisions?id=d7&offer=green")
+    assert sent.headers["location"] == "/login?next=/decisions%3Fid%3Dd7%26offer%3Dgreen"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from domain.clock import now_ms
 from domain.errors import OfferRankError
-from monitoring.incidents.alerts import outbox
+from monitoring.incidents.alerts import formats, outbox
 from monitoring.incidents.alerts.alert import Alert
 from monitoring.incidents.alerts.digest import Digest
 from monitoring.incidents.alerts.mail import Undelivered
@@ -91,9 +91,21 @@ class Sender:
         return True
 
     def _message(self, task: outbox.Task) -> Alert | Digest:
+        """Of many, those that can be written: one that cannot must not keep the others for days."""
         of_market = self._market, self._currency, self._settings.alert_page_url
-        alerts = tuple(Alert.of(row, *of_market, calm=not task.live) for row in task.rows)
-        return alerts[0] if len(alerts) == 1 else Digest(alerts)
+        if len(task.rows) == 1:
+            return Alert.of(task.rows[0], *of_market, calm=not task.live)
+        alerts = []
+        for row in task.rows:
+            try:
+                alert = Alert.of(row, *of_market, calm=not task.live)
+                formats.plain(alert)
+                formats.slack(alert)
+            except Exception:
+                log.exception("an alert could not be made, and is left out")
+            else:
+                alerts.append(alert)
+        return Digest(tuple(alerts))
 
     def _claim(self, name: str) -> outbox.Task | None:
         with self._reading() as db:

@@ -106,6 +106,18 @@ def parts(log_dir: Path, log: str, since_ms: int = 0) -> list[Part]:
     return _in_order(part for hour in _hours(folder) if hour >= since for part in _parts_in(folder / hour))
 
 
+def parts_by_hour(log_dir: Path, log: str, since_ms: int, until_ms: int, newest_first: bool = False) -> Iterator[list[Part]]:
+    """The finished parts that may hold entries logged between two times, hour by hour, so that who stops early has listed little.
+
+    Within an hour by the times of their last entries.
+    """
+    first, last = f"hour={hour_of(max(since_ms, 0))}", f"hour={hour_of(until_ms)}"
+    for hour in sorted(_hours(log_dir / log), reverse=newest_first):
+        if first <= hour <= last:
+            found = (p for p in _parts_in(log_dir / log / hour) if p.last_ms >= since_ms and p.first_ms <= until_ms)
+            yield sorted(found, key=lambda part: part.last_ms, reverse=newest_first)
+
+
 def begun_ms(log_dir: Path, log: str) -> int | None:
     """Log time of its first archived entry; None where nothing was archived."""
     folder = log_dir / log

@@ -5,6 +5,9 @@ from fastapi import Request, Response
 
 from domain.errors import InvalidRequest
 
+LATEST_MS = 253_370_764_800_000
+"""Near the end of the year 9998: the latest time that everybody who is told it can say."""
+
 
 def json_answer(said: object, status: int = 200) -> Response:
     """Args: said: what JSON can hold; bytes are JSON already."""

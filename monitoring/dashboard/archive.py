@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from features.log_archive import DECISIONS, EVENTS, Part, parts
+from features.log_archive import DECISIONS, EVENTS, Part, parts_by_hour
+from monitoring.dashboard.answers import LATEST_MS
 from monitoring.dashboard.statistics import Json
 from store.sqlite import FileUnavailable
 
@@ -44,7 +46,7 @@ class Wanted:
     offers_of_campaign: tuple[str, ...] = ()
     """Known from the market: of candidates the log has the offer alone."""
     since_ms: int = 0
-    until_ms: int = 1 << 62
+    until_ms: int = LATEST_MS
 
     def condition(self) -> tuple[str, list[object]]:
         """SQL over a decision's columns, and its values."""
@@ -123,9 +125,10 @@ class Archive:
         try:
             ends = time.monotonic() + self._seconds
             since_ms, until_ms = max(span[0] - CLOCKS_DIFFER_MS, 0), span[1] + CLOCKS_DIFFER_MS
-            known = [p for p in parts(self._log_dir, log, since_ms) if since_ms <= p.last_ms and p.first_ms <= until_ms]
+            query = _Query(names, condition, newest_first=log == DECISIONS)
+            hours = parts_by_hour(self._log_dir, log, since_ms, until_ms, query.newest_first)
             with _connected(self._log_dir, ends) as db:
-                return _batch_by_batch(db, known, _Query(names, condition, newest_first=log == DECISIONS), limit, ends)
+                return _batch_by_batch(db, chain.from_iterable(hours), query, limit, ends)
         finally:
             self._free.release()
 
@@ -164,22 +167,21 @@ class _Query:
         return sorted(apart, key=lambda row: int(row["time_ms"]), reverse=self.newest_first)[:limit]
 
 
-def _batch_by_batch(db: Any, known: list[Part], query: _Query, limit: int, ends: float) -> Found:
-    found, size = Found(), FIRST_BATCH
-    left = sorted(known, key=lambda part: part.last_ms, reverse=not query.newest_first)
-    while left and len(found.rows) < limit and time.monotonic() < ends:
-        batch = left[-size:]
+def _batch_by_batch(db: Any, known: Iterator[Part], query: _Query, limit: int, ends: float) -> Found:
+    """Args: known: parts in the order of the query."""
+    found, size, batch = Found(), FIRST_BATCH, list(islice(known, FIRST_BATCH))
+    while batch and len(found.rows) < limit and time.monotonic() < ends:
         try:
             found.rows += query.rows(db, batch, limit - len(found.rows), found.unreadable)
         except duckdb.InterruptException:
             break
-        del left[-size:]
         found.parts += len(batch)
         size = min(2 * size, LARGEST_BATCH)
-    if left:
-        found.looked_to_ms = left[-1].last_ms if query.newest_first else left[-1].first_ms
+        batch = list(islice(known, size))
     if len(found.rows) >= limit:
         found.looked_to_ms = found.rows[-1]["time_ms"]
+    elif batch:
+        found.looked_to_ms = batch[0].last_ms if query.newest_first else batch[0].first_ms
     return found
 
 

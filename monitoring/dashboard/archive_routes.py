@@ -13,7 +13,7 @@ from domain.campaign import Campaign
 from domain.errors import InvalidRequest
 from features.market import Market
 from monitoring.dashboard.access import Looking, Refused, Visitor
-from monitoring.dashboard.answers import json_answer
+from monitoring.dashboard.answers import LATEST_MS, json_answer
 from monitoring.dashboard.archive import Archive, Found, Wanted
 from monitoring.dashboard.board import Board
 from monitoring.dashboard.lineage import Lineage
@@ -21,8 +21,6 @@ from monitoring.dashboard.statistics import Json
 
 SHOWN = 50
 MOST_EVENTS = 200
-LATEST_MS = 253_370_764_800_000
-"""The year 9999: what a browser can say."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,3})?)?")
 _HIDDEN = ("shopper_key", "order_id")
 Text = Annotated[str, Query(max_length=256)]

@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 
 from domain.errors import ContractError
+from monitoring.dashboard.answers import LATEST_MS
 from monitoring.dashboard.statistics import Json
 
 EXTRA: Final = "assets.extra"
@@ -22,7 +23,6 @@ _METRICS = ("auc", "log_loss", "pcoc", "normalised_entropy", "ece")
 _INTERVALS = ("auc_interval", "log_loss_interval", "pcoc_interval")
 _SHOWN = ("market", "created_ms", "rows", "trained_through_ms", "labels", "held_out", "warm_from", "recalibrated_from", "full_ms")
 _NUMBERS = ("created_ms", "trained_through_ms", "warm_from", "recalibrated_from", "full_ms")
-LATEST_MS = 253_370_764_800_000
 _Stamp = tuple[int, int]
 
 

@@ -10,6 +10,7 @@ from log_entries import MARKET_TOML, decision, slot
 from watched_archive import BEGIN_MS, HOUR_MS, WatchedArchive
 
 from domain.events import EventType
+from features.log_archive import DECISIONS, parts_by_hour
 from monitoring.dashboard.app import create_app
 from monitoring.dashboard.archive import Archive, Wanted
 from monitoring.dashboard.lineage import Lineage
@@ -80,6 +81,15 @@ def test_a_part_that_cannot_be_read_is_named_and_the_rest_is_found(log_dir: Path
     (told,) = found.unreadable
     assert told.startswith("part-0000000003")
     assert str(tmp_path) not in told
+
+
+def test_parts_come_hour_by_hour_and_only_those_of_a_time(log_dir: Path):
+    def hours(since: int, until: int, newest_first: bool = False) -> list[int]:
+        found = parts_by_hour(log_dir, DECISIONS, BEGIN_MS + since * HOUR_MS, BEGIN_MS + until * HOUR_MS, newest_first)
+        return [part.number for hour in found for part in hour]
+
+    assert (hours(0, 9), hours(0, 9, newest_first=True)) == ([1, 2, 3, 4], [4, 3, 2, 1])
+    assert hours(1, 2) == [2]  # the third begins ten seconds after its hour
 
 
 def test_a_decision_has_all_that_it_weighed_and_what_came_of_it(log_dir: Path):

@@ -4,7 +4,7 @@ import re
 import threading
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import orjson
 from fastapi import APIRouter, Query, Response
@@ -23,6 +23,15 @@ SHOWN = 50
 MOST_EVENTS = 200
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,3})?)?")
 _HIDDEN = ("shopper_key", "order_id")
+_DECISION: Final[Json] = {
+    **dict.fromkeys(("release", "policy_id", "asked_by", "shopper_key", "invalid"), ""),
+    **{"explored": False, "degraded": [], "total_us": None, "slots": [], "candidates": None, "features": {}, "stage_us": {}},
+}
+_SLOT: Final[Json] = {
+    **dict.fromkeys(("offer_id", "campaign_id", "bid_kind", "impression_id"), ""),
+    **dict.fromkeys(("bid_micros", "price_micros", "hold_micros", "pacing_multiplier", "ecpm_micros", "propensity")),
+    **{"position": 0, "probability": {}},
+}
 Text = Annotated[str, Query(max_length=256)]
 Ms = Annotated[int | None, Query(ge=0, le=LATEST_MS)]
 
@@ -65,6 +74,7 @@ def archive_routes(market: Market, archive: Archive, board: Board, lock: threadi
         made = made or next((m for m in map(orjson.loads, recent) if m["decision_id"] == decision_id), None)
         if made is None:
             return json_answer(_told(found) | {"known": False})
+        made = _complete(made)
         at = made["time_ms"]
         events = archive.events(made["decision_id"], at - 3_600_000, at + late_ms, MOST_EVENTS)
         told = _told(found) | {"known": True, "archived": archived, "decision": _seen_by(made, who)}
@@ -86,8 +96,18 @@ def _told(found: Found) -> Json:
 
 
 def _brief(row: Json, who: Visitor) -> Json:
-    slots = [{"offer_id": s["offer_id"], "campaign_id": s["campaign_id"]} for s in row.get("slots") or ()]
-    return _seen_by(row | {"slots": slots}, who)
+    made = _complete(row)
+    return _seen_by(made | {"slots": [{"offer_id": s["offer_id"], "campaign_id": s["campaign_id"]} for s in made["slots"]]}, who)
+
+
+def _complete(row: Json) -> Json:
+    """With what parts of before, or of another market, do not say of a decision."""
+    made = _DECISION | {name: value for name, value in row.items() if value is not None}
+    candidates = made["candidates"]
+    if isinstance(candidates, dict):
+        said = {name: value for name, value in candidates.items() if value is not None}
+        made["candidates"] = {"offer_id": [], "source": [], "ecpm_micros": [], "reason": [], "probability": {}} | said
+    return made | {"slots": [_SLOT | {n: v for n, v in slot.items() if v is not None} for slot in made["slots"]]}
 
 
 def _seen_by(row: Json, who: Visitor) -> Json:
@@ -96,7 +116,7 @@ def _seen_by(row: Json, who: Visitor) -> Json:
 
 def _campaigns_of(market: Market, made: Json) -> list[Campaign]:
     """Of its candidates, as they bid today: the log has the bids of what was sold alone."""
-    wanted = {*(made["candidates"] or {}).get("offer_id", ())}
+    wanted = {*made["candidates"]["offer_id"]} if made["candidates"] else set()
     names = {o.campaign for o in market.offers if o.id in wanted}
     return [market.campaign_by_id[name] for name in sorted(names) if name in market.campaign_by_id]
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
+from domain.clock import now_ms
 from features.market import Market
 from features.spec import CAMPAIGN
 from monitoring.dashboard.access import Looking
@@ -108,6 +109,7 @@ def _now(market: Market, state: State | None) -> Json:
         "day_fraction": state.day_fraction if state else None,
         "day_length_s": market.policy.day_length_s,
         "read_ms": state.at_ms if state else None,
+        "age_s": (now_ms() - state.at_ms) / 1000 if state else None,
     }
 
 

@@ -14,7 +14,7 @@ async function turn() {
   document.getElementById("campaign").hidden = !campaign.known;
   if (campaign.known) show(campaign, incidents.live.filter((one) => one.slice.by === "campaign" && one.slice.value === name));
   else fill("nothing", `This market has no campaign ${name}. `, el("a", { href: "/campaigns" }, "All campaigns"));
-  return null;
+  return still(campaign);
 }
 
 function show({ now, judged, offers, currency, day_fraction: fraction, course }, incidents) {

@@ -22,7 +22,7 @@ async function turn() {
   touched = new Map();
   for (const one of incidents.live) if (one.slice.by === "campaign") touched.set(one.slice.value, [...(touched.get(one.slice.value) ?? []), one]);
   show(said);
-  return null;
+  return still(said);
 }
 
 function show(said) {

@@ -24,7 +24,7 @@ function show({ decision: made, events, events_told: told, archived, bids }) {
   facts("facts", [
     ["Time, UTC", moment(made.time_ms, 23)], ["Release", releaseLink(made.release)], ["Policy", made.policy_id], ["Asked by", made.asked_by || NONE],
     ["Shopper", made.shopper_key === "hidden" ? "hidden" : el("a", { href: `/decisions?shopper=${encodeURIComponent(made.shopper_key)}` }, made.shopper_key)],
-    ["Took", `${number(made.total_us / 1000, 1)} ms`], ["Drawn at random", made.explored ? "yes" : "no"], ["Fallbacks", made.degraded.join(", ") || "none"],
+    ["Took", made.total_us === null ? NONE : `${number(made.total_us / 1000, 1)} ms`], ["Drawn at random", made.explored ? "yes" : "no"], ["Fallbacks", made.degraded.join(", ") || "none"],
   ]);
   showSlots(made.slots);
   showEvents(events, told);
@@ -48,7 +48,7 @@ function showSlots(slots) {
     el("td", {}, el("a", { href: `/campaigns/${encodeURIComponent(slot.campaign_id)}` }, slot.campaign_id)),
     el("td", { class: "n" }, amount(slot.bid_micros), " ", el("small", {}, slot.bid_kind)),
     number(slot.pacing_multiplier, 2), ...tasks.map((task) => points(slot.probability[task], 3)), amount(slot.ecpm_micros),
-    el("td", { class: "n" }, amount(slot.bid_kind === "cpm" ? slot.price_micros * 1000 : slot.price_micros), " ", el("small", {}, slot.bid_kind)),
+    el("td", { class: "n" }, amount(slot.bid_kind === "cpm" && slot.price_micros !== null ? slot.price_micros * 1000 : slot.price_micros), " ", el("small", {}, slot.bid_kind)),
     amount(slot.hold_micros), number(slot.propensity, 4), slot.impression_id,
   ] })), "no offer");
 }

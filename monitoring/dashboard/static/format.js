@@ -73,6 +73,11 @@ function bar(one) {
     el("b", { style: { left: share(one.plan_micros) } }));
 }
 
+/** Trouble, where budgets were not read for a while. */
+function still({ read_ms: at, age_s: age }) {
+  return age > 15 ? { trouble: `Redis is away: money stands as at ${clock(at)} UTC` } : null;
+}
+
 /** What JSON has of a time, to the second or the minute, in UTC. */
 function moment(ms, length = 19) {
   return ms === null || ms === undefined ? NONE : new Date(ms).toISOString().slice(0, length).replace("T", " ");

@@ -69,7 +69,9 @@ function draw() {
   const right = { type: "line", xref: "paper", x0: 0, x1: 1, y0: 1, y1: 1, line: { color: colour("--mark"), width: 1.5, dash: "dot" } };
   for (const [metric, digits, shapes] of [["auc", 3, []], ["pcoc", 2, [right]]]) {
     const lines = tasks.map((task, i) => line(x, known.map((one) => one.metrics[task]?.[metric] ?? null), task, colour(TASKS[i % 3]), { mode: "lines+markers", connectgaps: true, hovertemplate: `%{y:.${digits}f}` }));
-    plot(`chart-${metric}`, lines, { shapes, xaxis: { ...axes(), type: "category", showgrid: false, nticks: innerWidth < 500 ? 3 : 6, tickangle: 0 }, yaxis: { ...axes(), nticks: 5 }, margin: { l: 52, r: 40, t: 18, b: 36 } }, "no release was evaluated");
+    const values = lines.flatMap((one) => one.y).filter((value) => value !== null);
+    const range = metric === "pcoc" ? [Math.min(0.9, ...values) - 0.02, Math.max(1.1, ...values) + 0.02] : [Math.min(0.5, ...values) - 0.02, Math.max(0.7, ...values) + 0.02];
+    plot(`chart-${metric}`, lines, { shapes, xaxis: { ...axes(), type: "category", showgrid: false, nticks: innerWidth < 500 ? 3 : 6, tickangle: 0 }, yaxis: { ...axes(), range, nticks: 5 }, margin: { l: 52, r: 40, t: 18, b: 36 } }, "no release was evaluated");
     numbers(`figure-${metric}`, ["release", ...tasks.map((task) => `${task}#`)], () => known.map((one) => [String(one.version), ...tasks.map((task) => number(one.metrics[task]?.[metric], digits))]).reverse());
   }
 }

@@ -33,7 +33,7 @@ function show({ decisions, looked_to_ms: to, parts, unreadable, sees_shoppers: s
     el("td", {}, made.slots.length ? clipped(made.slots.map((slot) => title(slot.offer_id)).join(" · ")) : el("span", { class: "quiet" }, "no offer")),
     made.release,
     ...(sees ? [el("td", {}, el("a", { href: `/decisions?shopper=${encodeURIComponent(made.shopper_key)}` }, clipped(made.shopper_key)))] : []),
-    `${number(made.total_us / 1000, 1)} ms`,
+    made.total_us === null ? NONE : `${number(made.total_us / 1000, 1)} ms`,
     el("td", {}, ...tags(made)),
   ] })), "none");
   if (to === null) return fill("further");

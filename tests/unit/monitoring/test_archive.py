@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from log_entries import MARKET_TOML, decision, slot
 from watched_archive import BEGIN_MS, HOUR_MS, WatchedArchive
 
 from domain.events import EventType
-from features.log_archive import DECISIONS, parts_by_hour
+from features.log_archive import DECISIONS, part_path, parts_by_hour
 from monitoring.dashboard.app import create_app
 from monitoring.dashboard.archive import Archive, Wanted
 from monitoring.dashboard.lineage import Lineage
@@ -147,6 +149,22 @@ def test_what_is_no_time_is_refused(log_dir: Path, tmp_path: Path, asked: str):
     answer = Page(tmp_path, log_dir).get(f"/api/archive/decisions?{asked}")
     assert answer.status_code == 400
     assert "a UTC time such as" in answer.json()["error"]
+
+
+def test_a_part_of_before_is_shown_as_far_as_it_says_something(tmp_path: Path):
+    rows = [
+        {"decision_id": "old", "time_ms": BEGIN_MS, "slots": [{"impression_id": "old-0", "position": 0}], "shopper_key": None}
+    ]
+    there = part_path(tmp_path, DECISIONS, 1, BEGIN_MS, BEGIN_MS)
+    there.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows), there)
+    page = Page(tmp_path, tmp_path)
+    (found,) = page.get("/api/archive/decisions").json()["decisions"]
+    assert (found["slots"], found["total_us"]) == ([{"offer_id": "", "campaign_id": ""}], None)
+    told = page.get("/api/archive/decisions/old").json()
+    assert (told["decision"]["candidates"], told["decision"]["slots"][0]["propensity"], told["events"]) == (None, None, [])
+    # A question that such a part cannot answer leaves it out, and says so.
+    assert page.get("/api/archive/decisions?offer=green").json()["unreadable"] != []
 
 
 def test_times_are_utc(log_dir: Path, tmp_path: Path):

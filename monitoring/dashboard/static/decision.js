@@ -30,7 +30,8 @@ function show({ decision: made, events, events_told: told, archived, bids }) {
   showEvents(events, told);
   fill("ranked", inside({ ...made, candidates: listed(made.candidates) }));
   addBids(made, bids);
-  const stages = Object.entries(made.stage_us ?? {}).sort((a, b) => b[1] - a[1]);
+  const claimed = Object.values(made.stage_us).reduce((sum, us) => sum + us, 0);
+  const stages = Object.entries({ ...made.stage_us, ...(claimed ? { other: Math.max(made.total_us - claimed, 0) } : {}) }).sort((a, b) => b[1] - a[1]);
   table("stages", ["stage", "ms#", "share#"], stages.map(([stage, us]) => ({ cells: [stage, number(us / 1000, 2), percent(us / made.total_us, 0)] })), "not logged");
   showLineage("lineage", made.decision_id, lineageOfDecision);
 }

@@ -1,5 +1,5 @@
 "use strict";
-// Decisions of the archive that are like what the address asks for. Asked once: what was found does not change under the reader.
+// Decisions of the archive that are like what the address asks for: looked for once, further and further back until one is found.
 
 const FIELDS = ["id", "shopper", "offer", "campaign", "since", "until", "before_ms"];
 const asked = new URLSearchParams([...new URLSearchParams(location.search)].filter(([name, value]) => value && FIELDS.includes(name)));
@@ -7,9 +7,8 @@ const asked = new URLSearchParams([...new URLSearchParams(location.search)].filt
 async function turn() {
   const described = await describeMarket();
   document.title = `Decisions / OfferRank / ${described.name}`;
-  fill("looked", "looking…");
   try {
-    show(await get(`/api/archive/decisions?${asked}`));
+    show(await look());
   } catch (error) {
     if (!(error instanceof Answer)) throw error;
     fill("looked", "");
@@ -17,6 +16,26 @@ async function turn() {
     fill("nothing", error.message);
   }
   return { good: `live · asked at ${clock(Date.now())} UTC` };
+}
+
+const MOST_STEPS = 60;
+
+/** One answer takes five seconds at most, and says how far it came: the next goes on from there. */
+async function look() {
+  const step = new URLSearchParams(asked);
+  let stopped = false;
+  const stop = el("button", { type: "button" }, "stop");
+  stop.addEventListener("click", () => { stopped = true; });
+  fill("looked", "looking…");
+  let all = null;
+  for (let i = 0; i < MOST_STEPS && !stopped; i++) {
+    const said = await get(`/api/archive/decisions?${step}`);
+    all = { ...said, parts: said.parts + (all?.parts ?? 0), unreadable: [...new Set([...(all?.unreadable ?? []), ...said.unreadable])].slice(0, 5) };
+    if (said.decisions.length || said.looked_to_ms === null || said.looked_to_ms >= Number(step.get("before_ms") ?? Infinity)) break;
+    step.set("before_ms", said.looked_to_ms);
+    fill("looked", `looking… back to ${moment(said.looked_to_ms)} UTC `, stop);
+  }
+  return all;
 }
 
 function show({ decisions, looked_to_ms: to, parts, unreadable, sees_shoppers: sees }) {

@@ -57,7 +57,9 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
             app.state.service = service
             yield
 
-    app = FastAPI(title="OfferRank", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="OfferRank", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, telemetry={"exclude": _untraced}
+    )
     body_model: Any = decision_body(view.market)
     market = view.market
 
@@ -157,6 +159,8 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
 
 async def _decide(request: DecisionRequest, pricing: bool, service: Service) -> Made:
     decided = await decide(request, service.view, service.ports, service.rng, service.clock())
+    if service.trace is not None:
+        service.trace(decided)
     decision = to_decision(decided, service.view, service.rng)
     content = to_answer(decided, decision, service.view, service.tokens, service.public_url, pricing=pricing)
 
@@ -168,6 +172,11 @@ async def _decide(request: DecisionRequest, pricing: bool, service: Service) -> 
             service.log_decision(decision)
 
     return Made(orjson.dumps(content), log)
+
+
+def _untraced(scope: Any) -> bool:
+    """Paths of the others hold tokens, which are worth money and belong in no trace, or are asked for every few seconds."""
+    return scope.get("path") not in ("/v1/decisions", "/v1/events")
 
 
 def _permit(wanted: Any, key: Key, service: Service) -> None:

@@ -6,6 +6,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from serving.gateway.adapters.redis_link import RedisLink
 from serving.gateway.adapters.releases import FolderReleases
 from serving.gateway.adapters.shoppers import RedisShoppers
 from serving.gateway.adapters.waiting_events import WaitingEvents
+from serving.gateway.decide import Decided
 from serving.gateway.market_view import MarketView
 from serving.gateway.patience import Patience
 from serving.gateway.ports import Answers, Ledger, PageEvent, Ports
@@ -39,7 +41,11 @@ from serving.gateway.tokens import Tokens
 from serving.gateway.traffic import Screen
 from serving.gateway.traffic.client import Pseudonyms
 from serving.gateway.traffic.networks import NetworkFile
+from serving.tracing import traced
 from store.keyring import KeyFile
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 EVENT_TIMEOUT_S = 0.5
 RESTART_S = 1.0
@@ -69,14 +75,28 @@ class Service:
     rng: np.random.Generator = field(default_factory=np.random.default_rng)
     clock: Callable[[], int] = now_ms
     new_id: Callable[[], str] = lambda: secrets.token_hex(12)
+    trace: Callable[[Decided], None] | None = None
+    """Tells a decision's stages, where traces are asked for."""
 
 
 @contextlib.asynccontextmanager
 async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIterator[Service]:
     """A service on real dependencies, none of which has to be there yet; at the end, waiting records are flushed."""
+    with traced(settings.otlp_endpoint, "offerrank-gateway") as tracer:
+        async with _open_service(settings, view, tracer) as service:
+            yield service
+
+
+@contextlib.asynccontextmanager
+async def _open_service(settings: GatewaySettings, view: MarketView, tracer: "Tracer | None") -> AsyncIterator[Service]:
     market, keys = view.market, Keys(view.market.name)
-    link, clock = RedisLink(settings.redis_url, keys.verified), MoneyClock()
-    model = ModelClient(settings.model_server)
+    clock, trace = MoneyClock(), None
+    link, model = RedisLink(settings.redis_url, keys.verified), ModelClient(settings.model_server)
+    if tracer is not None:
+        from serving.gateway.adapters.traced import TracedLink, TracedModelClient, trace_stages
+
+        link, model = TracedLink(tracer, settings.redis_url, keys.verified), TracedModelClient(tracer, settings.model_server)
+        trace = trace_stages(tracer)
     shoppers, caps_ms = RedisShoppers(link, keys), 1000 * market.policy.unseen_hold_ttl_s
     health = Health(link, model, keys)
     campaigns = RedisCampaigns(link, keys, market, clock)
@@ -115,6 +135,7 @@ async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIter
             clock=clock.now_ms,
             access=access,
             screen=screen,
+            trace=trace,
         )
     finally:
         for task in tasks:

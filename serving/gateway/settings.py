@@ -64,6 +64,8 @@ class GatewaySettings(BaseSettings):
     """The same for events, impressions and clicks."""
     decision_stream_mb: int = Field(default=256, ge=1)
     """Memory of Redis, in MB of 2^20 bytes, that decisions may take while no archiver takes them; beyond it, the oldest go."""
+    otlp_endpoint: str | None = Field(default=None, pattern=r"^(https?://[^\s]+)?$")
+    """OTLP collector that [traces](monitoring.md#traces) go to, such as http://127.0.0.1:4318; without one, there are none."""
 
     @field_validator("secret")
     @classmethod

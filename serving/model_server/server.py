@@ -18,8 +18,11 @@ from domain.addresses import host_port
 from domain.errors import Unavailable
 from serving.model_server.settings import ModelServerSettings
 from serving.signals import told_to_stop
+from serving.tracing import traced
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
     from serving.model_server.core import Core
 
 log = logging.getLogger(__name__)
@@ -39,7 +42,11 @@ def run(settings: ModelServerSettings) -> None:
         listener = _bind(settings.host, settings.rest_port)
         _bind(settings.host, settings.port).close()  # a port that is taken is told now, not after TensorFlow's import
         core = _core(settings)
-        with _rest(core, listener, settings) as rest_port, _grpc(core, settings) as port:
+        with (
+            traced(settings.otlp_endpoint, "offerrank-model-server") as tracer,
+            _rest(core, listener, settings) as rest_port,
+            _grpc(core, settings, tracer) as port,
+        ):
             core.start()
             try:
                 where = f"gRPC {host_port(settings.host, port)}, REST {host_port(settings.host, rest_port)}"
@@ -70,7 +77,7 @@ def _core(settings: ModelServerSettings) -> "Core":
 
 
 @contextmanager
-def _grpc(core: "Core", settings: ModelServerSettings) -> Iterator[int]:
+def _grpc(core: "Core", settings: ModelServerSettings, tracer: "Tracer | None") -> Iterator[int]:
     """The gRPC server; on leaving, new calls are refused and those under way end."""
     from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
@@ -78,7 +85,12 @@ def _grpc(core: "Core", settings: ModelServerSettings) -> Iterator[int]:
 
     # Without so_reuseport=0 a second server on the same port would start silently and take half of the calls.
     options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-    server = grpc.server(ThreadPoolExecutor(settings.workers, "grpc"), options=options)
+    interceptors = []
+    if tracer is not None:
+        from serving.model_server.traced import Traced
+
+        interceptors.append(Traced(tracer))
+    server = grpc.server(ThreadPoolExecutor(settings.workers, "grpc"), interceptors=interceptors, options=options)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(core), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core), server)
     try:

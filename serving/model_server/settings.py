@@ -23,3 +23,8 @@ class ModelServerSettings(BaseSettings):
     workers: int = Field(default=4, ge=1, description="gRPC calls answered at once; more wait")
     tf_threads: int = Field(default=1, ge=1, description="threads one operation of a model may use")
     drain_s: float = Field(default=10.0, ge=0, description="seconds that calls under way may take at the end")
+    otlp_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^(https?://[^\s]+)?$",
+        description="OTLP collector that [traces](monitoring.md#traces) go to; without one, there are none",
+    )

@@ -19,10 +19,12 @@ from typing import Any, TypeVar
 import grpc
 import numpy as np
 import pytest
+from collector import collecting
 from numpy.typing import NDArray
 
 from domain.errors import ContractError, DependencyTimeout, Unavailable
 from serving.embedded_redis import free_port
+from serving.gateway.adapters import predict_messages as messages
 from serving.gateway.adapters.model_client import ModelClient
 
 # Google's client libraries warn about the Python version when TensorFlow is imported.
@@ -707,3 +709,26 @@ def test_killed_and_started_again_it_serves_and_at_the_end_it_drains(exported: P
     assert "Traceback" not in second.stderr
     assert asyncio.run(over_the_end()) == 0
     assert "ended" in server.log.read_text()
+
+
+def test_a_server_with_a_collector_goes_on_with_the_trace_of_its_caller(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace, above = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    with collecting() as collector:
+        monkeypatch.setenv("OFFERRANK_OTLP_ENDPOINT", collector.url)
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+        shutil.copytree(exported / "1", tmp_path / "releases" / "1")
+        server = Server(tmp_path / "releases", tmp_path / "log")
+        server.start()
+        try:
+            Model(server, "ranker", server.base_path).wait_for(1)
+            with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+                request = messages.predict_request("ranker", 1, "serving_default", inputs())
+                call = channel.unary_unary(messages.PREDICT, messages.PredictRequest.SerializeToString)
+                call(request, metadata=(("traceparent", f"00-{trace}-{above}-01"),), timeout=20)
+            (span,) = collector.until(len)
+        finally:
+            assert server.end(signal.SIGTERM) == 0
+    assert (span.service, span.name, span.trace, span.above) == ("offerrank-model-server", "Predict", trace, above)
+    assert span.said["offerrank.release"] == "1"

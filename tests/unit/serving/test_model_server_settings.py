@@ -30,14 +30,15 @@ def test_the_page_lists_every_setting_with_its_default_and_meaning() -> None:
     rows = dict(re.findall(r"^\| `OFFERRANK_(\w+)` \| (.+) \|$", PAGE.read_text("utf-8"), re.MULTILINE))
     assert rows.keys() == {name.upper() for name in ModelServerSettings.model_fields}
     for name, field in ModelServerSettings.model_fields.items():
-        default = "required" if field.is_required() else field.default
-        shown = (
-            f"`{default}`"
-            if isinstance(default, str) and default != "required"
-            else f"{default:g}"
-            if default != "required"
-            else default
-        )
+        match "required" if field.is_required() else field.default:
+            case "required":
+                shown = "required"
+            case None:
+                shown = "none"
+            case str(text):
+                shown = f"`{text}`"
+            case number:
+                shown = f"{number:g}"
         assert rows[name.upper()].startswith(f"{shown} | "), name
         if name != "model_base_path":
             assert rows[name.upper()] == f"{shown} | {field.description}"

@@ -12,7 +12,7 @@ from features.market import Market, parse_market
 from monitoring.dashboard import board as limits
 from monitoring.dashboard.board import Board
 from monitoring.dashboard.reasons import MEANING
-from monitoring.dashboard.state import State
+from monitoring.dashboard.state import State, rest_s
 from monitoring.dashboard.summary import percentile, summarise, wilson
 
 T = 1_700_000_000_000  # a multiple of 5 s
@@ -225,3 +225,8 @@ def test_a_release_may_have_more_clicks_than_impressions(market: Market, board: 
 
 def test_every_reason_has_words() -> None:
     assert set(MEANING) == set(Reason)
+
+
+@pytest.mark.parametrize(("cpu_s", "share"), [(0.001, 0.001), (0.04, 0.02), (0.2, 0.02), (5.0, 0.02)])
+def test_readings_of_many_campaigns_come_less_often(cpu_s: float, share: float) -> None:
+    assert cpu_s / (cpu_s + rest_s(cpu_s)) <= share

@@ -1,5 +1,6 @@
 """`offerrank summaries`: what the watch would know of a long archive, by Beam."""
 
+import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -33,8 +34,12 @@ def run(
     from pipelines.summaries import FOREVER_MS, summarise
 
     with ExitStack() as stack:
-        work = stack.enter_context(scratch_folder("summaries")) if work_dir is None else work_dir / f"summaries-{now_ms()}"
-        work.mkdir(parents=True, exist_ok=True)
+        if work_dir is None:
+            work = stack.enter_context(scratch_folder("summaries"))
+        else:
+            work = work_dir / f"summaries-{now_ms()}"
+            work.mkdir(parents=True)
+            stack.callback(shutil.rmtree, work, ignore_errors=True)
         told = summarise(loaded, log_dir, out or log_dir, work, since_ms, FOREVER_MS if until_ms is None else until_ms, beam_args)
     for path, why in told.skipped.items():
         typer.echo(f"{path}: left out: {why}", err=True)

@@ -36,3 +36,4 @@ def test_workers_on_other_machines_know_what_the_watch_knows(tmp_path):
     assert done.returncode == 0, done.stderr
     assert orjson.loads(done.stdout) == {"parts": 6, "hours": 3, "skipped": {}}
     assert Known(tmp_path / "beam").everything() == archive.watched().everything()
+    assert list((tmp_path / "work").iterdir()) == []

@@ -11,6 +11,7 @@ from watched_archive import BEGIN_MS, HOUR_MS, Known, WatchedArchive, corner
 
 from domain.errors import ContractError
 from features.log_archive import parts
+from monitoring.detection.detector import Detector
 from monitoring.watch.database import monitor_path, sole_writer
 
 with warnings.catch_warnings():  # of Beam's dependencies
@@ -76,11 +77,47 @@ def test_what_comes_after_is_taken_by_beam_or_by_the_watch(archive, tmp_path):
     by_beam(archive, tmp_path, out="log", until_ms=BEGIN_MS + 2 * HOUR_MS - 1)
     shutil.copytree(tmp_path / "log", tmp_path / "beam")
     begun = Known(tmp_path / "beam").everything()
-    by_beam(archive, tmp_path)
+    with Known(tmp_path / "beam").store() as page:  # which has the file open all the while
+        hours = len(page.hours())
+        by_beam(archive, tmp_path)
+        assert len(page.hours()) > hours
     assert begun != Known(tmp_path / "beam").everything() == archive.watched().everything()
     assert by_beam(archive, tmp_path).parts == 0
     monitor_path(tmp_path / "log").unlink()
     assert Known(tmp_path / "beam").everything() == archive.watched().everything()
+
+
+class Told:
+    """Who would be told."""
+
+    def __init__(self):
+        self.hours = []
+
+    def count(self, source, decisions): ...
+
+    def observe(self, hour_ms, findings, now_ms, streams=0):
+        self.hours.append((hour_ms, len(findings), streams))
+
+    def turn(self, now_ms, micros_per_page=0.0): ...
+
+
+def test_a_watch_judges_the_hours_that_beam_has_summarised(archive, tmp_path):
+    shutil.copytree(tmp_path / "log", tmp_path / "alone")
+    by_beam(archive, tmp_path, out="log")
+    by_itself, after_beam = Told(), Told()
+    archive.watched(after_beam)
+    archive.log_dir = tmp_path / "alone"
+    archive.watched(by_itself)
+    assert after_beam.hours == by_itself.hours
+    assert learned(tmp_path / "log") == learned(tmp_path / "alone")
+
+
+def learned(folder):
+    """What the detector has learned of each stream, in whatever order it came to know them."""
+    with Known(folder).store() as store:
+        detector = Detector.from_bytes(store.recall("detector"))
+    names = ("log_m", "wealth", "climb", "rising", "opened_ms")
+    return {stream: [getattr(detector, name)[i].tolist() for name in names] for i, stream in enumerate(detector.streams)}
 
 
 def test_a_span_of_the_archive_is_summarised_alone(archive, tmp_path):

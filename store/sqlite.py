@@ -52,8 +52,12 @@ class SqliteFile:
     unavailable: type[FileUnavailable] = FileUnavailable
     damaged: type[FileUnavailable] = FileDamaged
 
-    def open_to_write(self, path: Path) -> sqlite3.Connection:
-        """The file, made where there is none; its connection may be used by one thread at a time."""
+    def open_to_write(self, path: Path, whole: bool = False) -> sqlite3.Connection:
+        """The file, made where there is none; its connection may be used by one thread at a time.
+
+        Args:
+          whole: reads all of it, about a second for 500 MB, so that damage is found now and not whenever somebody comes upon it.
+        """
         with self.named_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             db = sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False)
@@ -66,6 +70,8 @@ class SqliteFile:
                             db.execute(statement)
                         db.execute(f"PRAGMA user_version = {self.version}")
                 self._check_version(db, path)
+                if whole and (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                    raise self.damaged(self.name, f"{path}: it is damaged ({str(found).splitlines()[0]})")
             except BaseException:
                 db.close()
                 raise

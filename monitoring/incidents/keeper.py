@@ -44,7 +44,7 @@ class Keeper:
     ) -> None:
         self.path = incidents_path(log_dir)
         self._hour_ms, self._objectives = hour_length_ms, objectives
-        self._store = IncidentStore(self.path, Habits(hour_length_ms))
+        self._store = IncidentStore(self.path, Habits(hour_length_ms), whole=True)
         self._responder = Responder(self._store, response or ResponseSpec(), releases)
         self._sender = Sender(self.path, alerts, market, currency)
         self._looks = Looks(self.path, gateway_url, hour_length_ms) if gateway_url else None

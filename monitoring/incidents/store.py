@@ -69,15 +69,17 @@ class NoSuchIncident(InvalidRequest):
 class IncidentStore:
     """One connection to the incidents of a market, for one thread at a time.
 
+    Args:
+      whole: finds damage anywhere in the file when it is opened.
     Raises, in every method:
       FileDamaged: the file is no use any more.
       FileUnavailable: full disk, locked, no permission; nothing of the call was written.
     """
 
-    def __init__(self, path: Path, habits: Habits | None = None) -> None:
+    def __init__(self, path: Path, habits: Habits | None = None, whole: bool = False) -> None:
         self.path = path
         self._habits = habits or Habits()
-        self._db = INCIDENTS.open_to_write(path)
+        self._db = INCIDENTS.open_to_write(path, whole)
 
     def close_file(self) -> None:
         """Closes the connection."""

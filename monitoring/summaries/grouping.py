@@ -13,6 +13,8 @@ from monitoring.summaries.numbers import Numbers, codes_of
 from monitoring.summaries.values import MOST_VALUES, Values
 
 Ints = NDArray[np.int64]
+LONGEST_TEXT = 256
+"""Characters of a value that are told apart, as many as a request may have: 128 values of a series have to stay small."""
 _DENSE = 1 << 21
 """Most cells of a table of counts that is written out; beyond it only those that are not 0."""
 
@@ -101,11 +103,11 @@ class ValueColumn:
 
 
 def texts(values: pa.Array) -> tuple[tuple[str, ...], Ints]:
-    """The different values of a column as text, in order, and which of them each row has, -1 for null."""
+    """The different values of a column as text, in order, and which of them each row has, -1 for null; text is cut."""
     if not len(values):
         return (), np.zeros(0, np.int64)
     encoded = pc.dictionary_encode(values)
-    names = np.array([str(v) for v in encoded.dictionary.to_pylist()], object)
+    names = np.array([str(v)[:LONGEST_TEXT] for v in encoded.dictionary.to_pylist()], object)
     text, place = np.unique(names, return_inverse=True)
     index = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
     return tuple(text.tolist()), np.concatenate([place, [-1]])[index].astype(np.int64)

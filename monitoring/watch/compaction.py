@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-from domain.clock import budget_day
 from features.market import Market
 from monitoring.watch.store import MonitorStore
 
@@ -21,14 +20,15 @@ class Compaction:
     def step(self) -> bool:
         """Compacts the oldest day that waits, if any; whether more wait."""
         length_s, spec = self.market.policy.day_length_s, self.market.monitoring
-        first, last = self.store.first_and_last_hour()
-        today = budget_day(last, length_s)
-        done = self.store.recall(_DONE)
-        day = max(int(done) + 1 if done else 0, budget_day(first, length_s))
-        if day >= today - spec.sliced_days:
+        # Age is counted in known days, not by a clock: one that jumped years ahead must not take what is known with it.
+        days = self.store.days(length_s)
+        done = int(self.store.recall(_DONE) or -1)
+        waiting = [day for day in days[spec.sliced_days + 1 :] if day > done]
+        if not waiting:
             return False
+        day, oldest = waiting[-1], days[: spec.months * DAYS_PER_MONTH + 1][-1]
         with self.store.writing():
             self.store.join_hours(day * length_s * 1000, (day + 1) * length_s * 1000)
-            self.store.forget_summaries((today - spec.months * DAYS_PER_MONTH) * length_s * 1000)
+            self.store.forget_summaries(oldest * length_s * 1000)
             self.store.remember(_DONE, str(day).encode())
-        return day + 1 < today - spec.sliced_days
+        return len(waiting) > 1

@@ -10,7 +10,6 @@ An hour comes to
 "Now" is the end of the archive, which no clock moves.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -37,17 +36,24 @@ from monitoring.watch.labels import (
 from monitoring.watch.part import Late, hours_of
 from monitoring.watch.sampling import sampled
 from monitoring.watch.slicing import Tally, slice_columns, slot_dimensions
-from monitoring.watch.store import Hour, MonitorStore
+from monitoring.watch.store import Hour, MonitorStore, Skipped
 from monitoring.watch.traffic import pages_of, valid_pages
 from monitoring.watch.watched import Fixed, Watched
 
-log = logging.getLogger("offerrank.watch")
 OVER, CLICKS_FINAL, CONVERSIONS_FINAL = 1, 2, 3
 LATE_MS = 3_600_000
 MOST_EMPTY_HOURS = 48
 """Hours without a page, after one with, that are hours of their own: a longer silence has been noticed by then."""
 _PAGE = ("time_ms", "release", "invalid")
 _SLOT = ("impression_id", "bid_kind", "price_micros", "probability", "position")
+
+
+class PartLost(ContractError):
+    """A part that was read before has been damaged or removed since: what it says of an hour's labels is not known."""
+
+    def __init__(self, log: str, part: Part, why: str) -> None:
+        super().__init__(f"part {part.number} of {log}: {why}")
+        self.skipped = Skipped(log, part.number, why, part.first_ms, part.last_ms)
 
 
 class HourFinisher:
@@ -81,7 +87,11 @@ class HourFinisher:
         return (hour, -stage) if at_ms <= complete_ms else None
 
     def finish(self, hour: Hour, stage: int) -> Tally:
-        """What the stage adds; to be written together with `MonitorStore.reach`."""
+        """What the stage adds; to be written together with `MonitorStore.reach`.
+
+        Raises:
+          PartLost: nothing can be said.
+        """
         return self.labels(hour, stage).tally(self.market, self.store.late)
 
     def labels(self, hour: Hour, stage: int) -> "HourLabels":
@@ -158,6 +168,8 @@ class HourLabels:
 
         Args:
           late: events between two times, both ends included, as `MonitorStore.late` has them.
+        Raises:
+          PartLost: without its events an offer would look as if nobody had seen it.
         """
         tally = Tally()
         if self.hour.pages and (shown := self._shown(market)) is not None:
@@ -174,9 +186,7 @@ class HourLabels:
         found, hour_ms = [], self.hour.hour_ms
         wanted = (*_PAGE, *(f"slots.{name}" for name in _SLOT), *slice_columns(market))
         for part in self.decisions:
-            columns = _read(part, wanted)
-            if columns is None:
-                continue
+            columns = _read(DECISIONS, part, wanted)
             hours = hours_of(market, columns.ints("time_ms"))
             rate = {int(h): self.rate if h == hour_ms else 0.0 for h in np.unique(hours)}
             pages = columns.take(np.flatnonzero(sampled(part.number, hours, rate) & valid_pages(columns)))
@@ -192,8 +202,8 @@ class HourLabels:
 
         def tables() -> Iterator[pa.Table]:
             for part in self.events:
-                if (columns := _read(part, EVENT_COLUMNS)) is not None:
-                    yield columns.table.filter(pc.less_equal(columns.table["time_ms"], self.as_of_ms))
+                columns = _read(EVENTS, part, EVENT_COLUMNS)
+                yield columns.table.filter(pc.less_equal(columns.table["time_ms"], self.as_of_ms))
             if self.stage == CONVERSIONS_FINAL and (waited := late(self.read_ms, self.as_of_ms)):
                 names = ("impression_id", "type", "status", "time_ms")
                 yield pa.table(dict(zip(names, zip(*waited, strict=True), strict=True)))
@@ -201,11 +211,9 @@ class HourLabels:
         return of_impressions(shown, tables())
 
 
-def _read(part: Part, names: tuple[str, ...]) -> Columns | None:
-    """None for a part that has been damaged or removed since it was taken."""
+def _read(log: str, part: Part, names: tuple[str, ...]) -> Columns:
     try:
         with opened(part) as file:
             return Columns.read(file, names)
     except ContractError as e:
-        log.error("labels go without part %d: %s", part.number, e)
-        return None
+        raise PartLost(log, part, str(e)) from None

@@ -97,11 +97,15 @@ class ArchiveReader:
         return any(self._found.values())
 
     def retry(self) -> None:
-        """Takes what was skipped before, where it can be read now."""
+        """Takes what was skipped before, where it can be read now; of what had been taken before, only says so."""
         skipped = {(one.log, one.number): one for one in self.store.skipped()}
         for name in {log for log, _ in skipped}:
             for part in parts(self.log_dir, name):
-                if (name, part.number) in skipped:
+                if (name, part.number) not in skipped:
+                    continue
+                if self.store.was_taken(name, part.number):
+                    self._find(name, part)
+                else:
                     self._take(name, part, skipped[name, part.number])
 
     def _new(self, name: str) -> list[Part]:
@@ -138,6 +142,15 @@ class ArchiveReader:
                 log.exception("part %d of %s", part.number, name)
                 reason = f"cannot be summarised: {type(e).__name__}: {e}"
                 self._skip(Skipped(name, part.number, reason, part.first_ms, part.last_ms))
+
+    def _find(self, name: str, part: Part) -> None:
+        try:
+            self._source.read(name, part)
+        except ContractError:
+            return
+        log.info("part %d of %s is there again", part.number, name)
+        with self.store.writing():
+            self.store.found(name, part.number)
 
     def _merge(self, read: PartAtHand) -> None:
         rates = {}

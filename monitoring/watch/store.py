@@ -54,7 +54,7 @@ class MonitorStore:
     @classmethod
     def to_write(cls, log_dir: Path) -> Self:
         """For the one process that writes."""
-        return cls(MONITOR.open_to_write(monitor_path(log_dir)), log_dir)
+        return cls(MONITOR.open_to_write(monitor_path(log_dir), whole=True), log_dir)
 
     @classmethod
     def to_read(cls, log_dir: Path) -> Self:
@@ -96,7 +96,7 @@ class MonitorStore:
         """
         values = (log, part.number, part.first_ms, part.last_ms, from_ms, to_ms)
         self._db.execute("INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?)", values)
-        self._db.execute("DELETE FROM skipped WHERE log = ? AND number = ?", (log, part.number))
+        self.found(log, part.number)
         self._advance(log, part.number, complete_ms)
 
     def begin(self, log: str, number: int) -> None:
@@ -108,6 +108,14 @@ class MonitorStore:
         values = (skipped.log, skipped.number, skipped.reason, skipped.first_ms, skipped.last_ms)
         self._db.execute("INSERT OR REPLACE INTO skipped VALUES (?, ?, ?, ?, ?)", values)
         self._advance(skipped.log, skipped.number, skipped.last_ms)
+
+    def was_taken(self, log: str, number: int) -> bool:
+        """Whether a part has been read, and its rows may still be joined."""
+        return bool(self._rows("SELECT 1 FROM parts WHERE log = ? AND number = ?", log, number))
+
+    def found(self, log: str, number: int) -> None:
+        """Says that a part that had been read before it was skipped is there again."""
+        self._db.execute("DELETE FROM skipped WHERE log = ? AND number = ?", (log, number))
 
     def skipped(self) -> list[Skipped]:
         """Parts that could not be read, by log and number."""
@@ -223,6 +231,11 @@ class MonitorStore:
         ((first, last),) = self._rows("SELECT coalesce(min(hour_ms), 0), coalesce(max(hour_ms), 0) FROM hours WHERE stage > 0")
         return int(first), int(last)
 
+    def days(self, day_length_s: int) -> list[int]:
+        """Budget days of which an hour is over, the newest first."""
+        rows = self._rows("SELECT DISTINCT hour_ms / ? FROM hours WHERE stage > 0 ORDER BY 1 DESC", day_length_s * 1000)
+        return [day for (day,) in rows]
+
     def join_hours(self, from_ms: int, to_ms: int) -> None:
         """Makes one day of the hours from the first to before the second, slice by slice; hours of all traffic stay."""
         everything = self._id("slices", *ALL)
@@ -321,6 +334,8 @@ class MonitorStore:
 
     def forget_before(self, ms: int) -> None:
         """Parts and events that no label waits for any more."""
+        old = "SELECT log, number FROM parts WHERE to_ms < ?"
+        self._db.execute(f"DELETE FROM skipped WHERE (log, number) IN ({old})", (ms,))
         self._db.execute("DELETE FROM parts WHERE to_ms < ?", (ms,))
         self._db.execute("DELETE FROM late_events WHERE time_ms < ?", (ms,))
 

@@ -18,7 +18,7 @@ from monitoring.summaries import ALL, FLOW, Flows
 from monitoring.watch.baseline import take_baselines
 from monitoring.watch.compaction import Compaction
 from monitoring.watch.database import MonitorDamaged, monitor_path, set_aside
-from monitoring.watch.finishing import OVER, HourFinisher
+from monitoring.watch.finishing import OVER, HourFinisher, PartLost
 from monitoring.watch.judging import Judge
 from monitoring.watch.reading import QUIET_S, ArchiveReader
 from monitoring.watch.slicing import Tally
@@ -138,17 +138,23 @@ class Watch:
         due = opened.finisher.next_due(opened.reader.complete_ms)
         if due is None:
             return False
-        hour, stage = due
+        (hour, stage), tally, lost = due, Tally(), None
         try:
             tally = opened.finisher.finish(hour, stage)
         except Unavailable:
             raise
+        except PartLost as e:
+            lost = e
+            log.error("hour %d goes without its labels: %s", hour.hour_ms, e)
         except Exception:  # our bug, or parts that somebody else wrote: the rest goes on
             log.exception("hour %d goes without its labels", hour.hour_ms)
-            tally = Tally()
         with opened.store.writing():
             opened.store.merge(tally)
             opened.store.reach(hour.hour_ms, stage)
+            if lost is not None:
+                opened.store.skip(lost.skipped)
+                if stage == OVER:
+                    opened.store.judged(hour.hour_ms)  # by nobody: it would look as if what is not known had not happened
             opened.finisher.tidy()
         if stage == OVER:
             log.info("hour %d is over: %d pages", hour.hour_ms, hour.pages)

@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from found import HOUR, START, missing
 from receivers import HttpReceiver
 
@@ -13,6 +14,7 @@ from monitoring.incidents import INCIDENTS, IncidentStore, Keeper, Objectives, i
 from monitoring.incidents.alerts import AlertSettings
 from monitoring.incidents.looks import Looks, is_ready
 from monitoring.incidents.minutes import kept_counts
+from store.sqlite import FileDamaged
 
 MINUTE = HOUR // 60
 
@@ -44,6 +46,21 @@ def test_what_the_log_says_becomes_an_incident_and_is_told(tmp_path: Path):
         keeper.stop()
     assert [b["incident"]["kind"] for b in hook.bodies()] == ["degraded", "missing"]
     assert hook.bodies()[0]["severity"] == "critical"
+
+
+def test_damage_in_the_middle_of_the_file_is_found_at_the_start(tmp_path: Path):
+    # Whoever starts the watch has it set aside; found only later, it would end the watch again after each start.
+    keeper = Keeper(tmp_path, "corner", "EUR", HOUR, AlertSettings(), Objectives())
+    keeper.start()
+    keeper.observe(START, [missing()], START + HOUR, streams=7)
+    keeper.stop()
+    path = incidents_path(tmp_path)
+    pages = bytearray(path.read_bytes())
+    half = len(pages) // 2 // 4096 * 4096
+    pages[half : half + 4096] = b"x" * 4096
+    path.write_bytes(pages)
+    with pytest.raises(FileDamaged, match="damaged"):
+        Keeper(tmp_path, "corner", "EUR", HOUR, AlertSettings(), Objectives())
 
 
 def test_a_quiet_log_is_no_incident(tmp_path: Path):

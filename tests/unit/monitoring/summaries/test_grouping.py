@@ -51,3 +51,8 @@ def test_nothing_has_no_groups():
     nothing = np.zeros(0, np.int64)
     assert list(NumberColumn.of_rows([]).by_group(nothing, 3)) == []
     assert list(ValueColumn.of_rows(pa.array([], pa.string())).by_group(nothing, 3)) == []
+
+
+def test_long_text_is_cut():
+    ((_, values),) = ValueColumn.of_rows(pa.array(["<script>" * 2000, "<script>" * 3000, "short"])).by_group(np.zeros(3, int), 1)
+    assert values.counts == {"<script>" * 32: 2, "short": 1}

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from log_entries import decision, slot
-from watched_archive import BEGIN_MS, HOUR_MS, WatchedArchive, corner
+from watched_archive import BEGIN_MS, HOUR_MS, Known, WatchedArchive, corner
 
 from domain.errors import ContractError
 from features.log_archive import parts
 from monitoring.summaries import ALL, Numbers, Series, Slice, Values
-from monitoring.watch.database import monitor_path, sole_writer
+from monitoring.watch.database import MonitorUnavailable, monitor_path, sole_writer
 from monitoring.watch.store import DAY, MonitorStore
 from monitoring.watch.watch import Watch
 
@@ -117,21 +117,105 @@ def test_a_damaged_file_is_moved_aside_and_made_anew(tmp_path, caplog):
 
 def test_a_month_of_hours_becomes_days(tmp_path):
     archive = WatchedArchive(tmp_path, corner(slices=["country"], sliced_days=2, months=1))
-    for day in (0, 1, 2, 3, 31):
+    for day in range(4):
         busy(archive, hours=2, per_hour=10, begin=24 * day)
+    for day in range(4, 32):
+        archive.decides(decision(f"of-day-{day}", BEGIN_MS + 24 * HOUR_MS * day))
+    archive.write(24 * 30 * HOUR_MS)
+    busy(archive, hours=2, per_hour=10, begin=24 * 31)
     known = archive.watched()
     with known.store() as store:
         german = Slice("country", "DE")
-        # Day 0 is older than a month, days 1 to 3 are older than two days: their slices are kept by day, all traffic by hour.
-        assert [(at - BEGIN_MS) // HOUR_MS for at, _, _ in store.history(COUNTRY, german, span=DAY)] == [24, 48, 72]
-        assert [(at - BEGIN_MS) // HOUR_MS for at, _, _ in store.history(COUNTRY, german)] == [744, 745]
-        hours = [24, 25, 48, 49, 72, 73, 744, 745]
-        assert [(at - BEGIN_MS) // HOUR_MS for at, _, _ in store.history(COUNTRY)] == hours
+        # Day 0 is older than a month, days 1 to 28 are older than two days: their slices are kept by day, all traffic by hour.
+        assert [(at - BEGIN_MS) // HOUR_MS for at, _, _ in store.history(COUNTRY, german, span=DAY)] == list(
+            range(24, 29 * 24, 24)
+        )
+        assert [(at - BEGIN_MS) // HOUR_MS for at, _, _ in store.history(COUNTRY, german)] == [696, 720, 744, 745]
+        hours = [(at - BEGIN_MS) // HOUR_MS for at, _, _ in store.history(COUNTRY)]
+        assert (hours[:6], hours[-2:]) == ([24, 25, 48, 49, 72, 73], [744, 745])
         by_day = {at: s for at, _, s in store.history(COUNTRY, german, span=DAY)}
         everyone = [s for at, _, s in store.history(COUNTRY) if at < BEGIN_MS + 48 * HOUR_MS]
         day_1 = by_day[BEGIN_MS + 24 * HOUR_MS]
         assert isinstance(day_1, Values)
         assert day_1.rows == sum(s.counts["DE"] for s in everyone if isinstance(s, Values))
+
+
+def test_a_clock_that_jumped_beyond_what_is_kept_takes_nothing_with_it(tmp_path):
+    archive = WatchedArchive(tmp_path, corner(slices=["country"], sliced_days=1, months=1))
+    for day in range(3):
+        busy(archive, hours=1, begin=24 * day)
+    before = archive.watched().flow(24)
+    busy(archive, hours=1, begin=24 * 400)
+    archive.write((24 * 400 + 2) * HOUR_MS)
+    known = archive.watched()
+    assert known.flow(24) == before
+    assert known.flow(24 * 400)["pages"] == 40
+
+
+def test_a_part_that_vanishes_before_its_labels_are_final_is_named_and_its_hour_not_judged(tmp_path, caplog):
+    archive = WatchedArchive(tmp_path)
+    busy(archive, hours=1)
+    with Watch(archive.market, tmp_path, quiet_s=0) as watch:
+        while watch.turn():
+            pass
+        gone = parts(tmp_path, "events")[1].path
+        gone.rename(tmp_path / "elsewhere")
+        archive.write(HOUR_MS + 30_000)
+        while watch.turn():
+            pass
+        assert watch.seen().skipped == 1
+        assert len(watch.opened.store.hours("stage = 1 AND judged = 1")) == 1  # as if, by nobody
+    known = Known(tmp_path)
+    flow = known.flow(0)
+    assert "unseen" not in flow  # the rest of its events does not say who saw what
+    assert "hour 1728000000000 goes without its labels: part 2 of events" in caplog.text
+    # It comes back: what it counted is not counted again.
+    (tmp_path / "elsewhere").rename(gone)
+    archive.watched()
+    with known.store() as store:
+        assert store.skipped() == []
+    assert known.flow(0) == flow
+    # It is gone when the clicks are final: none of them is told, those of the next hour are.
+    gone.unlink()
+    busy(archive, hours=2, begin=1)
+    archive.watched()
+    ctr = Series("calibration", "ctr")
+    assert (ALL, ctr) not in known.by(0)
+    assert known.by(1)[ALL, ctr].rows == 40
+
+
+def test_damage_in_the_middle_of_the_file_is_found_at_the_next_start(tmp_path, caplog):
+    archive = WatchedArchive(tmp_path)
+    busy(archive, hours=3)
+    expected = archive.watched().everything()
+    path = monitor_path(tmp_path)
+    pages = bytearray(path.read_bytes())
+    half = len(pages) // 2 // 4096 * 4096
+    pages[half : half + 4096] = b"x" * 4096
+    path.write_bytes(pages)
+    assert archive.watched().everything() == expected
+    assert "made anew from the archive" in caplog.text
+
+
+def read_to_the_end(watch):
+    while watch.turn():
+        pass
+
+
+def test_a_full_disk_loses_nothing_and_the_watch_goes_on_when_there_is_room(tmp_path):
+    archive, whole = WatchedArchive(tmp_path / "full"), WatchedArchive(tmp_path / "whole")
+    for each in (archive, whole):
+        busy(each, hours=4)
+    with Watch(archive.market, archive.log_dir, quiet_s=0) as watch:
+        db = watch.opened.store._db
+        (pages,) = db.execute("PRAGMA page_count").fetchone()
+        db.execute(f"PRAGMA max_page_count = {pages}")
+        for _ in range(2):
+            with pytest.raises(MonitorUnavailable, match="the disk is full"):
+                read_to_the_end(watch)
+        db.execute("PRAGMA max_page_count = 1000000")
+        read_to_the_end(watch)
+    assert Known(archive.log_dir).everything() == whole.watched().everything()
 
 
 def test_a_feature_with_a_value_for_everyone_stays_small(tmp_path):

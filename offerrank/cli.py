@@ -409,10 +409,12 @@ def summaries(
 ) -> None:
     """Summarise a long archive as the watch would, by Beam: on this machine or on many."""
     from offerrank.summaries import run
+    from offerrank.training import disk_errors_said
     from pipelines.beam import beam_args
 
     until_ms, args = options.moment(until, end=True), beam_args(beam_runner, beam_arg)
-    run(market, log_dir, out, options.moment(since) or 0, until_ms, work_dir, args, json)
+    with disk_errors_said():
+        run(market, log_dir, out, options.moment(since) or 0, until_ms, work_dir, args, json)
 
 
 @app.command()

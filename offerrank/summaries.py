@@ -1,6 +1,7 @@
 """`offerrank summaries`: what the watch would know of a long archive, by Beam."""
 
 import shutil
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -31,7 +32,10 @@ def run(
     """
     loaded = load_market(market)
     from pipelines.scratch import scratch_folder
-    from pipelines.summaries import FOREVER_MS, summarise
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Google's client libraries, about the Python version
+        from pipelines.summaries import FOREVER_MS, summarise
 
     with ExitStack() as stack:
         if work_dir is None:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,7 +57,9 @@ def compare(asked: Asked, as_json: bool, html: Path | None) -> int:
     if since_ms > until_ms:
         raise ContractError(f"tfdv: expected a time to begin before {_time(until_ms)}, got {_time(since_ms)}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from pipelines import comparators
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of TensorFlow, and of Google's client libraries, about the Python version
+        from pipelines import comparators
 
     thresholds = comparators.Thresholds(asked.infinity_norm, asked.jensen_shannon)
     with scratch_folder("tfdv") as work:

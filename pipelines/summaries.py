@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from domain.errors import ContractError, OfferRankError
-from features.log_archive import Part
+from features.log_archive import DECISIONS, EVENTS, Part
 from features.market import Market
 from monitoring.summaries import Series, Slice, Summary, from_bytes, merged
 from monitoring.watch.batch import Look, PartTask, Place, Plan, look, parts_between, plan
@@ -70,11 +70,14 @@ def summarise(
       out: folder of the file: the archive's own where a watch shall go on from there.
       work: an empty folder.
     Raises:
-      ContractError: Beam failed; a watch is at work on the file; `since_ms` would leave out parts that it waits for.
+      ContractError: there is no archive; Beam failed; a watch is at work on the file; `since_ms` would leave out parts that
+        it waits for.
       MonitorUnavailable: the file is damaged, or cannot be written.
     """
     path, draft = monitor_path(out), work / "monitor.sqlite"
     log_dir, work = log_dir.absolute(), work.absolute()
+    if not any((log_dir / name).is_dir() for name in (DECISIONS, EVENTS)):
+        raise ContractError(f"{log_dir}: expected an archive, found neither decisions nor events")
     with sole_writer(out), closing(MONITOR.open_to_write(path)) as kept, closing(MONITOR.open_to_write(draft)) as scratch:
         parts = parts_between(log_dir, MonitorStore(kept, log_dir), since_ms, until_ms)
         looks = _looked(market, parts, work, beam_args) if parts else {}

@@ -77,6 +77,12 @@ def wrong_columns(tmp_path: Path) -> str:
         (["keys", "revoke", "shop", "--keys", "nowhere"], "name: expected the name of a key that has not ended, got 'shop'"),
         (["keys", "list", "--keys", MARKET], "market.toml, line 1: expected "),
         (["retrain", "--market", MARKET, "--log-dir", "nowhere", "--out", "out"], "nowhere"),
+        (
+            ["summaries", "--market", MARKET, "--log", "nowhere"],
+            "nowhere: expected an archive, found neither decisions nor events",
+        ),
+        (["summaries", "--market", MARKET, "--beam-runner", "flunk"], "--beam-runner: expected one of direct, flink"),
+        (["tfdv", "--release", "nowhere"], "nowhere"),
         (["train", "--market", MARKET, "--data", "nowhere.csv", "--out", "out"], "nowhere.csv"),
         (["train", "--market", MARKET, "--data", wrong_columns, "--out", "out"], "log.csv: expected columns 'country'"),
     ],

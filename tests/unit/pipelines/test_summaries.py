@@ -156,6 +156,7 @@ def test_nothing_is_written_beside_a_watch(archive, tmp_path):
     assert not monitor_path(tmp_path / "log").exists()
 
 
-def test_an_empty_archive_has_nothing_to_say(tmp_path):
-    told = by_beam(WatchedArchive(tmp_path / "log"), tmp_path)
-    assert (told.parts, told.hours) == (0, 0)
+def test_a_folder_that_is_no_archive_is_named_and_left_as_it_is(tmp_path):
+    with pytest.raises(ContractError, match="nowhere: expected an archive, found neither decisions nor events"):
+        by_beam(WatchedArchive(tmp_path / "nowhere"), tmp_path, out="nowhere")
+    assert not (tmp_path / "nowhere").exists()

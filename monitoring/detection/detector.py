@@ -209,6 +209,7 @@ class Detector:
         """The whole state; `from_bytes` goes on as if nothing had happened."""
         names = np.array([[s.kind, *s.series, *s.slice] for s in self.streams], dtype=np.str_).reshape(-1, 5)
         arrays: dict[str, Any] = {f"weather.{name}": a for name, a in self.weather.to_arrays().items()}
+        arrays |= {f"simulated.{name}": a for name, a in self.simulated.to_arrays().items()}
         arrays |= {name: getattr(self, name) for name in _ARRAYS}
         out = io.BytesIO()
         np.savez_compressed(
@@ -232,12 +233,12 @@ class Detector:
                 arrays = {name: kept[name] for name in kept.files}
             names = [Stream(kind, Series(a, b), Slice(c, d)) for kind, a, b, c, d in arrays["streams"].tolist()]
             weather = Weather.from_arrays({f.name: arrays[f"weather.{f.name}"] for f in fields(Weather)})
+            of_simulated = {name: arrays[f"simulated.{name}"] for name in ("places", "place", "rows", "ratio")}
             day_ms, at_ms, betting_hours = arrays["clock"].tolist()
             streams = {s: i for i, s in enumerate(names)}
             kept_arrays = {name: arrays[name] for name in _ARRAYS}
-            return cls(
-                day_ms, at_ms, streams, weather, release=str(arrays["release"]), betting_hours=betting_hours, **kept_arrays
-            )
+            bets = {"release": str(arrays["release"]), "betting_hours": betting_hours}
+            return cls(day_ms, at_ms, streams, weather, **bets, **kept_arrays, simulated=Simulated.from_arrays(of_simulated))
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as e:
             raise ContractError(f"state of the detector: expected one that it wrote, got {len(state)} bytes: {e}") from None
 

@@ -1,12 +1,16 @@
 """How far an hour is from its reference when nothing happened but sampling: closed form from 300 rows, simulated below."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitoring.detection.distances import LEVELS, Floats, freeman_tukey, wasserstein
+from monitoring.summaries import Series, Slice
+
+Place = tuple[Series, Slice]
 
 FEWEST_ROWS: Final = 100
 """Below, an hour says "too few rows" and neither raises nor lowers any evidence."""
@@ -63,14 +67,14 @@ def simulated_shares_noise(reference: Floats, rows: int, rng: np.random.Generato
 class Simulated:
     """Mends closed forms where rows are few: by the ratio that a simulation shows, made once per stream and size of sample.
 
-    Nothing of it needs to be kept: the same stream has the same ratio after a restart.
+    It is of the reference that the stream had then, so it has to be kept: whoever starts again would find another.
     """
 
-    ratios: dict[Hashable, float] = field(default_factory=dict)
+    ratios: dict[tuple[Place, int], float] = field(default_factory=dict)
 
     def mended(
         self,
-        names: Sequence[Hashable],
+        names: Sequence[Place],
         noise: Floats,
         reference: Floats,
         rows: Floats,
@@ -94,6 +98,24 @@ class Simulated:
         if len(self.ratios) > _MOST_RATIOS:
             self.ratios.clear()
         return mended
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """For `from_arrays`; each place once, as it has several sizes."""
+        places = list(dict.fromkeys(place for place, _ in self.ratios))
+        index = {place: i for i, place in enumerate(places)}
+        return {
+            "places": np.array([[*series, *where] for series, where in places], dtype=np.str_).reshape(-1, 4),
+            "place": np.array([index[place] for place, _ in self.ratios], dtype=np.int64),
+            "rows": np.array([rows for _, rows in self.ratios], dtype=np.int64),
+            "ratio": np.array(list(self.ratios.values()), dtype=np.float64),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The inverse of `to_arrays`."""
+        places = [(Series(kind, name), Slice(by, value)) for kind, name, by, value in arrays["places"].tolist()]
+        kept = zip(arrays["place"].tolist(), arrays["rows"].tolist(), arrays["ratio"].tolist(), strict=True)
+        return cls({(places[i], rows): ratio for i, rows, ratio in kept})
 
 
 def _smooth(quantiles: Floats, level: Floats) -> Floats:

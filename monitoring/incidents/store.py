@@ -190,11 +190,11 @@ class IncidentStore:
             yield
 
     def _turn(self, hour_ms: int, now_ms: int, streams: int, findings: int) -> int:
-        query = (
-            "INSERT INTO hours (hour_ms, at_ms, streams, findings) VALUES (?, ?, ?, ?) ON CONFLICT (hour_ms)"
-            " DO UPDATE SET at_ms = excluded.at_ms, streams = excluded.streams, findings = excluded.findings RETURNING turn"
-        )
-        (turn,) = self._db.execute(query, (hour_ms, now_ms, streams, findings)).fetchone()
+        # Apart, as an upsert uses up a turn even where the hour has one.
+        said = {"hour": hour_ms, "at": now_ms, "streams": streams, "findings": findings}
+        again = "UPDATE hours SET at_ms = :at, streams = :streams, findings = :findings WHERE hour_ms = :hour RETURNING turn"
+        new = "INSERT INTO hours (hour_ms, at_ms, streams, findings) VALUES (:hour, :at, :streams, :findings) RETURNING turn"
+        (turn,) = self._db.execute(again, said).fetchone() or self._db.execute(new, said).fetchone()
         return int(turn)
 
     def _take(self, found: Sequence[Found], hour_ms: int, turn: int, now_ms: int, told_at_once: bool = False) -> None:

@@ -262,6 +262,16 @@ def test_releases_are_slices_of_their_own_while_there_are_two() -> None:
     assert both.numbers[AMOUNT].rows.tolist() == [4.0, 2.0, 2.0]
 
 
+def test_killed_again_and_again_it_ends_up_knowing_the_same_to_the_last_bit() -> None:
+    whole, killed = Watch(), Watch()
+    for day in range(10):
+        hours = range(day * 24, day * 24 + 24)
+        assert whole.watch(hours) == killed.watch(hours)
+        killed = killed.again()
+    assert whole.detector.simulated.ratios  # of slices with few rows, as their reference was when they were first judged
+    assert killed.detector.to_bytes() == whole.detector.to_bytes()
+
+
 def test_weekends_are_compared_with_weekends() -> None:
     saturday = START_MS + 12 * 24 * HOUR_MS
     assert [(saturday - at) // (24 * HOUR_MS) for at in earlier_hours(saturday)] == [6, 7, 13, 14]

@@ -156,6 +156,13 @@ def test_an_hour_observed_again_changes_nothing(watch: Watch):
     assert len(reading.evidence(watch.store.connection, incident.id)) == 1
 
 
+def test_an_hour_observed_again_is_no_turn(watch: Watch):
+    for hour in (0, 0, 0, 1):
+        watch.store.observe(START + hour * HOUR, [missing()], START + HOUR, streams=1)
+    turns = watch.store.connection.execute("SELECT turn FROM hours ORDER BY hour_ms").fetchall()
+    assert turns == [(1,), (2,)]
+
+
 def test_late_rows_of_an_hour_replace_what_it_said(watch: Watch):
     (incident,) = watch.sees(missing(size=0.2))
     watch.sees(missing(size=0.3))

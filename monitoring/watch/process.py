@@ -57,13 +57,14 @@ def watch_until(settings: WatchSettings, stop: threading.Event) -> None:
             try:
                 more = watch.turn()
                 surroundings.turn(watch.opened.store, now_ms())
-                fault, seen = "", watch.seen()
+                seen = watch.seen()
+                fault = _ahead(seen, now_ms())
             except FileDamaged:
                 raise  # of the incidents: set aside at the next start
             except (Unavailable, OSError) as e:
                 fault, seen = str(e), None
             if fault and fault != before:
-                log.error("the archive waits, nothing is lost: %s", fault)
+                log.error("nothing is lost, but: %s", fault)
             elif before and not fault:
                 log.info("goes on")
             beat(seen, fault)
@@ -89,6 +90,14 @@ def _incidents(settings: WatchSettings, market: Market) -> Iterator[Keeper]:
         yield keeper
     finally:
         keeper.stop()
+
+
+def _ahead(seen: Seen, at_ms: int) -> str:
+    """What is wrong with the log's clock; "" for nothing. Streams never go back, so that all that follows is at its end."""
+    hours = (seen.complete_ms - at_ms) / 3_600_000
+    if hours < 1:
+        return ""
+    return f"the log's clock, which is Redis', is {hours:.0f} h ahead of this machine's: hours cannot be told apart until then"
 
 
 class _Beat:

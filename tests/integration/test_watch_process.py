@@ -178,3 +178,18 @@ def test_without_redis_it_watches_all_the_same(tmp_path: Path, watches: Watches)
     eventually(archive.log_dir, 12, process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
+
+
+def test_a_log_whose_clock_is_ahead_is_named(tmp_path: Path, watches: Watches, redis_url: str) -> None:
+    archive = WatchedArchive(tmp_path / "log")
+    fill(archive, hours=1)
+    archive.write(now_ms() - BEGIN_MS + 30 * 24 * HOUR_MS)
+    process = watches.start(archive.log_dir, redis_url)
+    eventually(archive.log_dir, 13, process)
+    with redis.Redis.from_url(redis_url) as client:
+        deadline = time.monotonic() + 20
+        while b"is 720 h ahead" not in (client.hget(Keys("corner").watch, "fault") or b""):
+            assert time.monotonic() < deadline, client.hgetall(Keys("corner").watch)
+            time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0

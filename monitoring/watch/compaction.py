@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
+from domain.clock import budget_day
 from features.market import Market
+from monitoring.watch.finishing import CONVERSIONS_FINAL
 from monitoring.watch.store import MonitorStore
 
 _DONE: Final = "compacted"
@@ -30,5 +32,7 @@ class Compaction:
         with self.store.writing():
             self.store.join_hours(day * length_s * 1000, (day + 1) * length_s * 1000)
             self.store.forget_summaries(oldest * length_s * 1000)
+            labels = self.store.hours("hour_ms = (SELECT min(hour_ms) FROM hours WHERE stage < ?)", CONVERSIONS_FINAL)
+            self.store.forget_watched(min([day, *(budget_day(hour.hour_ms, length_s) for hour in labels)]))
             self.store.remember(_DONE, str(day).encode())
         return len(waiting) > 1

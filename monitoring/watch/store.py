@@ -319,6 +319,11 @@ class MonitorStore:
         rows = [(day, by, value, n, int(is_watched)) for value, (n, is_watched) in values.items()]
         self._db.executemany("INSERT OR REPLACE INTO watched VALUES (?, ?, ?, ?, ?)", rows)
 
+    def forget_watched(self, before_day: int) -> None:
+        """Choices of before that day, but for each slice's last one, from which the day's own may follow."""
+        for (by,) in self._rows('SELECT DISTINCT "by" FROM watched WHERE day < ?', before_day):
+            self._db.execute('DELETE FROM watched WHERE "by" = ? AND day < ?', (by, self.day_before(before_day, by)))
+
     # Conversions that wait
 
     def add_late(self, events: Iterable[tuple[str, str, str, int]]) -> None:

@@ -140,6 +140,16 @@ def test_a_month_of_hours_becomes_days(tmp_path):
         assert day_1.rows == sum(s.counts["DE"] for s in everyone if isinstance(s, Values))
 
 
+def test_choices_of_what_is_watched_are_kept_as_long_as_they_are_needed(tmp_path):
+    archive = WatchedArchive(tmp_path, corner(slices=["country"], sliced_days=2))
+    for day in range(8):
+        archive.decides(decision(f"of-day-{day}", BEGIN_MS + 24 * HOUR_MS * day))
+        archive.write(24 * (day + 1) * HOUR_MS)
+    with archive.watched().store() as store:
+        first = BEGIN_MS // HOUR_MS // 24
+        assert [day - first for day in range(first, first + 8) if store.watched(day, "country")] == [3, 4, 5, 6, 7]
+
+
 def test_a_clock_that_jumped_beyond_what_is_kept_takes_nothing_with_it(tmp_path):
     archive = WatchedArchive(tmp_path, corner(slices=["country"], sliced_days=1, months=1))
     for day in range(3):

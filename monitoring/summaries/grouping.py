@@ -107,7 +107,8 @@ def texts(values: pa.Array) -> tuple[tuple[str, ...], Ints]:
     if not len(values):
         return (), np.zeros(0, np.int64)
     encoded = pc.dictionary_encode(values)
-    names = np.array([str(v)[:LONGEST_TEXT] for v in encoded.dictionary.to_pylist()], object)
+    # NumPy drops NULs at the end of a text that it keeps: two slices would be one after a restart.
+    names = np.array([str(v)[:LONGEST_TEXT].replace("\0", "\ufffd") for v in encoded.dictionary.to_pylist()], object)
     text, place = np.unique(names, return_inverse=True)
     index = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
     return tuple(text.tolist()), np.concatenate([place, [-1]])[index].astype(np.int64)

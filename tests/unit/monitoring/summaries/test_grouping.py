@@ -56,3 +56,9 @@ def test_nothing_has_no_groups():
 def test_long_text_is_cut():
     ((_, values),) = ValueColumn.of_rows(pa.array(["<script>" * 2000, "<script>" * 3000, "short"])).by_group(np.zeros(3, int), 1)
     assert values.counts == {"<script>" * 32: 2, "short": 1}
+
+
+def test_text_with_nuls_stays_apart_however_it_is_kept():
+    ((_, values),) = ValueColumn.of_rows(pa.array(["DE", "DE\0"])).by_group(np.zeros(2, int), 1)
+    kept = [str(text) for text in np.array(list(values.counts), dtype=np.str_)]
+    assert kept == list(values.counts) == ["DE", "DE\ufffd"]

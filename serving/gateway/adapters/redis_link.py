@@ -12,6 +12,7 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import NoScriptError
 
 from domain.errors import DependencyTimeout, Unavailable
+from serving.gateway.adapters.deadline import until
 from serving.gateway.adapters.redis_servers import Command, Server, has_moved, key_of, servers_of
 from store import unsafe
 
@@ -87,8 +88,7 @@ class RedisLink:
     async def _within(self, timeout_s: float, call: Callable[[float], Awaitable[list[Any]]]) -> list[Any]:
         end_s = asyncio.get_running_loop().time() + timeout_s
         try:
-            async with asyncio.timeout_at(end_s):
-                return await call(end_s)
+            return await until(end_s, call(end_s))
         except TimeoutError:
             self._servers.doubt()
             raise DependencyTimeout("redis", f"no answer within {timeout_s * 1000:.0f} ms") from None

@@ -2,6 +2,9 @@
 
 import os
 import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -160,13 +163,31 @@ def test_another_writer_and_a_full_disk_are_named(path: Path) -> None:
     assert market_micros(path) == PRICE
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
-def test_books_in_a_folder_that_cannot_be_written_to_are_read(path: Path) -> None:
-    store = LedgerStore(path)
-    store.post(1, [entry(1)], {3: StreamId(1, 0)})
-    store.close()
-    path.parent.chmod(0o500)
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Root may write anywhere; for the length of the block it is nobody."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65_534)
     try:
-        assert market_micros(path) == PRICE
+        yield
     finally:
-        path.parent.chmod(0o700)
+        if root:
+            os.seteuid(0)
+
+
+def test_books_in_a_folder_that_cannot_be_written_to_are_read() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # not below pytest's own, which nobody else may enter
+        path = Path(folder) / "ledger.sqlite"
+        store = LedgerStore(path)
+        store.post(1, [entry(1)], {3: StreamId(1, 0)})
+        store.close()
+        Path(folder).chmod(0o555)
+        path.chmod(0o444)
+        try:
+            with nobody():
+                with pytest.raises(PermissionError):
+                    (Path(folder) / "more").touch()
+                assert market_micros(path) == PRICE
+        finally:
+            Path(folder).chmod(0o700)

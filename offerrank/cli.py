@@ -142,9 +142,7 @@ def train(
 def retrain(
     market: options.Market,
     out: Annotated[Path, typer.Option(envvar="OFFERRANK_RELEASES", help="Folder of releases; the new one is OUT/VERSION.")],
-    log_dir: Annotated[
-        Path, typer.Option("--log", "--log-dir", envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")
-    ] = options.LOG_DIR,
+    log_dir: options.Log = options.LOG_DIR,
     every: Annotated[
         str | None, typer.Option(help="Again and again, such as 1h or 15m; once if absent.", show_default=False)
     ] = None,
@@ -186,9 +184,7 @@ def recalibrate(
         Path,
         typer.Option(envvar="OFFERRANK_RELEASES", help="Folder of releases; the newest is recalibrated.", show_default=False),
     ],
-    log_dir: Annotated[
-        Path, typer.Option("--log", "--log-dir", envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")
-    ] = options.LOG_DIR,
+    log_dir: options.Log = options.LOG_DIR,
     window: Annotated[str, typer.Option(help="How much of the log to use, such as 12h or 7d.")] = "7d",
     if_asked: options.IfAsked = False,
     json: options.Json = False,
@@ -211,9 +207,7 @@ def lineage(
         ),
     ],
     releases: Annotated[Path, typer.Option(envvar="OFFERRANK_RELEASES", help="Folder of releases.", show_default=False)],
-    log_dir: Annotated[
-        Path, typer.Option("--log", "--log-dir", envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")
-    ] = options.LOG_DIR,
+    log_dir: options.Log = options.LOG_DIR,
     metadata: options.Metadata = None,
     json: options.Json = False,
 ) -> None:
@@ -229,16 +223,9 @@ def skew(
         str | None,
         typer.Option(help="A release by folder or version, or a folder of releases.", show_default="each that ranked"),
     ] = None,
-    log_dir: Annotated[
-        Path, typer.Option("--log", "--log-dir", envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")
-    ] = options.LOG_DIR,
-    releases: Annotated[Path, typer.Option(envvar="OFFERRANK_RELEASES", help="Folder of releases.")] = Path(
-        ".offerrank/releases"
-    ),
-    market: Annotated[
-        Path | None,
-        typer.Option(envvar="OFFERRANK_MARKET", help="The market.toml that is served.", show_default="the release's own"),
-    ] = None,
+    log_dir: options.Log = options.LOG_DIR,
+    releases: options.FolderOfReleases = options.RELEASES,
+    market: options.ServedMarket = None,
     since: options.Since = None,
     until: options.Until = None,
     sample: Annotated[
@@ -269,16 +256,9 @@ def tfdv(
         str | None,
         typer.Option(help="A release by folder or version, or a folder of releases.", show_default="the newest"),
     ] = None,
-    log_dir: Annotated[
-        Path, typer.Option("--log", "--log-dir", envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")
-    ] = options.LOG_DIR,
-    releases: Annotated[Path, typer.Option(envvar="OFFERRANK_RELEASES", help="Folder of releases.")] = Path(
-        ".offerrank/releases"
-    ),
-    market: Annotated[
-        Path | None,
-        typer.Option(envvar="OFFERRANK_MARKET", help="The market.toml that is served.", show_default="the release's own"),
-    ] = None,
+    log_dir: options.Log = options.LOG_DIR,
+    releases: options.FolderOfReleases = options.RELEASES,
+    market: options.ServedMarket = None,
     since: Annotated[
         str | None, typer.Option(help="From this time on, UTC, such as 2026-11-26T08:00.", show_default="an hour before the end")
     ] = None,
@@ -392,9 +372,7 @@ def test_alerts(market: options.Market) -> None:
 @app.command()
 def summaries(
     market: options.Market,
-    log_dir: Annotated[
-        Path, typer.Option("--log", "--log-dir", envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")
-    ] = options.LOG_DIR,
+    log_dir: options.Log = options.LOG_DIR,
     out: Annotated[
         Path | None, typer.Option(help="Folder whose monitor.sqlite takes them.", show_default="the archive's, for the watch")
     ] = None,
@@ -603,9 +581,7 @@ def check(path: Annotated[Path, typer.Argument(help="The market.toml to check.",
 
 @traffic_app.command("suspects")
 def suspects(
-    log_dir: Annotated[
-        Path, typer.Option("--log", "--log-dir", envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")
-    ] = options.LOG_DIR,
+    log_dir: options.Log = options.LOG_DIR,
     since: Annotated[str, typer.Option(help="How far to look back, such as 12h or 7d.")] = "24h",
     least_z: Annotated[float, typer.Option("--z", min=1, help="Least robust z-score of a suspect.")] = 6.0,
     least_clicks: Annotated[int, typer.Option("--clicks", min=1, help="Least clicks of a suspect in its hour.")] = 10,

@@ -11,6 +11,13 @@ import typer
 Market = Annotated[Path, typer.Option(envvar="OFFERRANK_MARKET", help="The market.toml to use.", show_default=False)]
 RedisUrl = Annotated[str, typer.Option(envvar="OFFERRANK_REDIS_URL", help="Redis with budgets, counters and streams.")]
 LogDir = Annotated[Path, typer.Option(envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")]
+Log = Annotated[Path, typer.Option("--log", "--log-dir", envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")]
+"""`LogDir` of commands that are typed by hand."""
+FolderOfReleases = Annotated[Path, typer.Option(envvar="OFFERRANK_RELEASES", help="Folder of releases.")]
+ServedMarket = Annotated[
+    Path | None,
+    typer.Option(envvar="OFFERRANK_MARKET", help="The market.toml that is served.", show_default="the release's own"),
+]
 Releases = Annotated[
     Path | None, typer.Option(envvar="OFFERRANK_RELEASES", help="Folder with one release per version.", show_default="none")
 ]
@@ -64,6 +71,7 @@ Until = Annotated[str | None, typer.Option(help="Up to this time; a date means i
 
 REDIS_URL = "redis://127.0.0.1:6379/0"
 LOG_DIR = Path(".offerrank/log")
+RELEASES = Path(".offerrank/releases")
 GATEWAY_URL = "http://127.0.0.1:8080"
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

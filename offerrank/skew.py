@@ -84,10 +84,20 @@ def release_folder(given: str, releases: Path) -> Path:
     return newest_release(folder).path if folder.is_dir() and versions(folder) else folder
 
 
+def release_and_market(folder: Path, market: Path | None) -> tuple[Release, Market]:
+    """A release and the market that it is asked about: its own, unless one is given.
+
+    Raises:
+      ContractError: the release cannot be used, or not with that market.
+      InvalidMarket: of the market file.
+    """
+    release, loaded = load_release(folder), load_market(market or folder / MARKET)
+    release.compatible_with(loaded)
+    return release, loaded
+
+
 def _skew(asked: Asked, folder: Path) -> Skew:
-    release = load_release(folder)
-    market = load_market(asked.market or folder / MARKET)
-    release.compatible_with(market)
+    release, market = release_and_market(folder, asked.market)
     return check_skew(
         market, release, asked.log_dir, asked.since_ms, asked.until_ms, asked.sample, other_calibrators(market, release)
     )

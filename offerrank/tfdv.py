@@ -16,9 +16,8 @@ from rich.table import Table
 
 from domain.clock import now_ms
 from domain.errors import ContractError
-from features.market import load_market
-from models.release import MARKET, STATISTICS, load_release
-from offerrank.skew import release_folder
+from models.release import STATISTICS
+from offerrank.skew import release_and_market, release_folder
 
 if TYPE_CHECKING:
     from pipelines.comparators import Comparison
@@ -46,9 +45,8 @@ class Asked:
 
 def compare(asked: Asked, as_json: bool, html: Path | None) -> int:
     """Prints what TFDV says; 1 if it speaks of an anomaly, else 0. Errors as of `pipelines.comparators.compare`."""
-    release = load_release(release_folder(asked.release or str(asked.releases), asked.releases))
-    market = load_market(asked.market or release.path / MARKET)
-    release.compatible_with(market)
+    folder = release_folder(asked.release or str(asked.releases), asked.releases)
+    release, market = release_and_market(folder, asked.market)
     from pipelines.examples import archive_end_ms
     from pipelines.scratch import scratch_folder
 

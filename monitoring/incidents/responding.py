@@ -60,8 +60,8 @@ class Responder:
             broken, refused = self._broken(), trouble or _refused(runs)
             for incident in live:
                 entries = reading.history(db, incident.id)
-                self._answer(incident, entries, runs, now_ms)
-                if incident.last_seen_ms != hour_ms or _unanswered(reading.history(db, incident.id)):
+                waiting = self._waits(incident, entries, runs, now_ms)
+                if waiting or incident.last_seen_ms != hour_ms:
                     continue  # maybe over
                 asked = {e.change for e in entries}
                 left = [a for a in self._actions(incident) if ASKS[a] not in asked]
@@ -79,17 +79,18 @@ class Responder:
         may: list[tuple[Action, Sequence[str]]] = [("recalibrate", self.policy.recalibrate), ("retrain", self.policy.retrain)]
         return [action for action, kinds in may if incident.kind in kinds]
 
-    def _answer(self, incident: Incident, entries: Sequence[Entry], runs: Sequence[Run], now_ms: int) -> None:
-        """Notes what came of what was asked for last, once its run has ended."""
+    def _waits(self, incident: Incident, entries: Sequence[Entry], runs: Sequence[Run], now_ms: int) -> bool:
+        """Whether what was asked for last has no answer yet; notes what came of it, once its run has ended."""
         last = _unanswered(entries)
         if last is None:
-            return
+            return False
         action = next(a for a, change in ASKS.items() if change is last.change)
         done = [r for r in runs if r.kind in KINDS_OF_RUN[action] and r.began_ms >= last.at_ms and r.outcome]
         if done:
             run = min(done, key=lambda r: r.began_ms)
             said = f"release {run.release}" if run.release else f"{run.outcome}: {run.why}"
             self._say(incident, Change.ANSWERED, f"{run.kind} {run.id}: {said}", now_ms)
+        return not done
 
     def _broken(self) -> str:
         """Which live incident says that data is broken; "" for none."""

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 import redis
+from freezing import frozen
 from open_market import paced
 
 from domain.clock import budget_day, now_ms
@@ -162,13 +161,10 @@ def test_redis_frozen_holds_nobody_up(own_redis: EmbeddedRedis):
             token = (await client.decide_until(lambda a: not a["degraded"]))["placements"][0]["offers"][1]["token"]
             await client.report("impression", token)
             assert own_redis.process is not None
-            os.kill(own_redis.process.pid, signal.SIGSTOP)
-            try:
+            with frozen(own_redis.process.pid):
                 answers = await asyncio.gather(*(client.decide() for _ in range(50)))
                 assert all(offers(a) == ["house-club"] and "budgets" in a["degraded"] for a in answers)
                 assert (await client.report("click", token)).status_code == 503
-            finally:
-                os.kill(own_redis.process.pid, signal.SIGCONT)
             back = await client.decide_until(lambda answer: not answer["degraded"])
             assert offers(back) == ["gamma-trip", "alpha-shoes"]
             # Holds that were under way when it froze may have been made: they expire, nothing is overspent.

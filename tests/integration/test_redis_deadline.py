@@ -1,15 +1,13 @@
 """A gateway that had no CPU for a moment does not take Redis for slow; one that is slow is given up on in time."""
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import uvloop
+from freezing import frozen
 from redis.asyncio.client import Pipeline
 from redis_servers import RedisServer
 from redis_servers import redis_server as started_redis
@@ -25,15 +23,6 @@ AT_ONCE = 10
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     with started_redis(tmp_path / "redis", "--maxmemory-policy", "noeviction") as server:
         yield server
-
-
-@contextmanager
-def frozen(server: RedisServer) -> Iterator[None]:
-    os.kill(server.process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.process.pid, signal.SIGCONT)
 
 
 async def ask(link: RedisLink, timeout_s: float = TIMEOUT_S) -> object:
@@ -52,7 +41,7 @@ def test_what_was_answered_while_the_loop_had_no_time_is_read(server):
     async def scenario() -> None:
         link = RedisLink(server.url)
         await asyncio.gather(*(ask(link, 5.0) for _ in range(AT_ONCE)))  # connects
-        with frozen(server):
+        with frozen(server.process.pid):
             calls = [asyncio.create_task(ask(link)) for _ in range(AT_ONCE)]
             await asyncio.sleep(TIMEOUT_S / 4)  # all have asked
         time.sleep(3 * TIMEOUT_S)  # somebody else has the CPU
@@ -66,7 +55,7 @@ def test_a_redis_that_does_not_answer_is_given_up_on(server):
     async def scenario() -> None:
         link = RedisLink(server.url)
         await ask(link, 5.0)
-        with frozen(server), pytest.raises(DependencyTimeout, match="no answer within 100 ms"):
+        with frozen(server.process.pid), pytest.raises(DependencyTimeout, match="no answer within 100 ms"):
             await ask(link)
         assert await ask(link, 5.0) == [None]
         await link.close()

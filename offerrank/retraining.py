@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from domain.clock import now_ms
 from domain.errors import OfferRankError
+from domain.signals import TERMINAL, told_to_stop
 from features.market import load_market
 from models.turns import Training, Turns, read_turns, write_turns
 from offerrank.asked import Asked
@@ -18,7 +19,6 @@ from offerrank.training import disk_errors_said, one_line, say, train
 from pipelines.metadata_address import metadata_address
 from pipelines.progress import listening
 from pipelines.recording import outcome_of, recorded, step
-from serving.signals import TERMINAL, told_to_stop
 
 log = logging.getLogger("offerrank.retraining")
 LOOK_S = 5.0

@@ -9,11 +9,11 @@ import orjson
 import typer
 
 from domain.errors import OfferRankError
+from domain.signals import TERMINAL, told_to_stop
 from models.release import Release
 from offerrank.processes import Supervisor
 from offerrank.stack import MODEL_SERVER_READY_S, Plan, Stack, releases_of
 from serving.gateway.settings import WILDCARDS
-from serving.signals import TERMINAL, told_to_stop
 from store.key_records import Role
 
 POLL_S = 0.3

@@ -20,6 +20,7 @@ import orjson
 
 from domain.clock import hour_begin_ms, hour_of_day, now_ms
 from domain.errors import OfferRankError
+from domain.signals import TERMINAL, told_to_stop
 from features.log_archive import DECISIONS, archived
 from features.market import load_market
 from monitoring.detection.finding import Finding
@@ -29,7 +30,6 @@ from monitoring.summaries import ALL, Series
 from monitoring.watch import MonitorStore
 from monitoring.watch.revenue import revenue_micros_per_day
 from offerrank.skew import Asked
-from serving.signals import TERMINAL, told_to_stop
 from store.sqlite import FileUnavailable
 
 log = logging.getLogger("offerrank.skew")

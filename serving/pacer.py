@@ -22,6 +22,7 @@ from domain.clock import budget_day, traffic_passed
 from domain.errors import OfferRankError
 from domain.keys import PARTITIONS, Keys
 from domain.refusals import read_settings
+from domain.signals import told_to_stop
 from features.market import Market, load_market, market_digest
 from retrieval.catalogue import UNLIMITED, Catalogue
 from serving.beats import Disagreement, disagreements
@@ -30,7 +31,6 @@ from serving.budget_readings import BudgetReading
 from serving.budget_snapshot import Snapshot, digest
 from serving.pending_conversions import PendingConversions
 from serving.repair.opening import Opening
-from serving.signals import told_to_stop
 from store import RedisUrl, connect, forget_connections, refuse_unsafe
 
 log = logging.getLogger("offerrank.pacer")

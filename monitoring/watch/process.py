@@ -1,7 +1,6 @@
 """The process around the watch: it ends when told to, and says that it is alive."""
 
 import logging
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from domain.clock import now_ms
 from domain.errors import Unavailable
 from domain.keys import Keys
 from domain.refusals import read_settings
+from domain.signals import told_to_stop
 from features.market import Market, load_market
 from monitoring.incidents import Keeper, Objectives, incidents_path
 from monitoring.incidents.alerts import AlertSettings
@@ -33,10 +33,8 @@ def run(settings: WatchSettings) -> None:
       ContractError: another process watches this archive.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    watch_until(settings, stop)
+    with told_to_stop() as stop:
+        watch_until(settings, stop)
 
 
 def watch_until(settings: WatchSettings, stop: threading.Event) -> None:

@@ -10,6 +10,7 @@ import redis
 
 from domain.clock import now_ms
 from domain.keys import PARTITIONS, Keys
+from domain.signals import told_to_stop
 from features.log_archive import DECISIONS, EVENTS
 from features.market import load_market
 from serving.archiver.files import sole_archiver
@@ -18,7 +19,6 @@ from serving.archiver.settings import ArchiverSettings
 from serving.archiver.stream import LogArchiver
 from serving.ledger.keeper import LedgerKeeper
 from serving.repair.servers import run_ids
-from serving.signals import told_to_stop
 from store import connect, forget_connections, refuse_unsafe
 
 log = logging.getLogger("offerrank.archiver")

@@ -16,8 +16,8 @@ import uvicorn
 
 from domain.addresses import host_port
 from domain.errors import Unavailable
+from domain.signals import told_to_stop
 from serving.model_server.settings import ModelServerSettings
-from serving.signals import told_to_stop
 from serving.tracing import traced
 
 if TYPE_CHECKING:

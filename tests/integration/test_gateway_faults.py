@@ -18,6 +18,7 @@ from freezing import frozen
 from open_market import paced
 
 from domain.clock import budget_day, now_ms
+from domain.errors import Unavailable
 from domain.keys import Keys
 from domain.policy import Deadlines
 from features.log_entry import decision_json
@@ -313,6 +314,33 @@ def test_a_ranker_that_hangs_is_waited_for_a_few_times_and_then_only_by_a_probe(
             assert server.asked - waited <= 10
             server.delay_s = 0.0  # SIGCONT
             assert (await client.decide_until(lambda answer: not answer["degraded"]))["release"] == "7"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("sent", [[], [b"\xff"]], ids=["nothing", "garbage"])
+def test_a_call_that_ends_well_without_a_readable_answer_is_a_ranker_that_is_away(sent: list[bytes]):
+    port = free_port()
+    _, service, method = messages.PREDICT.split("/")
+
+    async def answer(_request: bytes, _context: Any) -> AsyncIterator[bytes]:
+        for message in sent:
+            yield message
+
+    async def scenario() -> None:
+        server = grpc.aio.server()
+        # For the caller it is a call with one answer; on the wire both are the same.
+        handlers = {method: grpc.unary_stream_rpc_method_handler(answer)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        server.add_insecure_port(f"127.0.0.1:{port}")
+        await server.start()
+        client = ModelClient(f"127.0.0.1:{port}")
+        try:
+            with pytest.raises(Unavailable, match="ranker"):
+                await client.predict("serving_default", 7, {"country": np.array([b"GB"], object)}, 5.0)
+        finally:
+            await client.close()
+            await server.stop(None)
 
     asyncio.run(scenario())
 

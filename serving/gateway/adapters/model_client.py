@@ -1,6 +1,6 @@
 """The ranker behind gRPC: TF Serving's API, whichever process speaks it."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc
@@ -38,6 +38,11 @@ class _NotServed(Unavailable):
     """The server is there, the model or that version of it is not."""
 
 
+def _reader(message: Any) -> Callable[[bytes | None], Any]:
+    """Calls that end as their deadline passes may end well, and without a message: gRPC gives None then, for garbage, too."""
+    return lambda serialized: None if serialized is None else message.FromString(serialized)
+
+
 class ModelClient:
     """One connection to a model server, made on the first call inside a running event loop."""
 
@@ -55,19 +60,23 @@ class ModelClient:
         self._predict = self._channel.unary_unary(
             messages.PREDICT,
             request_serializer=messages.PredictRequest.SerializeToString,
-            response_deserializer=messages.PredictResponse.FromString,
+            response_deserializer=_reader(messages.PredictResponse),
         )
         self._status = self._channel.unary_unary(
             messages.GET_MODEL_STATUS,
             request_serializer=messages.GetModelStatusRequest.SerializeToString,
-            response_deserializer=messages.GetModelStatusResponse.FromString,
+            response_deserializer=_reader(messages.GetModelStatusResponse),
         )
 
     async def _answer(self, call: Awaitable[Any], timeout_s: float) -> Any:
         try:
-            return await call
+            answer = await call
         except grpc.aio.AioRpcError as error:
             code, detail = error.code(), error.details() or error.code().name
+        else:
+            if answer is None:
+                raise Unavailable(DEPENDENCY, f"{self.target}: a call ended without an answer that can be read")
+            return answer
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             raise DependencyTimeout(DEPENDENCY, f"no answer from {self.target} within {timeout_s * 1000:.0f} ms")
         if code in _OUR_FAULT:

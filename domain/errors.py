@@ -8,6 +8,7 @@
     ├── InvalidTrainingData a training log cannot be used: names the column and what was got
     │   └── NothingToLearn  nothing is wrong with it, and there is too little in it yet
     ├── NotBlessed          a trained model missed a gate: names it, the value and the bound; nothing was released
+    │   └── Unjudged        it missed none, and there are too few rows to judge it by
     ├── DependencyError     something we call failed: a named fallback takes over, the decision says `degraded`
     │   ├── DependencyTimeout
     │   └── Unavailable
@@ -71,6 +72,10 @@ class NotBlessed(OfferRankError):
         super().__init__(f"the model was not released: {'; '.join(failures)}; report: {report}")
         self.failures = failures
         self.report = report
+
+
+class Unjudged(NotBlessed):
+    """A trained model that nothing is held against: there were too few rows to judge it by, and more may come."""
 
 
 class DependencyError(OfferRankError):

@@ -53,8 +53,10 @@ class Gate(Record):
     max_label_rate: float | None = Field(default=None, ge=0, le=1)
     """Upper bound of the same."""
     min_positives: int = Field(default=100, ge=1)
-    """With fewer positives, or fewer negatives, in `eval`, or in a slice of it, that is not judged, and the report says so:
+    """With fewer positives, or fewer negatives, among the rows that judge, a model cannot be judged, nor a slice with fewer:
     PCOC's standard error is about 1 / sqrt(positives)."""
+    unjudged: Literal["refuse", "release"] = "refuse"
+    """What becomes of a model that cannot be judged on all rows; slices are merely left out."""
 
 
 class CalibrationSpec(Record):

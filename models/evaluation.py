@@ -136,7 +136,8 @@ class GateResult(Record):
     metric: str
     value: float | None
     bound: float
-    verdict: Literal["passed", "failed", "skipped"]
+    verdict: Literal["passed", "failed", "unjudged", "skipped"]
+    """unjudged: there are too few rows, so it is not released. skipped: there are, and the market allows it, or nothing to judge."""
     note: str = ""
     where: str = ""
     """The slice that comes closest to failing, such as `device = phone`; empty for all rows."""
@@ -146,6 +147,8 @@ class GateResult(Record):
     """Given where the verdict rests on it: only an interval wholly beyond the bound fails."""
 
     def __str__(self) -> str:
+        if self.verdict == "unjudged":
+            return f"{self.task} cannot be judged{self._over}: {self.note}"
         value = "undefined" if self.value is None else f"{self.value:.4f}"
         if self.interval is not None:
             value += f" (95 % interval {self.interval[0]:.4f} to {self.interval[1]:.4f})"
@@ -155,8 +158,11 @@ class GateResult(Record):
     def subject(self) -> str:
         """What was measured, in words."""
         where = f" where {self.where}" if self.where else ""
-        over = f" over release {self.over}" if self.over is not None else ""
-        return f"{self.metric} of {self.task}{where}{over}"
+        return f"{self.metric} of {self.task}{where}{self._over}"
+
+    @property
+    def _over(self) -> str:
+        return f" over release {self.over}" if self.over is not None else ""
 
 
 class EvaluationReport(Record):
@@ -172,6 +178,21 @@ class EvaluationReport(Record):
     def failed(self) -> tuple[GateResult, ...]:
         """Bounds that were missed; a release has none."""
         return tuple(g for g in self.gates if g.verdict == "failed")
+
+    @property
+    def unjudged(self) -> tuple[GateResult, ...]:
+        """Bounds that there are too few rows to judge by; a release has none."""
+        return tuple(g for g in self.gates if g.verdict == "unjudged")
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """Why it is not released, what was missed first; of bounds for want of the same rows one line."""
+        return tuple(dict.fromkeys(map(str, self.failed + self.unjudged)))
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing is held against the model, and it is not released for want of rows."""
+        return bool(self.unjudged) and not self.failed
 
 
 def evaluate_task(labels: Labels, raw: Floats, calibrated: Floats, slices: Slices) -> TaskEvaluation:

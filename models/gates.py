@@ -1,5 +1,7 @@
 """What must hold for a release to be pushed, of its calibrated probabilities: overall, by slice, against the release in service.
 
+What cannot be judged over all rows is not released, unless the market allows it by name; a slice with too few rows is left out.
+
 All rows are judged by what was measured. A slice, and a difference to another release, is judged by its 95 % interval: it fails
 only where the whole of it lies beyond the bound, since among fifty slices some stray by chance.
 """
@@ -46,7 +48,7 @@ def check_label_rate(task: str, gate: Gate, rows: int, positives: int) -> tuple[
 
 
 def check_gate(task: str, gate: Gate, measured: Measured) -> tuple[GateResult, ...]:
-    """The absolute bounds over all rows; skipped where these are too few to tell."""
+    """The absolute bounds over all rows."""
     got = measured.calibrated
     bounds = [
         ("min_auc", "AUC", got.auc, gate.min_auc, operator.ge),
@@ -55,7 +57,7 @@ def check_gate(task: str, gate: Gate, measured: Measured) -> tuple[GateResult, .
         ("max_pcoc", "calibrated PCOC", got.pcoc, gate.max_pcoc, operator.le),
     ]
     return tuple(
-        _result(task, name, metric, value, bound, value is not None and holds(value, bound), skip=_too_few(gate, measured))
+        _of_all(gate, measured, _result(task, name, metric, value, bound, value is not None and holds(value, bound)))
         for name, metric, value, bound, holds in bounds
         if bound is not None
     )
@@ -87,9 +89,10 @@ def check_increase(task: str, gate: Gate, in_service: InService) -> tuple[GateRe
     if bound is None:
         return ()
     rival = in_service.tasks.get(task)
-    skip = in_service.note if rival is None else _nothing_unseen(rival, over) or _too_few(gate, rival)
-    if skip or rival is None or rival.change is None:
-        return (_result(task, name, metric, None, bound, held=False, skip=skip, over=over),)
+    if rival is None:
+        return (_result(task, name, metric, None, bound, held=False, skip=in_service.note, over=over),)
+    if rival.change is None or not has_enough(gate, rival):
+        return (_of_all(gate, rival, _result(task, name, metric, None, bound, held=False, over=over)),)
     closest = {"": rival.change}
     for feature, slices in rival.slices.items():
         changes = {f"{feature} = {value}": change for value, change in slices.items() if has_enough(gate, change)}
@@ -134,16 +137,18 @@ def _judged(gate: Gate, evaluation: TaskEvaluation) -> Iterator[tuple[str, dict[
         yield feature, {value: m for value, m in slices.items() if has_enough(gate, m)}
 
 
-def _nothing_unseen(rival: Rival, version: int) -> str:
-    """Why there is nothing to compare on, or nothing."""
-    return "" if rival.rows or not rival.seen else f"release {version} has learned from all {rival.seen:,} rows"
-
-
-def _too_few(gate: Gate, counted: LabelCount) -> str:
-    """Why there is nothing to judge by, or nothing."""
+def _of_all(gate: Gate, counted: LabelCount, result: GateResult) -> GateResult:
+    """A bound over all rows that count: judged by them, if they are enough."""
     if has_enough(gate, counted):
-        return ""
-    few = f"{counted.positives} positives in {counted.rows} rows"
-    if isinstance(counted, Rival) and counted.seen:
-        few += f", without {counted.seen:,} that it has learned from"
-    return f"{few}: too few to judge by (min_positives = {gate.min_positives})"
+        return result
+    seen = counted.seen if isinstance(counted, Rival) else 0
+    if seen and not counted.rows:
+        few = f"release {result.over} has learned from all {seen:,} rows"
+    else:
+        negatives = counted.rows - counted.positives
+        kind, count = ("positives", counted.positives) if counted.positives <= negatives else ("negatives", negatives)
+        without = f", without {seen:,} that it has learned from" if seen else ""
+        few = f"{count} {kind} in {counted.rows:,} rows{without}, min_positives asks for {gate.min_positives}"
+    if gate.unjudged == "refuse":
+        return result.model_copy(update={"verdict": "unjudged", "note": few})
+    return result.model_copy(update={"verdict": "skipped", "note": f'{few}; unjudged = "release" lets it pass'})

@@ -15,7 +15,7 @@ FILE = "retraining.json"
 
 Training = Literal["full", "incremental"]
 Outcome = Literal["refused", "failed", "waiting"]
-"""A gate was missed; something is wrong; nothing is wrong, and there is too little to learn from yet."""
+"""A gate was missed; something is wrong; nothing is wrong, and there is too little to learn from, or to judge by, yet."""
 
 
 class Tried(Record):

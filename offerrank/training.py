@@ -48,7 +48,7 @@ def train(
 
     Raises:
       InvalidMarket, InvalidTrainingData: the market or the data cannot be used; nothing was written.
-      NotBlessed: the model missed a gate; nothing was released.
+      NotBlessed: the model missed a gate, or could not be judged; nothing was released.
       ContractError: a component of the pipeline failed.
       OSError: the data or the folder to work in cannot be read or written.
     """
@@ -76,6 +76,8 @@ def train(
         record=record,
         metadata=store,
     ).as_json()
+    for gate in (g for g in result["gates"] if g["verdict"] == "skipped"):
+        say(f"not judged: {gate['key']}: {gate['note']}")
     if as_json:
         typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
     else:
@@ -94,8 +96,6 @@ def print_result(console: Console, result: dict[str, Any]) -> None:
             numbers = ("-" if m[name] is None else f"{m[name]:.4f}" for name in ("auc", "log_loss", "pcoc"))
             metrics.add_row(task, kind, f"{found['rows']:,}", f"{found['positives']:,}", *numbers)
     console.print(metrics)
-    for gate in (g for g in result["gates"] if g["verdict"] == "skipped"):
-        console.print(f"not judged: {gate['key']}: {gate['note']}", highlight=False, soft_wrap=True)
     slowest = sorted(result["seconds"].items(), key=lambda step: -step[1])[:5]
     console.print(
         f"{result['total_seconds']:.0f} s, of it {', '.join(f'{name} {s:.0f}' for name, s in slowest)}", highlight=False

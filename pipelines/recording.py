@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from domain.clock import now_ms
-from domain.errors import NotBlessed, NothingToLearn
+from domain.errors import NotBlessed, NothingToLearn, Unjudged
 from models import turns
 from pipelines.progress import Event, StepFinished, StepStarted, tell
 from store.runs import Kind, Outcome, Run, Step, write_run
@@ -110,9 +110,9 @@ def step(name: str, number: int, of: int, seconds: dict[str, float]) -> Iterator
 
 def outcome_of(error: Exception) -> turns.Outcome:
     """What came of a run that ended with an error."""
-    if isinstance(error, NotBlessed):
-        return "refused"
-    return "waiting" if isinstance(error, NothingToLearn) else "failed"
+    if isinstance(error, NothingToLearn | Unjudged):
+        return "waiting"
+    return "refused" if isinstance(error, NotBlessed) else "failed"
 
 
 def forget_peak() -> None:

@@ -45,7 +45,7 @@ def render(
         evaluation=evaluation,
         version=version,
         made=datetime.fromtimestamp(version, UTC),
-        reasons=refused or tuple(map(str, evaluation.failed)),
+        reasons=refused or evaluation.refusals,
         verdicts={v: sum(g.verdict == v for g in evaluation.gates) for v in ("passed", "skipped")},
         history=history,
         members=len(fits),

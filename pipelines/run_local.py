@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from domain.clock import now_ms
-from domain.errors import ContractError, InvalidMarket, NotBlessed, OfferRankError
+from domain.errors import ContractError, InvalidMarket, NotBlessed, OfferRankError, Unjudged
 from features.market import Market, load_market
 from models import release
 from models.evaluation import EvaluationReport
@@ -104,7 +104,7 @@ def train(
       metadata: where the run's ML Metadata stays; without it, only with `work_dir`.
     Raises:
       InvalidMarket, InvalidTrainingData: before anything is written to `out`.
-      NotBlessed: the model missed a gate.
+      NotBlessed: the model missed a gate; Unjudged: there are too few rows to judge it by.
       ContractError: a component failed; names it and the log.
       OSError: the rows or the folder for them cannot be read or written.
     """
@@ -227,11 +227,11 @@ def _result(out: Path, work: Path, rows: Ingested, seconds: dict[str, float]) ->
     evaluation = EvaluationReport.model_validate_json(
         (Workplace(work).outputs("Assessor", "assessment") / Path(release.EVALUATION).name).read_bytes()
     )
-    failures = tuple(map(str, evaluation.failed))
+    failures = evaluation.refusals
     if not failures and not (Workplace(work).outputs("Evaluator", "blessing") / "BLESSED").exists():
         failures = _tfma_failures(Workplace(work).outputs("Evaluator", "evaluation"))
     if failures:
-        raise NotBlessed(failures, _write_report(work, failures))
+        raise (Unjudged if evaluation.waits else NotBlessed)(failures, _write_report(work, failures))
     (assembled,) = _assembled(work)
     version = _version(assembled)
     warm = assembled / release.WARM_START

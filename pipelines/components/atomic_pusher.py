@@ -10,7 +10,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils
 from tfx.utils import proto_utils
 
-from domain.errors import NotBlessed
+from domain.errors import NotBlessed, Unjudged
 from models import release
 from models.evaluation import EvaluationReport
 from pipelines.push import push
@@ -27,10 +27,12 @@ class Executor(executor.Executor):
         """
         pushed = artifact_utils.get_single_instance(output_dict["pushed_model"])
         model = Path(self.GetModelPath(input_dict))
-        failures = tuple(map(str, EvaluationReport.model_validate_json((model / release.EVALUATION).read_bytes()).failed))
+        evaluation = EvaluationReport.model_validate_json((model / release.EVALUATION).read_bytes())
+        failures = evaluation.refusals
         if failures or not self.CheckBlessing(input_dict):
             self._MarkNotPushed(pushed)
-            raise NotBlessed(failures or ("Evaluator or ServingCheck did not bless it",), model / release.REPORT)
+            refusal = Unjudged if evaluation.waits else NotBlessed
+            raise refusal(failures or ("Evaluator or ServingCheck did not bless it",), model / release.REPORT)
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties["push_destination"], destination)
         path = push(model, Path(destination.filesystem.base_directory))

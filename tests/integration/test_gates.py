@@ -116,8 +116,22 @@ def test_rows_that_the_release_in_service_has_learned_from_are_left_out_of_the_c
     used = DataUsed(splits={"train": SplitData(rows=8_000, tasks={"ctr": train})})
     report = components[0].assess(market, decided, used, {}, found)
     assert report.tasks["ctr"].rows == 3_808
-    skipped = {(g.key.rsplit(".", 1)[1], g.note) for g in report.gates if g.verdict == "skipped"}
-    assert skipped == ({("max_log_loss_increase", f"release {coupon_release.version} {said}")} if said else set())
+    unjudged = {(g.key.rsplit(".", 1)[1], g.note) for g in report.gates if g.verdict == "unjudged"}
+    assert unjudged == ({("max_log_loss_increase", f"release {coupon_release.version} {said}")} if said else set())
+
+
+@pytest.mark.parametrize(("positives", "rows_in_all"), [(3, 900), (4, 8)], ids=["three positives", "eight rows"])
+def test_a_model_that_hardly_anything_judges_is_not_released(
+    assess: Assess, rows: Columns, positives: int, rows_in_all: int
+) -> None:
+    ones, zeros = (np.flatnonzero(rows["accepted"] == label) for label in (1, 0))
+    few = np.concatenate([ones[:positives], zeros[: rows_in_all - positives]])
+    report = assess({name: column[few] for name, column in rows.items()})
+    why = f"{positives} positives in {rows_in_all} rows, min_positives asks for 100"
+    assert report.refusals[0] == f"ctr cannot be judged: {why}"
+    assert report.refusals[1].startswith("ctr cannot be judged over release ")
+    assert len(report.refusals) == 2
+    assert report.waits
 
 
 def test_a_release_that_takes_other_inputs_is_not_compared_with(

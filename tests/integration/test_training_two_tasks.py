@@ -207,10 +207,11 @@ def test_both_tasks_are_measured_and_undefined_metrics_are_null(report: Evaluati
     assert set(ctr.slices["country"]) == {"DE", "NL"}
 
 
-def test_a_gate_with_too_few_positives_is_skipped_and_says_so(report: EvaluationReport) -> None:
-    skipped = [g for g in report.gates if g.task == "cvr" and "increase" not in g.key]
-    assert {g.verdict for g in skipped} == {"skipped"}
-    assert all("0 positives" in g.note for g in skipped)
+def test_a_gate_with_too_few_positives_cannot_be_judged_and_says_so(refused: Refused, report: EvaluationReport) -> None:
+    unjudged = [g for g in report.gates if g.task == "cvr" and "increase" not in g.key]
+    assert {g.verdict for g in unjudged} == {"unjudged"}
+    said = f"; cvr cannot be judged: 0 positives in {report.tasks['cvr'].rows} rows, min_positives asks for 100; report: "
+    assert said in " ".join(refused.stderr.split())
 
 
 def test_the_model_server_answered_as_the_model_does(refused: Refused) -> None:

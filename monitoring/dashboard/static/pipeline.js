@@ -53,7 +53,8 @@ function showRun(run) {
     ],
   })), "no step has ended yet");
   const failed = gates.filter((gate) => gate.verdict === "failed").length;
-  fill("gates-sum", `gates: ${gates.length}${failed ? `, ${failed} missed` : ""}`);
+  const unjudged = gates.filter((gate) => gate.verdict === "unjudged").length;
+  fill("gates-sum", `gates: ${gates.length}${failed ? `, ${failed} missed` : ""}${unjudged ? `, ${unjudged} without rows to judge by` : ""}`);
   table("gates", ["gate", "verdict", "measured#", "bound#", "note"], gates.map((gate) => ({
     cells: [gate.key, gate.verdict, number(gate.value, 4), number(gate.bound, 4), [gate.where, gate.note].filter(Boolean).join("; ")],
   })), "none was judged");

@@ -33,18 +33,42 @@ def test_log_loss_is_gated_only_where_asked() -> None:
     assert verdicts(Gate(max_log_loss=0.1, min_positives=2))["max_log_loss"] == "failed"
 
 
-def test_too_few_positives_or_negatives_skip_the_gate_and_say_so() -> None:
-    results = check_gate("ctr", Gate(min_auc=1, min_pcoc=1.2, min_positives=3), measured())
-    assert {r.verdict for r in results} == {"skipped"}
-    assert results[0].note == "2 positives in 4 rows: too few to judge by (min_positives = 3)"
+def report_of(gate: Gate, n: int = 1) -> EvaluationReport:
+    return EvaluationReport(tasks={}, gates=check_gate("ctr", gate, measured(n)))
+
+
+def test_a_model_that_cannot_be_judged_is_not_released_and_says_so_once() -> None:
+    report = report_of(Gate(min_auc=1, min_pcoc=1.2, min_positives=3))
+    assert {r.verdict for r in report.gates} == {"unjudged"}
+    assert report.refusals == ("ctr cannot be judged: 2 positives in 4 rows, min_positives asks for 3",)
+    assert report.waits
     assert verdicts(Gate(min_pcoc=1.2, min_positives=3), n=2)["min_pcoc"] == "failed"
 
 
-def test_a_task_without_rows_has_no_metrics_and_no_verdict() -> None:
+def test_it_is_the_fewer_of_positives_and_negatives_that_there_are_too_few_of() -> None:
+    task = evaluate_task(np.array([1, 1, 1, 0]), RAW, CALIBRATED, {})
+    assert check_gate("ctr", Gate(min_positives=3), task)[0].note == "1 negatives in 4 rows, min_positives asks for 3"
+
+
+def test_a_model_that_cannot_be_judged_is_released_where_the_market_says_so_by_name() -> None:
+    report = report_of(Gate(min_auc=1, min_pcoc=1.2, min_positives=3, unjudged="release"))
+    assert {r.verdict for r in report.gates} == {"skipped"}
+    assert (report.refusals, report.waits) == ((), False)
+    assert report.gates[0].note == '2 positives in 4 rows, min_positives asks for 3; unjudged = "release" lets it pass'
+
+
+def test_a_model_that_missed_a_gate_does_not_wait_for_rows_of_another_task() -> None:
+    missed = report_of(Gate(min_pcoc=1.1, min_positives=2)).gates
+    report = EvaluationReport(tasks={}, gates=(*report_of(Gate(min_positives=3)).gates, *missed))
+    assert not report.waits
+    assert [line.split(" ")[0:2] for line in report.refusals] == [["calibrated", "PCOC"], ["ctr", "cannot"]]
+
+
+def test_a_task_without_rows_has_no_metrics_and_cannot_be_judged() -> None:
     nothing = np.zeros(0)
     task = evaluate_task(nothing.astype(np.int64), nothing, nothing, {})
     assert (task.rows, task.raw.auc, task.raw.log_loss, task.calibrated.pcoc) == (0, None, None, None)
-    assert {r.verdict for r in check_gate("cvr", Gate(), task)} == {"skipped"}
+    assert {r.verdict for r in check_gate("cvr", Gate(), task)} == {"unjudged"}
 
 
 def test_slices_are_measured_apart() -> None:

@@ -134,11 +134,17 @@ def test_a_release_that_could_not_be_compared_skips_the_gate_and_says_why() -> N
     assert (skipped.verdict, skipped.note) == ("skipped", in_service.note)
 
 
-def test_too_few_positives_skip_the_comparison_too() -> None:
+def test_a_comparison_on_too_few_positives_cannot_be_judged_either() -> None:
     in_service = InService(version=17, tasks={"ctr": compare(LABELS, TRUE, TRUE, {})})
-    (skipped,) = check_increase("ctr", Gate(min_positives=3000), in_service)
+    (unjudged,) = check_increase("ctr", Gate(min_positives=3000), in_service)
+    few = f"{LABELS.sum()} positives in 4,000 rows, min_positives asks for 3000"
+    assert (unjudged.verdict, unjudged.value, str(unjudged)) == (
+        "unjudged",
+        None,
+        f"ctr cannot be judged over release 17: {few}",
+    )
+    (skipped,) = check_increase("ctr", Gate(min_positives=3000, unjudged="release"), in_service)
     assert skipped.verdict == "skipped"
-    assert "too few to judge by" in skipped.note
 
 
 def without_the_seen(unseen: Any) -> tuple[GateResult, ...]:
@@ -152,18 +158,17 @@ def without_the_seen(unseen: Any) -> tuple[GateResult, ...]:
 def test_rows_that_the_release_in_service_has_learned_from_do_not_count_as_enough() -> None:
     first_hundred = np.arange(ROWS) < 100  # some 25 positives
     (increase,) = [r for r in without_the_seen(first_hundred) if "increase" in r.key]
-    assert increase.verdict == "skipped"
+    assert increase.verdict == "unjudged"
     assert increase.note == (
-        f"{LABELS[:100].sum()} positives in 100 rows, without 3,900 that it has learned from: "
-        "too few to judge by (min_positives = 100)"
+        f"{LABELS[:100].sum()} positives in 100 rows, without 3,900 that it has learned from, min_positives asks for 100"
     )
 
 
-def test_where_nothing_is_left_to_compare_on_that_gate_alone_is_skipped_and_says_so() -> None:
+def test_where_nothing_is_left_to_compare_on_that_gate_alone_cannot_be_judged_and_says_so() -> None:
     results = without_the_seen(np.zeros(ROWS, bool))
-    skipped = {r.key.rsplit(".", 1)[1]: r.note for r in results if r.verdict == "skipped"}
-    assert skipped == {"max_log_loss_increase": "release 17 has learned from all 4,000 rows"}
-    assert {r.key.rsplit(".", 1)[1] for r in results if r.verdict != "skipped"} == {"min_auc", "min_pcoc", "max_pcoc"}
+    unjudged = {r.key.rsplit(".", 1)[1]: r.note for r in results if r.verdict == "unjudged"}
+    assert unjudged == {"max_log_loss_increase": "release 17 has learned from all 4,000 rows"}
+    assert {r.key.rsplit(".", 1)[1] for r in results if r.verdict != "unjudged"} == {"min_auc", "min_pcoc", "max_pcoc"}
 
 
 def test_the_first_release_has_nothing_to_be_compared_with() -> None:

@@ -28,7 +28,8 @@ def bench_market(n_offers: int) -> tuple[str, Market]:
     for name in ("deadlines_ms", "log_candidates"):
         raw["policy"].pop(name, None)  # the defaults, which are those of production
     raw["model"]["epochs"] = 2
-    raw["training"] |= {"gates": {t["name"]: {"min_auc": 0.0, "min_pcoc": 0.0, "max_pcoc": 100.0, "unjudged": "release"} for t in raw["tasks"]}}
+    any_model = {"min_auc": 0.0, "min_pcoc": 0.0, "max_pcoc": 100.0, "unjudged": "release"}
+    raw["training"] |= {"gates": {t["name"]: any_model for t in raw["tasks"]}}
     toml = to_toml(enlarge(raw, "bench", n_offers, max(n_offers // 40, 4), SEED))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "market.toml"

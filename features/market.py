@@ -14,8 +14,9 @@ from domain.policy import Policy
 from domain.refusals import Location, first_refusal
 from features.market_checks import check_references
 from features.model_spec import ModelSpec, TaskSpec
-from features.monitoring_spec import FEW_VALUES, PLACEMENT, MonitoringSpec
-from features.spec import CAMPAIGN, OFFER_ID, CrossSpec, FeatureSpec, Record
+from features.monitoring_spec import FEW_VALUES, PLACEMENT, POSITION, MonitoringSpec
+from features.slices import parts_of
+from features.spec import CAMPAIGN, CLUSTER, OFFER_ID, CrossSpec, FeatureSpec, Record
 from features.training_spec import TrainingSpec
 
 
@@ -73,12 +74,14 @@ class Market(Record):
 
     @cached_property
     def row_columns(self) -> tuple[str, ...]:
-        """Integer columns of checked rows beside features and labels: when a row was decided, or -1, which tasks it counts for,
-        and the position, where its bias is learned."""
-        columns = dict.fromkeys(("time_ms", *(name for t in self.tasks for name in (t.usable_column, t.counts_column))))
+        """Integer columns of checked rows beside features and labels: when a row was decided, or -1, whom it was shown to, which
+        tasks it counts for, and the position and placement, where its bias is learned or they are a slice."""
+        columns = dict.fromkeys(("time_ms", CLUSTER, *(name for t in self.tasks for name in (t.usable_column, t.counts_column))))
         if (entering := self.importance_task) is not None:
             columns |= dict.fromkeys((entering.entry_column, entering.delay_column))
-        return (*columns, "position") if self.model.bias else tuple(columns)
+        sliced = {part for name in self.training.slices for part in parts_of(name)} - {f.name for f in self.features}
+        places = {POSITION: self.model.bias is not None or POSITION in sliced, PLACEMENT: PLACEMENT in sliced}
+        return (*columns, *(name for name, needed in places.items() if needed))
 
     @cached_property
     def importance_task(self) -> TaskSpec | None:

@@ -8,6 +8,7 @@ from domain.campaign import FeatureValue
 from domain.errors import shown
 from domain.refusals import Misfit
 from features.monitoring_spec import PARTNER, PLACEMENT, POSITION
+from features.slices import parts_of
 from features.spec import CAMPAIGN, OFFER_ID, FeatureSpec, first_repeated
 
 if TYPE_CHECKING:
@@ -96,18 +97,33 @@ def _check_training(market: Market, by_name: dict[str, FeatureSpec]) -> None:
     for name in training.max_missing:
         if name not in by_name:
             raise Misfit(f"{name!r} is not a feature", "training.max_missing")
-    for name in training.slices:
-        if name not in by_name or by_name[name].multiple:
-            raise Misfit(f"{name!r} is not a feature with single values", "training.slices")
-    for name in training.calibration.slices:
-        of = by_name.get(OFFER_ID if name == CAMPAIGN else name)
-        if name == CAMPAIGN and (of is None or of.source != "offer"):
-            raise Misfit(f"{CAMPAIGN!r} needs an offer feature {OFFER_ID!r}", "training.calibration.slices")
-        if of is None or of.dtype == "float" or of.multiple:
-            raise Misfit(f"{name!r} is not a string or int feature with single values", "training.calibration.slices")
+    _check_slices(training.slices, by_name, "training.slices", placed=True)
+    _check_slices(training.calibration.slices, by_name, "training.calibration.slices", placed=False)
     split_by = by_name.get(str(training.split.by))
     if split_by is not None and split_by.multiple:
         raise Misfit(f"{split_by.name!r} has several values per row", "training.split.by")
+
+
+def _check_slices(names: tuple[str, ...], by_name: dict[str, FeatureSpec], key: str, *, placed: bool) -> None:
+    """Slices of offers whose place on the page is known, or not yet, as when they are priced."""
+    for name in names:
+        parts = parts_of(name)
+        if len(parts) > 2 or len(set(parts)) < len(parts):
+            raise Misfit(f"expected a slice or a pair of two, such as 'format x placement', got {name!r}", key)
+        for part in parts:
+            spec = by_name.get(part)
+            if spec is None and part in (PLACEMENT, POSITION):
+                if not placed:
+                    raise Misfit(f"{part!r} is known only after the auction, which calibrated probabilities price", key)
+                continue
+            if spec is None and part == CAMPAIGN:
+                spec = by_name.get(OFFER_ID)
+                if spec is None or spec.source != "offer":
+                    raise Misfit(f"{CAMPAIGN!r} needs an offer feature {OFFER_ID!r}", key)
+            if spec is None or spec.dtype == "float" or spec.multiple:
+                raise Misfit(f"{part!r} is not a string or int feature with single values", key)
+    if (twice := first_repeated(names)) is not None:
+        raise Misfit(f"lists {twice!r} twice", key)
 
 
 def _check_monitoring(market: Market, by_name: dict[str, FeatureSpec]) -> None:

@@ -1,24 +1,61 @@
-"""Slices of traffic that calibration tells apart: features, and the campaign."""
+"""Slices of traffic, as metrics, gates and calibration tell them apart: one way to name them, one way to count them.
 
-from collections.abc import Iterable, Mapping
+"format"               a feature with single values
+"campaign"             that of the row's offer
+"position"             of the page, from 0
+"placement"            by its name
+"format x placement"   a pair of these, each combination a value of its own
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from domain.campaign import FeatureValue
-from features.market import Market
+from features.monitoring_spec import PLACEMENT, POSITION
 from features.spec import CAMPAIGN, OFFER_ID, FeatureSpec
+
+if TYPE_CHECKING:
+    from features.market import Market
+
+PAIR = " x "
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """What a slice is made of: itself, or the two of a pair."""
+    return tuple(name.split(PAIR))
 
 
 def slice_values(market: Market, names: Iterable[str], columns: Mapping[str, Iterable[FeatureValue]]) -> dict[str, list[str]]:
     """Values of slices as text, one per row; a missing or empty one as in training rows.
 
     Args:
-      names: of features, or `campaign`: that of the row's `offer_id`, "" for an offer the market does not have.
-      columns: feature -> value of each row, for at least the features that the names call for.
+      columns: feature -> value of each row, for at least the features that the names call for; of checked rows `position`, and
+        `placement` as its place in the market, or -1.
     """
-    by_name = {f.name: f for f in market.features}
-    return {
-        name: _campaigns(market, columns[OFFER_ID]) if name == CAMPAIGN else _texts(by_name[name], columns[name])
-        for name in names
-    }
+    wanted = list(names)
+    parts = {part: _values(market, part, columns) for name in wanted for part in parts_of(name)}
+    return {name: combined(name, parts) for name in wanted}
+
+
+def combined(name: str, parts: Mapping[str, Sequence[str]]) -> list[str]:
+    """The values of a slice from those of its parts, each one per row, or a single one that holds for all."""
+    of_parts = [parts[part] for part in parts_of(name)]
+    rows = next((len(values) for values in of_parts if len(values) != 1), 1)
+    return [PAIR.join(values) for values in zip(*(v if len(v) == rows else [*v] * rows for v in of_parts), strict=True)]
+
+
+def _values(market: Market, part: str, columns: Mapping[str, Iterable[FeatureValue]]) -> list[str]:
+    feature = next((f for f in market.features if f.name == part), None)
+    if feature is not None:
+        return _texts(feature, columns[part])
+    if part == CAMPAIGN:
+        return _campaigns(market, columns[OFFER_ID])
+    if part == PLACEMENT:
+        names = [*(p.name for p in market.placements), ""]
+        return [names[int(code)] for code in columns[PLACEMENT]]  # type: ignore[arg-type]
+    return ["" if position == -1 else str(position) for position in columns[POSITION]]
 
 
 def _texts(feature: FeatureSpec, values: Iterable[FeatureValue]) -> list[str]:

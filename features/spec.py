@@ -15,7 +15,11 @@ MAX_STRING = 256
 MAX_WEIGHT = 1e9
 INT64 = 2**63 - 1
 # Names every training row has beside its features; no feature may take them.
-RESERVED = frozenset({"decision_id", "impression_id", "time_ms", "position", "propensity", "elapsed_ms", "offer", "campaign"})
+CLUSTER = "cluster_id"
+"""Column of checked rows, equal for those of one shopper, or else of one page; -1 where neither is known."""
+RESERVED = frozenset(
+    {"decision_id", "impression_id", "time_ms", "position", "propensity", "elapsed_ms", "offer", "campaign", CLUSTER}
+)
 HISTORY_COUNTERS = ("impression", "click", "conversion")
 MISSING: dict[str, Value] = {"string": "", "int": -INT64 - 1, "float": math.nan}
 """What a missing value is in tensors and training rows where missing is a state of its own; in JSON and logs it is null.

@@ -48,6 +48,9 @@ class Gate(Record):
     max_log_loss_increase: float | None = Field(default=0.01, ge=0)
     """Of the calibrated log loss, relative to the release in service on the same rows, overall and on every slice: fails where
     the whole 95 % interval of the difference lies above it."""
+    max_recall_loss: float | None = Field(default=0.02, ge=0, le=1)
+    """Of the share of positives whose offer the two towers retrieve, against the release in service: fails where the whole 95 %
+    interval of the difference lies above it."""
     min_label_rate: float | None = Field(default=None, ge=0, le=1)
     """Share of positives among the training rows that count; below it something is wrong with the labels."""
     max_label_rate: float | None = Field(default=None, ge=0, le=1)
@@ -63,7 +66,8 @@ class CalibrationSpec(Record):
     """How probabilities are corrected on the rows of `valid`; the curve is chosen there by cross-validated log loss."""
 
     slices: tuple[str, ...] = ()
-    """String or int features whose values get a correction of their own, or `campaign`, which the feature `offer_id` tells."""
+    """Slices whose values get a correction of their own: string or int features, `campaign`, which the feature `offer_id` tells,
+    or pairs of these, such as `format x campaign`."""
 
 
 class TrainingSpec(Record):
@@ -74,7 +78,8 @@ class TrainingSpec(Record):
     gates: dict[str, Gate] = Field(default={})
     """Task -> gate; a task without one takes the defaults."""
     slices: tuple[str, ...] = ()
-    """Features whose values get metrics and gates of their own."""
+    """Slices whose values get metrics and gates of their own: string or int features, `campaign`, `position`, `placement`, or
+    pairs of these, such as `format x placement`."""
     calibration: CalibrationSpec = CalibrationSpec()
     """What corrects the model's probabilities."""
     min_rows: int = Field(default=200, ge=10)

@@ -9,7 +9,9 @@ from pydantic import Field
 
 from features.spec import Record
 from models import metrics
+from models.clusters import Clusters, codes, count, ratio_error
 from models.metrics import Interval, ReliabilityBin
+from models.retrieval import Recall, RecallLoss
 
 MOST_SLICES = 50
 
@@ -32,17 +34,17 @@ class Metrics(Record):
     pcoc_interval: Interval | None
 
     @classmethod
-    def of(cls, labels: Labels, p: Floats) -> "Metrics":
-        """All metrics of predictions p [N]."""
+    def of(cls, labels: Labels, p: Floats, clusters: Clusters = None) -> "Metrics":
+        """All metrics of predictions p [N]; `clusters` as codes."""
         return cls(
             auc=metrics.auc(labels, p),
             log_loss=metrics.log_loss(labels, p),
             pcoc=metrics.pcoc(labels, p),
             normalised_entropy=metrics.normalised_entropy(labels, p),
             ece=metrics.ece(labels, p),
-            auc_interval=metrics.auc_interval(labels, p),
-            log_loss_interval=_mean_interval(metrics.row_log_loss(labels, p)),
-            pcoc_interval=metrics.pcoc_interval(labels, p),
+            auc_interval=metrics.auc_interval(labels, p, clusters),
+            log_loss_interval=metrics.log_loss_interval(labels, p, clusters),
+            pcoc_interval=metrics.pcoc_interval(labels, p, clusters),
         )
 
 
@@ -56,17 +58,21 @@ class LabelCount(Record):
 class Measured(LabelCount):
     """Metrics before and after calibration, over the rows that count."""
 
+    clusters: int | None = None
+    """Shoppers, or pages, that the rows are of: intervals rest on these. None where every row stands for itself."""
     raw: Metrics
     calibrated: Metrics
 
     @classmethod
-    def of(cls, labels: Labels, raw: Floats, calibrated: Floats) -> "Measured":
+    def of(cls, labels: Labels, raw: Floats, calibrated: Floats, clusters: Clusters = None) -> "Measured":
         """Measures [N] rows."""
+        coded = codes(clusters)
         return cls(
             rows=len(labels),
             positives=int(labels.sum()),
-            raw=Metrics.of(labels, raw),
-            calibrated=Metrics.of(labels, calibrated),
+            clusters=None if coded is None else count(coded, len(labels)),
+            raw=Metrics.of(labels, raw, coded),
+            calibrated=Metrics.of(labels, calibrated, coded),
         )
 
 
@@ -79,6 +85,8 @@ class TaskEvaluation(Measured):
     reliability: dict[Literal["raw", "calibrated"], tuple[ReliabilityBin, ...]] = Field(default={})
     importance: dict[str, float] = Field(default={})
     """Feature -> AUC lost when its values are shuffled among the rows."""
+    recall: Recall | None = None
+    """Of the two towers; None where all offers are ranked, or nothing is positive."""
     entire: Measured | None = None
     """Of a task with `given`, fitted on the entire space: P(given) P(label | given) over all rows."""
 
@@ -99,6 +107,8 @@ class Rival(LabelCount):
     metrics: Metrics
     """Of the release in service."""
     change: Change | None
+    recall: RecallLoss | None = None
+    """Of the two towers, this model's against those of the release in service."""
     slices: dict[str, dict[str, Change]] = Field(default={})
 
 
@@ -137,7 +147,8 @@ class GateResult(Record):
     value: float | None
     bound: float
     verdict: Literal["passed", "failed", "unjudged", "skipped"]
-    """unjudged: there are too few rows, so it is not released. skipped: there are, and the market allows it, or nothing to judge."""
+    """unjudged: there are too few rows, and it is not released for it. skipped: there are, and the market lets it pass, or there
+    is nothing to judge."""
     note: str = ""
     where: str = ""
     """The slice that comes closest to failing, such as `device = phone`; empty for all rows."""
@@ -195,68 +206,80 @@ class EvaluationReport(Record):
         return bool(self.unjudged) and not self.failed
 
 
-def evaluate_task(labels: Labels, raw: Floats, calibrated: Floats, slices: Slices) -> TaskEvaluation:
+def evaluate_task(labels: Labels, raw: Floats, calibrated: Floats, slices: Slices, clusters: Clusters = None) -> TaskEvaluation:
     """Measures one task over the rows that count.
 
     Args:
       labels, raw, calibrated: [N].
       slices: only the 50 most frequent values of a feature are reported.
+      clusters: [N], equal for rows that are not independent.
     """
     by_feature = {
-        feature: {value: Measured.of(labels[m], raw[m], calibrated[m]) for value, m in frequent_values(values).items()}
+        feature: {
+            value: Measured.of(labels[m], raw[m], calibrated[m], _of(clusters, m)) for value, m in frequent_values(values).items()
+        }
         for feature, values in slices.items()
     }
-    whole = Measured.of(labels, raw, calibrated)
+    whole, coded = Measured.of(labels, raw, calibrated, clusters), codes(clusters)
     return TaskEvaluation(
         **dict(whole),
         slices=by_feature,
         field_rce={feature: metrics.field_rce(labels, calibrated, values) for feature, values in slices.items()},
-        reliability={"raw": metrics.reliability_curve(labels, raw), "calibrated": metrics.reliability_curve(labels, calibrated)},
+        reliability={
+            "raw": metrics.reliability_curve(labels, raw, clusters=coded),
+            "calibrated": metrics.reliability_curve(labels, calibrated, clusters=coded),
+        },
     )
 
 
-def compare(labels: Labels, ours: Floats, theirs: Floats, slices: Slices, seen: int = 0) -> Rival:
+def compare(labels: Labels, ours: Floats, theirs: Floats, slices: Slices, seen: int = 0, clusters: Clusters = None) -> Rival:
     """This model against the release in service, on the same rows.
 
     Args:
       labels, ours, theirs: [N], calibrated probabilities of rows that the release in service has not learned from.
-      slices: as in `evaluate_task`.
+      slices, clusters: as in `evaluate_task`.
       seen: rows that were left out.
     """
     by_feature: dict[str, dict[str, Change]] = {}
     for feature, values in slices.items():
         masks = frequent_values(values)
-        changes = {value: log_loss_change(labels[m], ours[m], theirs[m], len(masks)) for value, m in masks.items()}
+        changes = {
+            value: log_loss_change(labels[m], ours[m], theirs[m], len(masks), _of(clusters, m)) for value, m in masks.items()
+        }
         by_feature[feature] = {value: change for value, change in changes.items() if change is not None}
+    coded = codes(clusters)
     return Rival(
         rows=len(labels),
         positives=int(labels.sum()),
         seen=seen,
-        ours=Metrics.of(labels, ours),
-        metrics=Metrics.of(labels, theirs),
-        change=log_loss_change(labels, ours, theirs),
+        ours=Metrics.of(labels, ours, coded),
+        metrics=Metrics.of(labels, theirs, coded),
+        change=log_loss_change(labels, ours, theirs, clusters=coded),
         slices=by_feature,
     )
 
 
-def log_loss_change(labels: Labels, ours: Floats, theirs: Floats, comparisons: int = 1) -> Change | None:
-    """Relative increase of the mean log loss, paired by row, its interval by the delta method for a ratio of means.
+def log_loss_change(
+    labels: Labels, ours: Floats, theirs: Floats, comparisons: int = 1, clusters: Clusters = None
+) -> Change | None:
+    """Relative increase of the mean log loss, paired by row, its interval by the delta method (`ratio_error`).
 
-        r = sum a_i / sum b_i - 1,   se(r) = sd(a_i - (1 + r) b_i) / (sqrt(N) mean(b))
+        r = sum a_i / sum b_i - 1
 
     Args:
       labels, ours, theirs: [N]; a_i and b_i are the losses of row i under ours and theirs.
       comparisons: how many such intervals hold together with 95 % confidence (Bonferroni).
+      clusters: [N], equal for rows that are not independent.
     Returns:
-      None with fewer than two rows.
-    Source: Cochran (1977), Sampling techniques, ch. 6.
+      None with fewer than two clusters.
     """
-    if len(labels) < 2:
+    coded = codes(clusters)
+    if count(coded, len(labels)) < 2:
         return None
     a, b = metrics.row_log_loss(labels, ours), metrics.row_log_loss(labels, theirs)
     ratio = float(a.sum() / b.sum())
     z = NormalDist().inv_cdf(1 - 0.025 / comparisons)
-    half = z * float((a - ratio * b).std(ddof=1) / (np.sqrt(len(labels)) * b.mean()))
+    half = z * ratio_error(a - ratio * b, float(b.sum()), coded)
     interval = Interval(ratio - 1 - half, ratio - 1 + half)
     return Change(rows=len(labels), positives=int(labels.sum()), relative=ratio - 1, interval=interval)
 
@@ -268,8 +291,5 @@ def frequent_values(values: NDArray[np.object_]) -> dict[str, NDArray[np.bool_]]
     return {str(found[i]): group == i for i in frequent}
 
 
-def _mean_interval(values: Floats) -> Interval | None:
-    if len(values) < 2:
-        return None
-    mean, half = float(values.mean()), metrics.Z95 * float(values.std(ddof=1) / np.sqrt(len(values)))
-    return Interval(mean - half, mean + half)
+def _of(clusters: Clusters, rows: NDArray[np.bool_]) -> Clusters:
+    return None if clusters is None else clusters[rows]

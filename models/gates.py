@@ -20,7 +20,7 @@ def check_task(
     """Every bound of a task's gate; `train` counts the training rows."""
     found = check_label_rate(task, gate, train.rows, train.positives)
     found += check_gate(task, gate, evaluation) + check_slices(task, gate, evaluation)
-    return found if in_service is None else found + check_increase(task, gate, in_service)
+    return found if in_service is None else found + check_increase(task, gate, in_service) + check_recall(task, gate, in_service)
 
 
 def has_enough(gate: Gate, counted: LabelCount) -> bool:
@@ -103,6 +103,19 @@ def check_increase(task: str, gate: Gate, in_service: InService) -> tuple[GateRe
     )
 
 
+def check_recall(task: str, gate: Gate, in_service: InService) -> tuple[GateResult, ...]:
+    """What the towers retrieve, against the release in service; nothing where all offers are ranked."""
+    rival = in_service.tasks.get(task)
+    found, bound = (rival and rival.recall), gate.max_recall_loss
+    if bound is None or not found:
+        return ()
+    name, metric, held = "max_recall_loss", f"loss of recall@{found.k}", found.interval.low <= bound
+    result = _result(task, name, metric, found.loss, bound, held, over=in_service.version, interval=found.interval)
+    if found.positives >= gate.min_positives:
+        return (result,)
+    return (_unjudged(gate, f"{found.positives} positives, min_positives asks for {gate.min_positives}", result),)
+
+
 def _result(
     task: str,
     name: str,
@@ -143,12 +156,15 @@ def _of_all(gate: Gate, counted: LabelCount, result: GateResult) -> GateResult:
         return result
     seen = counted.seen if isinstance(counted, Rival) else 0
     if seen and not counted.rows:
-        few = f"release {result.over} has learned from all {seen:,} rows"
-    else:
-        negatives = counted.rows - counted.positives
-        kind, count = ("positives", counted.positives) if counted.positives <= negatives else ("negatives", negatives)
-        without = f", without {seen:,} that it has learned from" if seen else ""
-        few = f"{count} {kind} in {counted.rows:,} rows{without}, min_positives asks for {gate.min_positives}"
+        return _unjudged(gate, f"release {result.over} has learned from all {seen:,} rows", result)
+    negatives = counted.rows - counted.positives
+    kind, count = ("positives", counted.positives) if counted.positives <= negatives else ("negatives", negatives)
+    without = f", without {seen:,} that it has learned from" if seen else ""
+    few = f"{count} {kind} in {counted.rows:,} rows{without}, min_positives asks for {gate.min_positives}"
+    return _unjudged(gate, few, result)
+
+
+def _unjudged(gate: Gate, why: str, result: GateResult) -> GateResult:
     if gate.unjudged == "refuse":
-        return result.model_copy(update={"verdict": "unjudged", "note": few})
-    return result.model_copy(update={"verdict": "skipped", "note": f'{few}; unjudged = "release" lets it pass'})
+        return result.model_copy(update={"verdict": "unjudged", "note": why})
+    return result.model_copy(update={"verdict": "skipped", "note": f'{why}; unjudged = "release" lets it pass'})

@@ -1,10 +1,15 @@
-"""How good predicted probabilities are. NumPy only; every metric is None where it is undefined, every interval is at 95 %."""
+"""How good predicted probabilities are. NumPy only; every metric is None where it is undefined, every interval is at 95 %.
+
+Intervals take the rows for independent, or, given `clusters`, only the clusters (`models.clusters.codes`).
+"""
 
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.clusters import Clusters, codes, count, design_effect, ratio_error, sums
 
 Array = NDArray[np.float64] | NDArray[np.float32] | NDArray[np.int64]
 EPSILON = 1e-7
@@ -50,15 +55,21 @@ def auc(labels: Array, p: Array) -> float | None:
     return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
 
 
-def auc_interval(labels: Array, p: Array) -> Interval | None:
+def auc_interval(labels: Array, p: Array, clusters: Clusters = None) -> Interval | None:
     """Of the AUC, by DeLong's variance, symmetric on the logit scale so that it stays within (0, 1).
+
+        variance = sum over c of (P_c^2 I_P / (I_P - 1) + N_c^2 I_N / (I_N - 1) + 2 P_c N_c I / (I - 1))
+
+    P_c and N_c are what the positives and the negatives of cluster c add to the AUC beyond the average ones, I_P, I_N and I how
+    many clusters have positives, negatives, and rows. Where every row is a cluster that is DeLong's own.
 
     Args:
       labels: [R], 0 or 1.
       p: [R], any score.
     Returns:
-      None with fewer than two positives or two negatives, and where one label wholly outranks the other.
-    Source: DeLong, DeLong and Clarke-Pearson (1988), computed from ranks as in Sun and Xu (2014).
+      None with fewer than two clusters with positives or two with negatives, and where one label wholly outranks the other.
+    Source: DeLong, DeLong and Clarke-Pearson (1988), computed from ranks as in Sun and Xu (2014); for clusters,
+      Obuchowski (1997), Nonparametric analysis of clustered ROC curve data.
     """
     positive = labels == 1
     positives, negatives = int(positive.sum()), int((~positive).sum())
@@ -69,8 +80,15 @@ def auc_interval(labels: Array, p: Array) -> Interval | None:
     # Share of the negatives that each positive outranks, and of the positives that outrank each negative.
     outranked = (rank[positive] - _midranks(p[positive])) / negatives
     outranking = 1 - (rank[~positive] - _midranks(p[~positive])) / positives
-    variance = outranked.var(ddof=1) / positives + outranking.var(ddof=1) / negatives
-    centre, half = np.log(area / (1 - area)), Z95 * float(np.sqrt(variance)) / (area * (1 - area))
+    beyond = np.zeros((2, len(p)))
+    beyond[0, positive], beyond[1, ~positive] = (outranked - area) / positives, (outranking - area) / negatives
+    of_positives, of_negatives = (sums(one, clusters) for one in beyond)
+    with_positives, with_negatives = (np.count_nonzero(sums(one, clusters)) for one in (positive, ~positive))
+    if min(with_positives, with_negatives) < 2:
+        return None
+    variance = _unbiased(with_positives) * np.sum(of_positives**2) + _unbiased(with_negatives) * np.sum(of_negatives**2)
+    variance += 2 * _unbiased(len(of_positives)) * np.sum(of_positives * of_negatives)
+    centre, half = np.log(area / (1 - area)), Z95 * float(np.sqrt(max(variance, 0.0))) / (area * (1 - area))
     return Interval(*(float(1 / (1 + np.exp(-end))) for end in (centre - half, centre + half)))
 
 
@@ -91,24 +109,32 @@ def pcoc(labels: Array, p: Array) -> float | None:
     return float(np.asarray(p, np.float64).sum()) / positives if positives else None
 
 
-def pcoc_interval(labels: Array, p: Array) -> Interval | None:
-    """Of the PCOC, as of a ratio of two sums over random rows, symmetric on the log scale so that it stays above 0.
+def pcoc_interval(labels: Array, p: Array, clusters: Clusters = None) -> Interval | None:
+    """Of the PCOC, as of a ratio of two sums (`ratio_error`), symmetric on the log scale so that it stays above 0.
 
-        log PCOC -+ 1.96 sqrt(sum (y - p / PCOC)^2) / sum y
+        log PCOC -+ 1.96 sqrt(G / (G - 1) sum over clusters (sum of y - p / PCOC)^2) / sum y
 
     Args:
       labels: [R], 0 or 1.
       p: [R], in [0, 1].
     Returns:
-      None without a positive, and where every p is 0.
-    Source: Cochran (1977), Sampling techniques, section 6.4.
+      None without a positive, where every p is 0, and with one cluster.
     """
     ratio = pcoc(labels, p)
-    if not ratio:
+    if not ratio or count(clusters, len(labels)) < 2:
         return None
-    residual = labels - np.asarray(p, np.float64) / ratio
-    half = Z95 * float(np.sqrt(np.sum(residual**2)) / labels.sum())
+    half = Z95 * ratio_error(labels - np.asarray(p, np.float64) / ratio, float(labels.sum()), clusters)
     return Interval(ratio * float(np.exp(-half)), ratio * float(np.exp(half)))
+
+
+def log_loss_interval(labels: Array, p: Array, clusters: Clusters = None) -> Interval | None:
+    """Of the log loss, as of a mean (`ratio_error`); None with one cluster, or without rows."""
+    losses = row_log_loss(labels, p)
+    if count(clusters, len(losses)) < 2:
+        return None
+    mean = float(losses.mean())
+    half = Z95 * ratio_error(losses - mean, len(losses), clusters)
+    return Interval(mean - half, mean + half)
 
 
 def normalised_entropy(labels: Array, p: Array) -> float | None:
@@ -170,7 +196,7 @@ def ece(labels: Array, p: Array, bins: int = BINS) -> float | None:
     return sum(b.rows * abs(b.rate - b.mean_p) for b in curve) / len(labels)
 
 
-def reliability_curve(labels: Array, p: Array, bins: int = BINS) -> tuple[ReliabilityBin, ...]:
+def reliability_curve(labels: Array, p: Array, bins: int = BINS, clusters: Clusters = None) -> tuple[ReliabilityBin, ...]:
     """Observed rates against predicted ones, in bins of equal mass, lowest prediction first.
 
     Args:
@@ -178,24 +204,25 @@ def reliability_curve(labels: Array, p: Array, bins: int = BINS) -> tuple[Reliab
       p: [R], in [0, 1].
       bins: how many at most; see `equal_mass_bins`.
     Returns:
-      None of its bins is empty; empty without rows. Each rate has its Wilson interval.
+      None of its bins is empty; empty without rows. Each rate has its Wilson interval, of as many rows as its clusters are worth.
     """
     group = equal_mass_bins(p, bins)
+    effect = [_effect(labels, clusters, group == b) for b in range(group.max(initial=-1) + 1)]
     rows = np.bincount(group)
     positives = np.bincount(group, weights=labels)
     predicted = np.bincount(group, weights=p)
     return tuple(
-        ReliabilityBin(int(n), float(sum_p / n), float(k / n), rate_interval(int(k), int(n)))
-        for n, k, sum_p in zip(rows, positives, predicted, strict=True)
+        ReliabilityBin(int(n), float(sum_p / n), float(k / n), rate_interval(k / worse, n / worse))
+        for n, k, sum_p, worse in zip(rows, positives, predicted, effect, strict=True)
     )
 
 
-def rate_interval(positives: int, rows: int) -> Interval:
+def rate_interval(positives: float, rows: float) -> Interval:
     """Of a rate, by Wilson's score: within [0, 1], and honest about 0 of `rows`.
 
     Args:
       positives: at most `rows`.
-      rows: at least 1.
+      rows: above 0; of rows that are not independent, as many as they are worth.
     Source: Wilson (1927).
     """
     rate, z2 = positives / rows, Z95**2
@@ -219,6 +246,15 @@ def equal_mass_bins(p: Array, bins: int) -> NDArray[np.int64]:
     cuts = np.unique(ordered[at]) if len(ordered) else ordered
     _, group = np.unique(np.searchsorted(cuts, p, side="right"), return_inverse=True)
     return group.astype(np.int64)
+
+
+def _unbiased(n: int) -> float:
+    return n / (n - 1)
+
+
+def _effect(labels: Array, clusters: Clusters, rows: NDArray[np.bool_]) -> float:
+    """The design effect of the rate in some of the rows."""
+    return 1.0 if clusters is None else design_effect(labels[rows] - labels[rows].mean(), codes(clusters[rows]))
 
 
 def _midranks(p: Array) -> NDArray[np.float64]:

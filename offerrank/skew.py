@@ -13,6 +13,7 @@ from rich.table import Table
 
 from domain.errors import ContractError, OfferRankError
 from features.market import Market, load_market
+from features.slices import parts_of
 from models.calibration import Calibrator, TaskCalibration
 from models.release import CALIBRATOR, MARKET, Release, load_release, versions
 from pipelines.recalibration import newest_release
@@ -106,14 +107,15 @@ def _skew(asked: Asked, folder: Path) -> Skew:
 def other_calibrators(market: Market, release: Release) -> dict[str, Calibrator]:
     """Those that serving may have used by mistake; one that cannot be read is none of them."""
     tasks = {t.name for t in market.served_tasks}
-    names = {f.name for f in market.features} | {"campaign"}
+    parts = {f.name for f in market.features} | {"campaign"}
     found = {"not calibrated": Calibrator(tasks={name: TaskCalibration() for name in tasks})}
     for version in versions(release.path.parent)[-SIBLINGS:]:
         try:
             other = Calibrator.model_validate_json((release.path.parent / str(version) / CALIBRATOR).read_bytes())
         except (OSError, ValueError):
             continue
-        if version != release.version and tasks <= other.tasks.keys() and names.issuperset(other.slices):
+        told = all(parts.issuperset(parts_of(name)) for name in other.slices)
+        if version != release.version and tasks <= other.tasks.keys() and told:
             found[f"calibrated as release {version}"] = Calibrator(tasks={name: other.tasks[name] for name in tasks})
     own = {name: release.calibrator.tasks[name] for name in tasks}
     return {name: other for name, other in found.items() if other.tasks != own}

@@ -36,6 +36,7 @@ from features.log_archive import DECISIONS, EVENTS, archived, read_log
 from features.log_schema import ARROW_TYPES, contiguous, decision_schema, event_schema
 from features.market import Market
 from features.model_spec import TaskSpec
+from features.monitoring_spec import PLACEMENT
 from features.valid_traffic import implies_impression, valid_decisions, valid_events
 from models.release import FinalLabels, Origin
 
@@ -305,6 +306,7 @@ def _slots(market: Market, log_dir: Path, spans: Sequence[Span]) -> pa.Table:
     logged |= {f.name: slot[f"slots.features.{f.name}"] for f in market.offer_features}
     table = pa.table(
         {
+            PLACEMENT: slot["slots.placement"],  # but for a feature of that name
             **feature_columns(market, logged),
             "decision_id": request["decision_id"],
             "impression_id": slot["slots.impression_id"],

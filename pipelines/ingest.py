@@ -20,10 +20,13 @@ from domain.errors import InvalidTrainingData, NothingToLearn
 from features.log_schema import ARROW_TYPES
 from features.market import Market
 from features.model_spec import TaskSpec
+from features.monitoring_spec import PLACEMENT, POSITION
+from features.spec import CLUSTER
 from features.training_spec import Gate
 from models.evaluation import DataUsed, LabelCount, SplitData
 from models.gates import check_label_rate
 from pipelines.bags import tensor_columns
+from pipelines.clusters import SAID_BY, cluster_column
 from pipelines.columns import blank_as_null, decided_column, integer_column, label_column, plain, time_column, usable_column
 from pipelines.sources import files_of, read
 from pipelines.splits import EVAL, SPLITS, TRAIN, Codes, Cuts, RandomSplit, hash_split, time_cuts, time_split
@@ -136,12 +139,11 @@ def arrow_schema(market: Market) -> pa.Schema:
 def _batches(market: Market, files: list[Path]) -> Iterator[tuple[Path, int, pa.RecordBatch]]:
     """(file, rows of it before this batch, batch)."""
     columns = {f.log_column: None for f in market.features} | {t.log_column: None for t in market.tasks}
-    if "position" in market.row_columns:
-        columns |= {"position": None}
+    columns |= {name: None for name in (POSITION, PLACEMENT) if name in market.row_columns}
     if market.training.split.by is not None:
         columns |= {_key_column(market): None}
     lists = frozenset(f.log_column for f in market.features if f.multiple)
-    optional = tuple(name for name in market.row_columns if name not in columns)
+    optional = tuple(name for name in (*market.row_columns, *SAID_BY) if name not in columns)
     for file in files:
         start = 0
         for raw in read(file, tuple(columns), optional, lists):
@@ -162,6 +164,7 @@ def _checked(market: Market, file: Path, start: int, raw: pa.RecordBatch, schema
     usable = {t.usable_column: _usable(t, file, start, raw) for t in market.tasks}
     known = {t.label: usable[t.usable_column] for t in market.tasks}
     others = {"time_ms": decided_column(columns.get("time_ms"), raw.num_rows)}
+    others[CLUSTER] = pa.array(cluster_column(columns, raw.num_rows))
     if (entering := market.importance_task) is not None:
         entry = pa.array(usable[entering.usable_column].astype(np.int64) - 1)  # at once where final, else never
         unsaid = {entering.entry_column: entry, entering.delay_column: pa.array(np.full(raw.num_rows, -1))}
@@ -177,8 +180,10 @@ def _checked(market: Market, file: Path, start: int, raw: pa.RecordBatch, schema
     arrays += [pa.array(labels[t.label]) for t in market.tasks]
     flags = usable | {t.counts_column: counts[t.name] for t in market.tasks}
     others |= {name: pa.array(rows.astype(np.int64)) for name, rows in flags.items()}
-    if "position" in market.row_columns:
-        others["position"] = integer_column(columns["position"], partial(_where, file, "position", start))
+    if POSITION in market.row_columns:
+        others[POSITION] = integer_column(columns[POSITION], partial(_where, file, POSITION, start))
+    if PLACEMENT in market.row_columns:
+        others[PLACEMENT] = _placement_codes(market, columns[PLACEMENT])
     arrays += [others[name] for name in market.row_columns]
     table = pa.Table.from_arrays(arrays, schema=schema)
     return Checked(table, labels, counts, _group(list(usable.values())))
@@ -190,6 +195,12 @@ def _usable(task: TaskSpec, file: Path, start: int, raw: pa.RecordBatch) -> NDAr
     if name not in raw.schema.names:
         return np.ones(raw.num_rows, bool)
     return usable_column(raw.column(raw.schema.names.index(name)), partial(_where, file, name, start))
+
+
+def _placement_codes(market: Market, raw: pa.Array) -> pa.Array:
+    """Places of the placements in the market; -1 of one that it no longer has."""
+    names = pa.array([p.name for p in market.placements])
+    return pc.index_in(plain(raw).cast(pa.string()), value_set=names).cast(pa.int64()).fill_null(-1)
 
 
 def _group(usable: list[NDArray[np.bool_]]) -> NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """Rows of a split as columns, and what a SavedModel makes of them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,15 @@ def read_columns(market: Market, examples_uri: str, split: str) -> Columns:
     return columns
 
 
+def load_signatures(saved_model: str) -> Mapping[str, Any]:
+    """By name, as `models.export` has them."""
+    signatures: Mapping[str, Any] = tf.saved_model.load(saved_model).signatures
+    return signatures
+
+
 def load_ranker(saved_model: str) -> Any:
     """What serving calls, with auxiliary tasks and the examination of positions."""
-    return tf.saved_model.load(saved_model).signatures["evaluate"]
+    return load_signatures(saved_model)["evaluate"]
 
 
 def score(market: Market, rank: Any, rows: Columns) -> Columns:

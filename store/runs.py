@@ -17,7 +17,8 @@ from store.sqlite import SqliteFile, transaction
 Kind = Literal["training", "full", "incremental", "recalibration"]
 """`training` is on a file; a recalibration trains nothing."""
 Outcome = Literal["released", "unchanged", "refused", "failed", "waiting", "stopped"]
-"""unchanged: no calibration would be better. refused: a gate was missed. waiting: there is too little to learn from, or to judge by, yet."""
+"""unchanged: no calibration would be better. refused: a gate was missed. waiting: there is too little to learn from, or to
+judge by, yet."""
 
 SILENT_MS = 6 * 3_600_000
 """A run that neither ended nor was heard of for so long was killed."""

@@ -1,11 +1,13 @@
 """Measures the model on `eval`, raw and calibrated, beside the release in service, and holds it to the market's gates."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types.standard_artifacts import Examples, Model, ModelEvaluation
@@ -13,9 +15,11 @@ from tfx.utils import path_utils
 
 from features.market import Market, load_market
 from features.model_spec import TaskSpec
+from features.slices import slice_values
 from features.training_spec import Gate
 from models import metrics, release
 from models.calibration import Calibrator
+from models.clusters import Clusters
 from models.evaluation import (
     DataUsed,
     EvaluationReport,
@@ -24,6 +28,7 @@ from models.evaluation import (
     LabelCount,
     Measured,
     Rival,
+    Slices,
     TaskEvaluation,
     compare,
     evaluate_task,
@@ -31,11 +36,14 @@ from models.evaluation import (
 from models.gates import check_task
 from models.release import calibrated_column, raw_column
 from models.release_folder import newest_usable
+from models.retrieval import Catalogue, Recall, recall, recall_loss
 from pipelines.calibration import calibrated, counting, usable, where_shown
+from pipelines.clusters import clusters_of
 from pipelines.components.calibrator import CALIBRATOR_FILE
 from pipelines.freshness import held_out_alike, learned_through_ms, seen
 from pipelines.ingest import arrow_schema
-from pipelines.scoring import Columns, load_ranker, read_columns, score
+from pipelines.recall import AHEAD, ahead, positives
+from pipelines.scoring import Columns, load_signatures, read_columns, score
 
 EVALUATION_FILE = "evaluation.json"
 PREDICTIONS_FILE = "eval_predictions.parquet"
@@ -57,9 +65,10 @@ def Assessor(  # noqa: N802
     `releases` is the folder whose newest version is in service; `data_file` holds a `DataUsed`.
     """
     market = load_market(Path(market_file))
-    rank = load_ranker(path_utils.serving_model_path(model.uri))
+    signatures = load_signatures(path_utils.serving_model_path(model.uri))
+    rank = signatures["evaluate"]
     rows = read_columns(market, examples.uri, "eval")
-    rows |= score(market, rank, rows)
+    rows |= score(market, rank, rows) | ahead(market, signatures, rows)
     calibrator = Calibrator.model_validate_json((Path(calibration.uri) / CALIBRATOR_FILE).read_bytes())
     rows |= calibrated(market, calibrator, rows)
     shown = where_shown(market, rows)
@@ -83,12 +92,15 @@ def assess(
     """Metrics of every task, and the gates of those that are served."""
     tasks: dict[str, TaskEvaluation] = {}
     gates: list[GateResult] = []
+    shown_to, slices = clusters_of(rows), _slices(market, rows)
     for t in market.tasks:
         counts = counting(t, rows)
         labels, raw, calibrated = (rows[name][counts] for name in (t.label, raw_column(t.name), calibrated_column(t.name)))
-        measured = evaluate_task(labels, raw.astype(np.float64), calibrated, _slices(market, rows, counts))
+        clusters = None if shown_to is None else shown_to[counts]
+        measured = evaluate_task(labels, raw.astype(np.float64), calibrated, slices(counts), clusters)
         entire = _entire(market, t, rows) if t.space == "entire" else None
-        tasks[t.name] = measured.model_copy(update={"importance": importance.get(t.name, {}), "entire": entire})
+        found = {"importance": importance.get(t.name, {}), "entire": entire, "recall": _recall(market, t, rows, shown_to)}
+        tasks[t.name] = measured.model_copy(update=found)
         if t.role == "primary":
             gates += check_task(t.name, market.training.gates.get(t.name, Gate()), measured, _trained_on(data, t), rival)
     return EvaluationReport(tasks=tasks, gates=tuple(gates), data=data, in_service=rival)
@@ -103,17 +115,27 @@ def in_service(market: Market, releases: Path, rows: Columns) -> InService | Non
     if found.release is None:
         return InService(version=versions[-1], note=f"not compared: {found.passed_over[0]}")
     newest = found.release
-    raw = score(market, load_ranker(str(newest.path)), rows)
+    signatures = load_signatures(str(newest.path))
+    raw = score(market, signatures["evaluate"], rows)
+    nearer = ahead(market, signatures, rows) if AHEAD in rows else {}
     theirs = where_shown(market, rows | raw)
     theirs |= calibrated(market, newest.calibrator, theirs)
     through_ms = {} if held_out_alike(market, newest.manifest) else learned_through_ms(market, newest.manifest)
+    shown_to, slices = clusters_of(rows), _slices(market, rows)
     tasks: dict[str, Rival] = {}
     for t in (t for t in market.tasks if raw_column(t.name) in raw):
         counts, column = counting(t, rows), calibrated_column(t.name)
         unseen = counts & ~seen(rows, through_ms.get(t.label))
         labels, ours, its = rows[t.label][unseen], rows[column][unseen], theirs[column][unseen]
         left_out = int(counts.sum() - unseen.sum())
-        tasks[t.name] = compare(labels, ours, its, _slices(market, rows, unseen), left_out)
+        clusters = None if shown_to is None else shown_to[unseen]
+        rival = compare(labels, ours, its, slices(unseen), left_out, clusters)
+        if nearer and t.role == "primary":
+            asked = unseen & positives(market, t, rows)
+            both, of_asked = (rows[AHEAD][asked], nearer[AHEAD][asked]), None if shown_to is None else shown_to[asked]
+            lost = recall_loss(*both, market.policy.max_candidates, of_asked)
+            rival = rival.model_copy(update={"recall": lost})
+        tasks[t.name] = rival
     return InService(version=newest.version, tasks=tasks)
 
 
@@ -160,11 +182,23 @@ def _entire(market: Market, task: TaskSpec, rows: Columns) -> Measured:
         labels = labels * rows[link.label]
         raw, calibrated = raw * rows[raw_column(link.name)], calibrated * rows[calibrated_column(link.name)]
         link = by_label[link.given] if link.given else None
-    return Measured.of(labels, raw, calibrated)
+    return Measured.of(labels, raw, calibrated, clusters_of(rows))
 
 
-def _slices(market: Market, rows: Columns, counts: Any) -> dict[str, Any]:
-    return {name: rows[name][counts] for name in market.training.slices}
+def _recall(market: Market, task: TaskSpec, rows: Columns, shown_to: Clusters) -> Recall | None:
+    """Of the towers, over the positives of a task that is served; None where all offers are ranked."""
+    if AHEAD not in rows or task.role != "primary":
+        return None
+    asked = positives(market, task, rows)
+    catalogue = Catalogue(market.policy.max_candidates, len(market.offers))
+    return recall(rows[AHEAD][asked], catalogue, None if shown_to is None else shown_to[asked])
+
+
+def _slices(market: Market, rows: Columns) -> Callable[[NDArray[np.bool_]], Slices]:
+    """Some of the rows [N] -> the values of the market's slices in them."""
+    values = slice_values(market, market.training.slices, rows)
+    slices = {name: np.array(of_rows, object) for name, of_rows in values.items()}
+    return lambda chosen: {name: of_rows[chosen] for name, of_rows in slices.items()}
 
 
 def _trained_on(data: DataUsed, task: TaskSpec) -> LabelCount:

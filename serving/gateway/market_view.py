@@ -11,7 +11,7 @@ from auction.bids import effective_bids
 from domain.campaign import FeatureValue, Offer
 from features.assemble import OfferColumns
 from features.market import Market
-from features.slices import slice_values
+from features.slices import combined, parts_of, slice_values
 from features.spec import CAMPAIGN, OFFER_ID, FeatureSpec
 from retrieval.catalogue import UNLIMITED, Catalogue
 
@@ -74,9 +74,12 @@ class MarketView:
         self, names: Iterable[str], features: Mapping[str, FeatureValue], offer: NDArray[np.int32]
     ) -> dict[str, list[str]]:
         """Values of calibration's slices: [M] of the candidates' offers, [1] of the request."""
-        of_offers = {name: self.offer_slices[name][offer].tolist() for name in names if name in self.offer_slices}
-        of_request = {name: [features[name]] for name in names if name not in self.offer_slices}
-        return of_offers | slice_values(self.market, of_request, of_request)
+        wanted = list(names)
+        parts = {part for name in wanted for part in parts_of(name)}
+        of_offers = {part: self.offer_slices[part][offer].tolist() for part in parts if part in self.offer_slices}
+        of_request = {part: [features[part]] for part in parts if part not in self.offer_slices}
+        values = of_offers | slice_values(self.market, of_request, of_request)
+        return {name: combined(name, values) for name in wanted}
 
     def priors(self, n: int) -> dict[str, NDArray[np.float64]]:
         """Task -> [n] times its prior: what is assumed where no model answers."""

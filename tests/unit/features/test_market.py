@@ -142,7 +142,7 @@ WRONG: list[tuple[str, Change, str]] = [
     (
         "slices of lists",
         lambda m: (m["features"].append(TAGS), m.update(training={"slices": ["tags"]})),
-        "training.slices: 'tags' is not a feature with single values",
+        "training.slices: 'tags' is not a string or int feature with single values",
     ),
     (
         "watched lists",

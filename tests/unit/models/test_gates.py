@@ -5,7 +5,8 @@ import pytest
 
 from features.training_spec import Gate
 from models.evaluation import Change, GateResult, InService, LabelCount, TaskEvaluation, compare, evaluate_task, log_loss_change
-from models.gates import check_gate, check_increase, check_label_rate, check_slices, check_task
+from models.gates import check_gate, check_increase, check_label_rate, check_recall, check_slices, check_task
+from models.retrieval import recall_loss
 
 RNG = np.random.default_rng(5)
 ROWS = 4000
@@ -193,3 +194,41 @@ def test_intervals_that_hold_together_are_wider() -> None:
     assert isinstance(fifty, Change)
     assert fifty.interval.low < one.interval.low < one.relative < one.interval.high < fifty.interval.high
     assert log_loss_change(LABELS[:1], TRUE[:1], TRUE[:1]) is None
+
+
+def towers(ours: Any, theirs: Any) -> InService:
+    rival = compare(LABELS, TRUE, TRUE, {}).model_copy(update={"recall": recall_loss(ours, theirs, 100)})
+    return InService(version=17, tasks={"ctr": rival})
+
+
+NEAR, FAR = np.full(1000, 99), np.full(1000, 100)  # the 100th is the last that is retrieved
+
+
+def test_towers_that_find_less_than_those_in_service_fail() -> None:
+    ours = np.where(np.arange(1000) < 60, FAR, NEAR)
+    (failed,) = check_recall("ctr", Gate(), towers(ours, NEAR))
+    assert failed.verdict == "failed"
+    # 6 % lost, give or take 1.96 sqrt(0.06 x 0.94 / 999).
+    assert str(failed) == (
+        "loss of recall@100 of ctr over release 17 is 0.0600 (95 % interval 0.0453 to 0.0747), "
+        "training.gates.ctr.max_recall_loss asks for 0.02"
+    )
+
+
+@pytest.mark.parametrize("lost", [0, 20, 28], ids=["nothing", "as much as allowed", "perhaps more"])
+def test_towers_fail_only_where_the_whole_interval_is_beyond_the_bound(lost: int) -> None:
+    (passed,) = check_recall("ctr", Gate(), towers(np.where(np.arange(1000) < lost, FAR, NEAR), NEAR))
+    assert passed.verdict == "passed"
+    assert passed.value == pytest.approx(lost / 1000)
+
+
+def test_towers_that_find_more_pass() -> None:
+    (passed,) = check_recall("ctr", Gate(max_recall_loss=0), towers(NEAR, FAR))
+    assert (passed.verdict, passed.value) == ("passed", -1)
+
+
+def test_towers_are_judged_by_enough_positives_or_not_at_all() -> None:
+    (unjudged,) = check_recall("ctr", Gate(min_positives=1001), towers(NEAR, NEAR))
+    assert (unjudged.verdict, unjudged.note) == ("unjudged", "1000 positives, min_positives asks for 1001")
+    assert check_recall("ctr", Gate(max_recall_loss=None), towers(NEAR, FAR)) == ()
+    assert check_recall("ctr", Gate(), InService(version=17, tasks={"ctr": compare(LABELS, TRUE, TRUE, {})})) == ()

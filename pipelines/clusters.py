@@ -1,0 +1,45 @@
+"""Which rows are of one shopper, or else of one page: they are not independent, and intervals must know."""
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from features.spec import CLUSTER
+from models.clusters import Clusters
+from pipelines.calibration import Columns
+from pipelines.columns import blank_as_null, plain
+
+SAID_BY = ("shopper_key", "decision_id")
+"""Columns of a log, the first that says something counts."""
+EXACT = 2**53
+"""Ids are below: whole numbers that a float holds, too."""
+
+
+def cluster_column(columns: Mapping[str, pa.Array], rows: int) -> NDArray[np.int64]:
+    """[R], equal for rows of one shopper, or of one page where the shopper is not known; -1 where neither is."""
+    found = np.full(rows, -1)
+    for name in reversed(SAID_BY):
+        if name in columns and not pa.types.is_nested(columns[name].type):
+            said = _hashed(plain(columns[name]))
+            found = np.where(said >= 0, said, found)
+    return found
+
+
+def clusters_of(columns: Columns) -> Clusters:
+    """[R] of rows as columns, those of nobody known each on its own; None where that is all of them."""
+    ids = columns.get(CLUSTER)
+    if ids is None or not (ids >= 0).any():
+        return None
+    return np.where(ids >= 0, ids, -1 - np.arange(len(ids)))
+
+
+def _hashed(raw: pa.Array) -> NDArray[np.int64]:
+    """[R], the same for the same value in every file; -1 where there is none."""
+    encoded = (blank_as_null(raw) if pa.types.is_string(raw.type) else raw).dictionary_encode()
+    values = [hashlib.blake2b(str(v).encode(), digest_size=8).digest() for v in encoded.dictionary.to_pylist()]
+    ids = np.array([int.from_bytes(v, "big") % EXACT for v in values] + [-1])
+    return ids[pc.fill_null(encoded.indices, len(values)).to_numpy(zero_copy_only=False)]

@@ -21,7 +21,7 @@ def count(clusters: Clusters, rows: int) -> int:
 
 def sums(values: NDArray[Any], clusters: Clusters) -> NDArray[np.float64]:
     """Values [R] summed by cluster, [G]."""
-    return np.asarray(values, np.float64) if clusters is None else np.bincount(clusters, weights=values)
+    return np.asarray(values, np.float64) if clusters is None else np.bincount(clusters, weights=values).astype(np.float64)
 
 
 def ratio_error(residual: NDArray[Any], denominator: float, clusters: Clusters) -> float:

@@ -306,7 +306,6 @@ def _slots(market: Market, log_dir: Path, spans: Sequence[Span]) -> pa.Table:
     logged |= {f.name: slot[f"slots.features.{f.name}"] for f in market.offer_features}
     table = pa.table(
         {
-            PLACEMENT: slot["slots.placement"],  # but for a feature of that name
             **feature_columns(market, logged),
             "decision_id": request["decision_id"],
             "impression_id": slot["slots.impression_id"],
@@ -314,6 +313,7 @@ def _slots(market: Market, log_dir: Path, spans: Sequence[Span]) -> pa.Table:
             "position": slot["slots.position"],
             "propensity": slot["slots.propensity"],
         }
+        | ({} if PLACEMENT in logged else {PLACEMENT: slot["slots.placement"]})
     )
     first = contiguous(_first_by_impression(table["impression_id"], pa.array(np.arange(len(table))))["value_min"])
     return table if len(first) == len(table) else table.take(first.take(pc.array_sort_indices(first)))

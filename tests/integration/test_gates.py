@@ -197,7 +197,7 @@ def test_values_that_the_market_does_not_know_are_an_anomaly(
         from pipelines.schema import schema_of
 
         names = [f.name for f in market.features] + ["accepted"]
-        seen = pd.DataFrame({name: rows[name] for name in names}).assign(accepted_usable=1, time_ms=-1)
+        seen = pd.DataFrame({name: rows[name] for name in names}).assign(accepted_usable=1, time_ms=-1, cluster_id=-1)
         for split, weather in (("train", seen["weather"]), ("eval", "Foggy")):
             found = tfdv.generate_statistics_from_dataframe(seen.assign(weather=weather))
             (tmp_path / f"Split-{split}").mkdir()

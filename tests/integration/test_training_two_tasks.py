@@ -262,7 +262,10 @@ def test_calibration_of_a_conditional_task_uses_the_rows_that_count(refused: Ref
     assert rows.num_rows == 600
     columns = {"country", "amount", "basket", "past_clicks", "offer_id", "topics", "topics_weights", "click", "conversion"}
     predicted = {column(task) for task in ("ctr", "cvr") for column in (raw_column, calibrated_column)}
-    assert set(rows.column_names) == columns | {"time_ms", "click_usable", "conversion_usable", "cvr_counts"} | predicted
+    assert (
+        set(rows.column_names)
+        == columns | {"time_ms", "cluster_id", "click_usable", "conversion_usable", "cvr_counts"} | predicted
+    )
     assert rows["cvr_counts"].equals(rows["click"])
     # Nothing converted in `valid`: calibration lowers the probability, and does not drive it to nothing.
     assert 0 < rows[calibrated_column("cvr")].to_numpy().mean() < rows[raw_column("cvr")].to_numpy().mean()

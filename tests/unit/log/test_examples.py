@@ -43,6 +43,7 @@ def test_a_row_holds_the_features_as_used_and_how_the_offer_was_chosen(market: M
                 "time_ms": pa.int64(),
                 "position": pa.int32(),
                 "propensity": pa.float64(),
+                "placement": pa.string(),
                 "click": pa.int64(),
                 "conversion": pa.int64(),
                 "click_matured": pa.int64(),
@@ -54,7 +55,7 @@ def test_a_row_holds_the_features_as_used_and_how_the_offer_was_chosen(market: M
     first, second = rows.to_pylist()
     assert first | {"amount": 59.9} == {
         **{"country": "DE", "amount": 59.9, "past_clicks": 2, "brand": "leaf", "decision_id": "d1", "impression_id": "i1"},
-        **{"time_ms": 5_000, "position": 0, "propensity": 0.9, "click": 0, "conversion": 0},
+        **{"time_ms": 5_000, "position": 0, "propensity": 0.9, "placement": "main", "click": 0, "conversion": 0},
         **{"click_matured": 1, "conversion_matured": 1, "elapsed_ms": LATER_MS - 5_100},
     }
     assert (second["brand"], second["position"], second["propensity"]) == ("shop", 1, 0.25)

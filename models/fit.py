@@ -14,6 +14,7 @@ from models.bias import UNKNOWN
 from models.embedding import of_group
 from models.legacy_keras import keras, tf
 from models.losses import task_weights
+from models.optimizer import LazyAdam
 from models.preprocessing import Encoding
 from models.progress import Epoch, FitProgress, Histories, History, Report
 from models.ranker import Ensemble, Ranker
@@ -38,6 +39,8 @@ class Rows:
     """[N], the slot each row was shown in, from 0; none where the log does not tell."""
     weights: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """Task -> [N], multiplies the row's loss of that task: 0 where its label is not final, or an importance weight."""
+    stands_for: NDArray[np.float32] | None = None
+    """[N], multiplies the row's loss of every task: 1 on average, more where a row stands for others that were left out."""
 
     def __len__(self) -> int:
         return len(self.inputs["request_ids"])
@@ -63,7 +66,7 @@ def _fit_member(
     spec = market.model
     keras.utils.set_random_seed(spec.seed)
     ranker = new_ranker(market, encoding, train, number)
-    ranker.compile(optimizer=keras.optimizers.Adam(spec.learning_rate), weighted_metrics=[])
+    ranker.compile(optimizer=LazyAdam(spec.learning_rate), weighted_metrics=[])
     if start is not None:
         start(ranker)
     primary, members = market.tasks[0].name, market.model.members
@@ -106,6 +109,8 @@ def columns_of(tasks: tuple[TaskSpec, ...], rows: Rows) -> tuple[Any, Any, Any, 
     for i, t in enumerate(tasks):
         if t.name in rows.weights:
             weights[:, i] *= rows.weights[t.name]
+    if rows.stands_for is not None:
+        weights *= rows.stands_for[:, None]
     positions = np.full(len(rows), UNKNOWN, np.int32) if rows.positions is None else rows.positions.astype(np.int32)
     return rows.inputs, positions, np.stack([rows.labels[t.label] for t in tasks], axis=1), weights
 
@@ -116,7 +121,7 @@ def fit_towers(market: Market, encoding: Encoding, train: Rows, report: Report, 
     keras.utils.set_random_seed(spec.seed)
     clicked = train.labels[first.label] * train.weights.get(first.name, np.ones(len(train), np.float32)) > 0
     towers = TwoTower(encoding, spec)
-    towers.compile(optimizer=keras.optimizers.Adam(spec.learning_rate), weighted_metrics=[])
+    towers.compile(optimizer=LazyAdam(spec.learning_rate), weighted_metrics=[])
     if start is not None:
         one = _first(train.inputs)
         towers.query(**of_group(one, "request"))

@@ -3,6 +3,8 @@
 Rows are random, of Criteo's shape: 26 looked-up features and 13 numbers. Each measurement has a process and all cores to itself;
 they take turns, and of each the quickest epoch counts, since others on the machine only ever add to it.
 PyTorch is no dependency of the project: without it its line is left out.
+
+`--tables`: a step by the size of the embedding table, with Adam, which moves all of it, and with what training uses.
 """
 
 import argparse
@@ -36,16 +38,23 @@ MODEL: dict[str, Any] = {
     "batch_size": 512,
 }
 SEED = 1
+TABLES = (1_000, 1_000_000, 10_000_000)
+STEP_ROWS = 16 * 512
+STEP_MODEL = MODEL | {"embedding_dim": 8}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-speed ARGS=", description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000, help="in an epoch (default 100000)")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
-    parser.add_argument("--measure", choices=sorted(MEASURES), help=argparse.SUPPRESS)
+    parser.add_argument("--tables", action="store_true", help="a step by the size of the table instead")
+    parser.add_argument("--measure", choices=sorted(MEASURES | STEPS), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
-        print(MEASURES[given.measure](given.rows))
+        print((MEASURES | STEPS)[given.measure](given.rows))
+        return
+    if given.tables:
+        _steps(given.json)
         return
     names = [name for name in MEASURES if name != "torch" or importlib.util.find_spec("torch")]
     rounds = [{name: _in_a_process(name, given.rows) for name in names} for _ in range(ROUNDS)]
@@ -58,6 +67,41 @@ def main() -> None:
         print(f"PyTorch takes {seconds['torch'] / seconds['pipeline']:.2f} times as long.")
     if given.json:
         given.json.write_bytes(orjson.dumps(seconds, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def _steps(json: Path | None) -> None:
+    """Milliseconds of a step by optimizer and size of the table."""
+    found = {name: {size: 1000 * _in_a_process(name, size) for size in TABLES} for name in STEPS}
+    print("| rows of the table | " + " | ".join(f"{name}, ms a step" for name in found) + " |")
+    print("| --- |" + " --- |" * len(found))
+    for size in TABLES:
+        print(f"| {size:,} | " + " | ".join(f"{by_size[size]:.1f}" for by_size in found.values()) + " |")
+    if json:
+        json.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS) + b"\n")
+
+
+def _step_s(optimizer: Any, buckets: int) -> float:
+    """Of a ranker with one hashed feature beside few small ones."""
+    from models.fit import batches
+
+    ranker, columns, spec = _ranker(STEP_ROWS, buckets, STEP_MODEL)
+    ranker.compile(optimizer=optimizer(spec.learning_rate), weighted_metrics=[])
+    shuffled = batches(columns, spec, shuffle=True)
+    return _epoch_s(lambda: ranker.fit(shuffled, epochs=1, verbose=0)) / (STEP_ROWS / spec.batch_size)
+
+
+def adam(buckets: int) -> float:
+    """Keras' Adam, as before."""
+    from models.legacy_keras import keras
+
+    return _step_s(keras.optimizers.Adam, buckets)
+
+
+def lazy(buckets: int) -> float:
+    """As training does it."""
+    from models.optimizer import LazyAdam
+
+    return _step_s(LazyAdam, buckets)
 
 
 def pipeline(rows: int) -> float:
@@ -118,26 +162,30 @@ def torch(rows: int) -> float:
 
 
 MEASURES = {"pipeline": pipeline, "memory": memory, "torch": torch}
+STEPS = {"Adam": adam, "lazy Adam": lazy}
 
 
-def _random_rows(rows: int) -> tuple[Any, Any, Any]:
+def _random_rows(rows: int, buckets: int = VOCABULARY) -> tuple[Any, Any, Any]:
+    """The first feature's ids are of so many buckets."""
     rng = np.random.default_rng(SEED)
     ids = rng.integers(0, VOCABULARY, (rows, FEATURES), dtype=np.int32)
+    ids[:, 0] = rng.integers(0, buckets, rows)
     numbers = rng.standard_normal((rows, NUMBERS), dtype=np.float32)
     return ids, numbers, (rng.random(rows) < 0.1).astype(np.float32)
 
 
-def _ranker(rows: int) -> tuple[Any, Any, Any]:
+def _ranker(rows: int, buckets: int = VOCABULARY, model: dict[str, Any] = MODEL) -> tuple[Any, Any, Any]:
     """A compiled ranker, the columns of its training rows, and its settings."""
     from benchmarks.models.datasets import with_model
     from features.market import load_market
     from models.fit import Rows, columns_of, new_ranker
     from models.legacy_keras import keras
+    from models.optimizer import LazyAdam
     from models.preprocessing import Encoding, Group
 
-    market = with_model(load_market(REPOSITORY / "examples" / "coupons" / "market.toml"), MODEL)
-    ids, numbers, labels = _random_rows(rows)
-    names = tuple((f"f{i}:id", VOCABULARY) for i in range(FEATURES))
+    market = with_model(load_market(REPOSITORY / "examples" / "coupons" / "market.toml"), model)
+    ids, numbers, labels = _random_rows(rows, buckets)
+    names = tuple((f"f{i}:id", VOCABULARY if i else buckets) for i in range(FEATURES))
     encoding = Encoding(Group(names[:-6], tuple(f"n{i}:z" for i in range(NUMBERS))), Group(names[-6:], ()))
     inputs = {
         "request_ids": ids[:, :-6],
@@ -148,7 +196,7 @@ def _ranker(rows: int) -> tuple[Any, Any, Any]:
     keras.utils.set_random_seed(SEED)
     train = Rows(inputs, {"accepted": labels})
     ranker = new_ranker(market, encoding, train)
-    ranker.compile(optimizer=keras.optimizers.Adam(market.model.learning_rate), weighted_metrics=[])
+    ranker.compile(optimizer=LazyAdam(market.model.learning_rate), weighted_metrics=[])
     return ranker, columns_of(market.tasks, train), market.model
 
 

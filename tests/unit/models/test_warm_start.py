@@ -13,16 +13,18 @@ from features.market import Market, parse_market
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TensorFlow's own imports
-    from models.fit import Rows, fit_ranker, fit_towers
+    from models.fit import Rows, fit_on, fit_ranker, fit_towers, new_ranker
+    from models.optimizer import LazyAdam
     from models.preprocessing import Encoding, Group
     from models.progress import FitProgress
-    from models.warm_start import carry_over, load_weights, row_sources, save_weights
+    from models.warm_start import OPTIMIZER, carry_over, load_weights, row_sources, save_weights
 
 NETWORK = {"epochs": 6, "tower_epochs": 1, "batch_size": 64, "hidden_units": [8], "learning_rate": 0.02}
 CITIES, BRANDS = 3, 5
 BEFORE = Encoding(Group((("city:id", CITIES + 1),), ()), Group((("brand:id", BRANDS + 1), ("price:bucket", 4)), ()))
 AFTER = replace(BEFORE, offer=Group((("brand:id", BRANDS + 3), ("price:bucket", 4)), ()))  # two brands are new
 IDENTITY, GROWN = np.arange(CITIES + 1), np.array([0, 1, 2, 3, 4, 5, 5, 5, 6, 7, 8, 9])
+NEW = [5, 6]  # rows of the grown table
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +80,25 @@ def test_a_group_without_ids_has_no_rows() -> None:
     assert row_sources(Group((), ("z",)), Group((), ("z",)), {}).tolist() == []
 
 
-def test_weights_are_named_by_path_and_leave_metrics_and_the_optimizer_out(weights: dict[str, Any]) -> None:
+def test_weights_are_named_by_path_and_leave_metrics_out(weights: dict[str, Any]) -> None:
     assert weights["ranker_0/_towers._trunks.0._deep.0.kernel"].shape[1] == 8
     assert weights["two_tower/offer._hidden.bias"].shape == (64,)
-    assert not [name for name in weights if "optimizer" in name or "loss" in name]
+    assert not [name for name in weights if "loss" in name]
 
 
-def test_both_networks_start_as_they_ended_with_rows_for_new_entries(
-    market: Market, rows: Rows, former: tuple[Any, Any], weights: dict[str, Any]
+def test_of_each_weight_that_is_fitted_the_moments_are_saved_and_of_each_network_its_steps(weights: dict[str, Any]) -> None:
+    table = "ranker_0/_embeddings.offer._table.embeddings"
+    for slot in ("m", "v"):
+        assert weights[f"optimizer/{table}:{slot}"].shape == weights[table].shape
+        assert np.abs(weights[f"optimizer/{table}:{slot}"]).max() > 0
+    # 1,000 rows are 16 batches of 64, six times over; the towers take the clicked ones once.
+    assert weights["optimizer/:ranker_0"] == 96
+    assert 0 < weights["optimizer/:two_tower"] <= 16
+    assert "optimizer/ranker_0/weighting._dynamic:m" not in weights
+
+
+def test_both_networks_start_as_they_ended_with_rows_for_new_entries_and_no_moments_of_theirs(
+    market: Market, rows: Rows, weights: dict[str, Any], tmp_path: Path
 ) -> None:
     fresh: list[str] = []
     started: dict[str, Any] = {}
@@ -95,12 +108,17 @@ def test_both_networks_start_as_they_ended_with_rows_for_new_entries(
         started.update(
             {f"{model.name}/{path}": w.numpy() for path, w in model.get_weight_paths().items() if "optimizer" not in path}
         )
+        save_weights(tmp_path / model.name, [model])
+        started.update(load_weights(tmp_path / f"{model.name}.npz"))
 
     fit_ranker(market, AFTER, rows, rows, print, start)
     fit_towers(market, AFTER, rows, print, start)
     assert fresh == []
     for name, value in weights.items():
-        expected = value[GROWN] if len(value) == BRANDS + 1 + 4 and "embeddings" in name else value
+        grown = "offer" in name and "embeddings" in name
+        expected = value[GROWN] if grown else value
+        if grown and name.startswith(OPTIMIZER):
+            expected[NEW] = 0
         np.testing.assert_array_equal(started[name], expected, err_msg=name)
 
 
@@ -128,6 +146,30 @@ def test_a_warm_start_is_ahead_of_a_cold_one_from_its_first_batch(market: Market
     # Cold, the loss is the entropy of the base rate, 0.63; the shares that made the clicks have one of 0.44.
     assert (warm[0].rows, cold[0].rows) == (64, 64)
     assert warm[0].loss < 0.5 < cold[0].loss
+
+
+def test_a_network_that_was_saved_goes_on_as_one_that_was_not(market: Market, rows: Rows, tmp_path: Path) -> None:
+    once = market.model_copy(update={"model": market.model.model_copy(update={"epochs": 1, "dropout": 0.0})})
+    ensemble, _ = fit_ranker(once, BEFORE, rows, rows, print)
+    save_weights(tmp_path / "weights.npz", ensemble.members)
+    saved = load_weights(tmp_path / "weights.npz")
+    tables = [(BEFORE.request, IDENTITY), (BEFORE.offer, np.arange(BRANDS + 1 + 4))]
+    fit_on(once, ensemble, rows)
+    resumed, _ = fit_ranker(once, BEFORE, rows, rows, print, lambda model: carry_over(model, saved, tables))
+    for name, went_on in (("ours", resumed), ("theirs", ensemble)):
+        save_weights(tmp_path / name, went_on.members)
+    ours, theirs = (load_weights(tmp_path / f"{name}.npz") for name in ("ours", "theirs"))
+    assert ours["optimizer/:ranker_0"] == 32
+    for path, value in theirs.items():
+        np.testing.assert_array_equal(ours[path], value, err_msg=path)
+
+
+def test_weights_of_before_moments_were_saved_start_without(market: Market, rows: Rows, weights: dict[str, Any]) -> None:
+    alone = {name: value for name, value in weights.items() if not name.startswith(OPTIMIZER)}
+    ranker = new_ranker(market, AFTER, rows)
+    ranker.compile(optimizer=LazyAdam())
+    assert carry_over(ranker, alone, [(AFTER.request, IDENTITY), (AFTER.offer, GROWN)])[1] == []
+    assert int(ranker.optimizer.iterations) == 0
 
 
 def test_a_file_of_weights_is_read_without_pickles(tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ class Policy(_Record):
     priors: dict[str, float]
     """Task -> probability assumed where no model answers."""
     impressions: Literal["reported", "unreported"] = "reported"
-    """Whether pages report what was seen. If so, a click counts once its impression was reported, or a server vouches for it."""
+    """Whether pages report what was seen. If so, a click counts once its impression was reported, or a server vouches for it, and
+    training learns of offers whose impression was reported; if not, of all that were sold, as if each had been seen."""
     unseen_hold_ttl_s: int = Field(default=20, ge=1, le=86_400)
     """How long the price of an offer stays reserved for a page that has not reported it as seen."""
     hold_ttl_s: int = Field(default=60, ge=1, le=86_400)

@@ -212,6 +212,25 @@ def read_part(part: Part, schema: pa.Schema) -> pa.Table:
     return conform(_read(part.path, schema.names), schema, str(part.path))
 
 
+def entry_times(part: Part) -> tuple[int, int, int] | None:
+    """When the entries of a part happened, the first and the last, and how many there are, by its footer; None where that does
+    not say.
+
+    Raises:
+      InvalidTrainingData: as of `read_log`.
+    """
+    try:
+        metadata = pq.read_metadata(part.path)
+    except (pa.ArrowException, OSError) as e:
+        raise _unreadable(part.path, e) from None
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    columns = [group.column(i) for group in groups for i in range(group.num_columns)]
+    found = [column.statistics for column in columns if column.path_in_schema == "time_ms"]
+    if not found or len(found) < len(groups) or not all(of and of.has_min_max for of in found):
+        return None
+    return min(of.min for of in found), max(of.max for of in found), metadata.num_rows
+
+
 def _tables(log_dir: Path, log: str, schema: pa.Schema, since_ms: int, until_ms: float) -> Iterator[pa.Table]:
     yield conform(schema.empty_table(), schema, log)
     for part in parts(log_dir, log):
@@ -227,4 +246,8 @@ def _read(path: Path, names: list[str]) -> pa.Table:
             present = set(file.schema_arrow.names)
             return file.read([n for n in names if n in present])
     except (pa.ArrowException, OSError) as e:
-        raise InvalidTrainingData(str(path), "a readable Parquet file", str(e).split("\n")[0]) from None
+        raise _unreadable(path, e) from None
+
+
+def _unreadable(path: Path, error: Exception) -> InvalidTrainingData:
+    return InvalidTrainingData(str(path), "a readable Parquet file", str(error).split("\n")[0])

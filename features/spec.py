@@ -18,7 +18,10 @@ INT64 = 2**63 - 1
 CLUSTER = "cluster_id"
 """Column of checked rows, equal for those of one shopper, or else of one page; -1 where neither is known."""
 RESERVED = frozenset(
-    {"decision_id", "impression_id", "time_ms", "position", "propensity", "elapsed_ms", "offer", "campaign", CLUSTER}
+    {
+        *("decision_id", "impression_id", "time_ms", "position", "propensity", "explored", "elapsed_ms", "offer", "campaign"),
+        CLUSTER,
+    }
 )
 HISTORY_COUNTERS = ("impression", "click", "conversion")
 MISSING: dict[str, Value] = {"string": "", "int": -INT64 - 1, "float": math.nan}

@@ -86,6 +86,9 @@ class TrainingSpec(Record):
     """Fewer rows than this are refused."""
     max_missing: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default={})
     """Feature -> largest share of the log's rows that may lack it; one not named may be missing anywhere."""
+    max_clicks_without_impression: float = Field(default=0.2, ge=0, le=1)
+    """Of the event log: largest share of the clicked offers whose impression was not reported; more are lost beacons, or pages
+    that report none (`policy.impressions`). Refused where the whole 95 % interval lies above it."""
     click_window_s: int = Field(default=3600, ge=1)
     """A click counts for an impression this long before it; nobody looks at a confirmation page for longer than an hour."""
     conversion_window_s: int = Field(default=7 * 86_400, ge=1)

@@ -27,11 +27,6 @@ def valid_events(events: pa.Table) -> tuple[pa.Table, pa.Array]:
     return valid, pa.concat_arrays([only_marked, adjusted])
 
 
-def implies_impression(events: pa.Table) -> pa.Table:
-    """Clicks that show by themselves that their offer was seen: a pending one waits for the report of it."""
-    return events.filter(pc.invert(_has(events, EventStatus.PENDING)))
-
-
 def _has(events: pa.Table, status: EventStatus) -> pa.ChunkedArray:
     """[R]; an event that says nothing, in a part of before, has none."""
     return pc.fill_null(pc.equal(events["status"], status.value), False)

@@ -10,6 +10,7 @@ from pydantic import Field
 from features.spec import Record
 from models import metrics
 from models.clusters import Clusters, codes, count, ratio_error
+from models.log_used import LogUsed
 from models.metrics import Interval, ReliabilityBin
 from models.retrieval import Recall, RecallLoss
 
@@ -135,6 +136,8 @@ class DataUsed(Record):
     """The rows of a run, by split."""
 
     splits: dict[str, SplitData] = Field(default={})
+    log: LogUsed | None = None
+    """What became of the event log that they were joined from; None of rows from elsewhere."""
 
 
 class GateResult(Record):

@@ -73,7 +73,9 @@ def of_decision(decision_id: str, folder: Path, log_dir: Path) -> dict[str, Any]
     if decision is None:
         raise OfferRankError(f"{decision_id}: neither a release in {folder} nor a decision in {log_dir}")
     releases = Releases(folder)
-    slots = shown_slots(decision, events_of(log_dir, decision, _window_s(releases)))
+    market = releases.market_of(max(releases.manifests)) if releases.manifests else None
+    reported = market is None or market.policy.impressions == "reported"
+    slots = shown_slots(decision, events_of(log_dir, decision, _window_s(releases)), reported=reported)
     made_by, line = decision["release"] or "", []
     if made_by.isdecimal() and int(made_by) in releases.manifests:
         line = [one.as_json() for one in releases.line(int(made_by))]

@@ -133,6 +133,7 @@ def _turn(
                 raise SystemExit
             say(f"{training} training: {why}")
             say(f"{report.rows:,} impressions, {report.clicks:,} clicks and {report.conversions:,} conversions to learn from")
+            say(report.used.sentence)
             train(
                 market_path,
                 rows,

@@ -1,8 +1,10 @@
 """Training rows from the archived logs: what was shown, as serving saw it, and what came of it.
 
-A shown offer is a slot of a decision that has an impression event, or a click, which implies one. Invalid traffic is left out
+A shown offer is a slot of a decision that has an impression event. A click does not stand in for one that was lost: rows would
+then be lost only where nobody clicked, and every rate would rise. Where the market's pages report no impressions
+(`policy.impressions = "unreported"`), every sold slot counts as shown, when it was decided on. Invalid traffic is left out
 (features/valid_traffic.py). It becomes one row:
-the features as used, its position and propensity, and a 0/1 label per task,
+the features as used, its position and propensity, whether its page was drawn at random, and a 0/1 label per task,
 
     click       1 if the first click came at most `training.click_window_s` after the impression
     conversion  1 if that click counts and the first conversion came at most `training.conversion_window_s` after it
@@ -15,12 +17,10 @@ the features as used, its position and propensity, and a 0/1 label per task,
 
 A training counts a row for a label once, when it has matured: `<label>_usable` says so, see `learnable_rows`.
 
-Each log is read once and joined by position with `index_in`: no Python loop sees a row.
+The logs are joined hour by hour in bounded memory (pipelines/joining.py), and no Python loop sees a row.
 """
 
-import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
@@ -28,26 +28,19 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from domain.errors import InvalidTrainingData, NothingToLearn
-from domain.events import EventType
-from features.log_archive import DECISIONS, EVENTS, archived, read_log
-from features.log_schema import ARROW_TYPES, contiguous, decision_schema, event_schema
+from features.log_archive import DECISIONS, EVENTS, archived
+from features.log_schema import contiguous
 from features.market import Market
 from features.model_spec import TaskSpec
-from features.monitoring_spec import PLACEMENT
-from features.valid_traffic import implies_impression, valid_decisions, valid_events
+from models.log_used import LogUsed
 from models.release import FinalLabels, Origin
+from pipelines.joining import SHOWN_WITHIN_MS, Hour, LogJoin, Span
+from pipelines.row_groups import written_in_order
 
-CLOCKS_DIFFER_MS = 3_600_000  # at most, between a gateway's time in an entry and Redis' time in the entry's id
-SHOWN_WITHIN_MS = 3_600_000  # of the decision; gateways accept no later impression
 _LABELS = ("click", "conversion")
-
 _CLICK_MS, _CONVERSION_MS = "first.click", "first.conversion"  # no feature has a dot in its name
-
-Span = tuple[int, int]
-"""First and last ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +54,29 @@ class JoinReport:
     conversions: int
     """Rows whose conversion counts."""
     not_rendered: int
-    """Slots that were sold, but neither an impression nor a click came back."""
+    """Slots that were sold, and no impression came back."""
     open_windows: int
     """Rows without a click whose click window was still open at `now_ms`: their label may yet change."""
     orphan_events: int
     """Impressions, clicks and conversions of no decision in the log."""
     newest_ms: int
     """Time of the newest decision that became a row."""
+    clicked: int = 0
+    """Slots with a click, rows or not."""
+    clicks_without_impression: int = 0
+    """Those of them that no impression was reported for, and that are no rows; none where the market's pages report none."""
     labels: FinalLabels | None = None
     """Of `learnable_rows`: which labels were final, for the release that learns from them; none where that is not asked."""
+
+    @property
+    def used(self) -> LogUsed:
+        """For the report of the training."""
+        return LogUsed(
+            clicked=self.clicked,
+            clicks_without_impression=self.clicks_without_impression,
+            not_rendered=self.not_rendered,
+            orphan_events=self.orphan_events,
+        )
 
 
 def training_rows(market: Market, log_dir: Path, now_ms: int) -> pa.Table:
@@ -78,15 +85,13 @@ def training_rows(market: Market, log_dir: Path, now_ms: int) -> pa.Table:
 
 
 def write_training_rows(market: Market, log_dir: Path, now_ms: int, path: Path, previous: Origin | None = None) -> JoinReport:
-    """`learnable_rows` into a Parquet file that training reads; on an error nothing is written."""
-    rows, report = learnable_rows(market, log_dir, now_ms, previous)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        pq.write_table(rows, temporary, compression="zstd")
-        temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """`learnable_rows` into a Parquet file that training reads, in bounded memory; on an error nothing is written.
+
+    The file's metadata say what became of the log: `models.log_used`.
+    """
+    with written_in_order(path) as newest_first:
+        report = _learn(market, log_dir, now_ms, previous, newest_first.take)
+        newest_first.metadata = report.used.metadata()
     return report
 
 
@@ -108,50 +113,82 @@ def learnable_rows(market: Market, log_dir: Path, now_ms: int, previous: Origin 
     Returns:
       As `join_log`; the report is of the rows that count, and its clicks and conversions of those whose label does.
     Raises:
-      InvalidTrainingData: as in `join_log`; or no row has matured, in a full training for one of the labels.
+      InvalidTrainingData: as in `join_log`; too many clicks have no impression; or no row has matured, in a full training for one
+        of the labels.
     """
+    hours: list[pa.Table] = []
+    report = _learn(market, log_dir, now_ms, previous, hours.append)
+    return pa.concat_tables(reversed(hours)), report
+
+
+def _learn(market: Market, log_dir: Path, now_ms: int, previous: Origin | None, take: Callable[[pa.Table], None]) -> JoinReport:
+    """Hands over the rows of `learnable_rows`, the newest hour first."""
     if market.training.delayed_labels == "ignore":
-        return join_log(market, log_dir, now_ms, (previous.trained_through_ms or 0) + 1 if previous else 0)
+        join = _Rows(market, log_dir, now_ms, [((previous.trained_through_ms or 0) + 1 if previous else 0, now_ms)])
+        for rows in join:
+            take(rows.drop([_CLICK_MS, _CONVERSION_MS]))
+        join.report.used.expect_impressions(market, log_dir)
+        return join.checked()
     as_of_ms = archive_end_ms(log_dir, now_ms)
     before_ms = previous.labels.as_of_ms if previous and previous.labels else None
-    matures_ms = {label: 1000 * s for label, s in matures_s(market).items()}
-    spans = [(0, as_of_ms)]
-    if before_ms is not None:
-        if as_of_ms <= before_ms:
-            raise NothingToLearn(str(log_dir), "entries that were archived since the last training", "none")
-        spans = _merged([(before_ms - ms - SHOWN_WITHIN_MS, as_of_ms - ms) for ms in matures_ms.values()])
-    if before_ms is not None and market.importance_task is not None:
-        spans = [(spans[0][0], as_of_ms)]  # clicks of now, and of whenever they convert now
-    rows, report = _join(market, log_dir, as_of_ms, spans)
+    if before_ms is not None and as_of_ms <= before_ms:
+        raise NothingToLearn(str(log_dir), "entries that were archived since the last training", "none")
+    join = _Rows(market, log_dir, as_of_ms, _spans(market, before_ms, as_of_ms))
+    counted = dict.fromkeys(matures_s(market), 0)
+    positives, learned, newest_ms, oldest_ms = dict(counted), 0, 0, 0
+    for rows in join:
+        rows, counts = _usable(market, rows, before_ms, as_of_ms)
+        oldest_ms = max(oldest_ms, pc.max(rows["elapsed_ms"]).as_py())
+        for label, counting in counts.items():
+            counted[label] += _count(counting)
+            positives[label] += _count(pc.and_(pc.equal(rows[label], 1), counting))
+        if len(rows := rows.filter(reduce(pc.or_, counts.values())).drop([_CLICK_MS, _CONVERSION_MS])):
+            learned, newest_ms = learned + len(rows), max(newest_ms, pc.max(rows["time_ms"]).as_py())
+            take(rows)
+    join.report.used.expect_impressions(market, log_dir)
+    report = join.checked()
+    if before_ms is None:
+        _require_matured(market, log_dir, report.rows, oldest_ms, counted)
+    if not learned:
+        expected = "labels that have become final since the last training"
+        raise NothingToLearn(str(log_dir), expected, f"none in {report.rows:,} impressions")
+    of = {source: positives[label] for label, source in _labels(market).items()}
+    return replace(
+        report,
+        rows=learned,
+        clicks=of.get("click", 0),
+        conversions=of.get("conversion", 0),
+        newest_ms=newest_ms,
+        labels=FinalLabels.of(market, as_of_ms),
+    )
+
+
+def _spans(market: Market, before_ms: int | None, as_of_ms: int) -> list[Span]:
+    """When decisions were made whose rows may count now, and did not as of `before_ms`."""
+    if before_ms is None:
+        return [(0, as_of_ms)]
+    matures_ms = [1000 * s for s in matures_s(market).values()]
+    spans = _merged([(before_ms - ms - SHOWN_WITHIN_MS, as_of_ms - ms) for ms in matures_ms])
+    if market.importance_task is not None:
+        return [(spans[0][0], as_of_ms)]  # clicks of now, and of whenever they convert now
+    return spans
+
+
+def _usable(market: Market, rows: pa.Table, before_ms: int | None, as_of_ms: int) -> tuple[pa.Table, dict[str, pa.Array]]:
+    """Rows with the columns of `learnable_rows`, and for each label which of them count."""
     usable: dict[str, pa.Array] = {}
-    for label, ms in matures_ms.items():
+    for label, s in matures_s(market).items():
         usable[label] = pc.equal(rows[f"{label}_matured"], 1)
-        if before_ms is None:
-            _require_matured(market, log_dir, label, rows, usable[label])
-        else:
-            usable[label] = pc.and_(usable[label], pc.less(rows["elapsed_ms"], as_of_ms - before_ms + ms))
+        if before_ms is not None:
+            usable[label] = pc.and_(usable[label], pc.less(rows["elapsed_ms"], as_of_ms - before_ms + 1000 * s))
         rows = rows.append_column(f"{label}_usable", pc.cast(usable[label], pa.int64()))
-    counts = dict(usable)
     if (entering := market.importance_task) is not None:
         rows = rows.append_column(entering.delay_column, _delay_ms(rows, entering))
         if before_ms is not None:
             entry_ms = _entry_ms(rows, entering, before_ms, as_of_ms)
             rows = rows.append_column(entering.entry_column, entry_ms)
-            counts[entering.label] = pc.or_(counts[entering.label], pc.greater_equal(entry_ms, 0))
-    learnable = reduce(pc.or_, counts.values())
-    counted = {source: _count(pc.and_(pc.equal(rows[label], 1), counts[label])) for label, source in _labels(market).items()}
-    rows = rows.filter(learnable).drop([_CLICK_MS, _CONVERSION_MS])
-    if not len(rows):
-        expected = "labels that have become final since the last training"
-        raise NothingToLearn(str(log_dir), expected, f"none in {report.rows:,} impressions")
-    return rows, replace(
-        report,
-        rows=len(rows),
-        clicks=counted.get("click", 0),
-        conversions=counted.get("conversion", 0),
-        newest_ms=pc.max(rows["time_ms"]).as_py(),
-        labels=FinalLabels.of(market, as_of_ms),
-    )
+            usable[entering.label] = pc.or_(usable[entering.label], pc.greater_equal(entry_ms, 0))
+    return rows, usable
 
 
 def matures_s(market: Market, windows: FinalLabels | None = None) -> dict[str, int]:
@@ -174,64 +211,88 @@ def join_log(market: Market, log_dir: Path, now_ms: int, since_ms: int = 0) -> t
       now_ms: what happened later is left out, so the same logs and times give the same rows.
       since_ms: decisions before it are left out, and parts logged well before it are not read.
     Returns:
-      rows in the order of their decisions: a column per market feature (nulls replaced by the default, if it has one), per
-      label (int64 0/1) and its maturity (int64 0/1), and `decision_id, impression_id, time_ms, position, propensity,
-      elapsed_ms`, from the impression to `now_ms`.
+      rows in the order of their decisions' hours, and within one in that of the log: a column per market feature (nulls replaced
+      by the default, if it has one), `pipelines.joining.COLUMNS`, per label (int64 0/1) and its maturity (int64 0/1), and
+      `elapsed_ms`, from the impression to `now_ms`.
     Raises:
       InvalidTrainingData: no impression was rendered, or a label is none that the event log has.
     """
-    rows, report = _join(market, log_dir, now_ms, [(since_ms, now_ms)])
-    return rows.drop([_CLICK_MS, _CONVERSION_MS]), report
+    join = _Rows(market, log_dir, now_ms, [(since_ms, now_ms)])
+    hours = [rows.drop([_CLICK_MS, _CONVERSION_MS]) for rows in join]
+    report = join.checked()
+    return pa.concat_tables(reversed(hours)), report
 
 
 def rendered_rows(market: Market, log_dir: Path, since_ms: int, until_ms: int) -> pa.Table:
     """The rows of `join_log` of decisions between two times, both ends included, however young their labels are."""
-    rows, _ = _join(market, log_dir, until_ms + SHOWN_WITHIN_MS, [(since_ms, until_ms)])
-    return rows
+    join = _Rows(market, log_dir, until_ms + SHOWN_WITHIN_MS, [(since_ms, until_ms)])
+    hours = list(join)
+    join.checked()
+    return pa.concat_tables(reversed(hours))
 
 
-def _join(market: Market, log_dir: Path, now_ms: int, spans: Sequence[Span]) -> tuple[pa.Table, JoinReport]:
-    """`join_log` of the decisions in some spans of time, with the times of the first click and conversion, or null."""
-    slots = _slots(market, log_dir, spans)
-    since_ms = min(begin for begin, _ in spans)
-    wanted = _only(event_schema(), "type", "status", "impression_id", "time_ms")
-    events = read_log(log_dir, EVENTS, wanted, since_ms - CLOCKS_DIFFER_MS)
-    events, doubtful = valid_events(events.filter(pc.less_equal(events["time_ms"], now_ms)))
-    impression_id = contiguous(slots["impression_id"])
-    impression, click, conversion = (
-        _first_time(events, kind, impression_id) for kind in (EventType.IMPRESSION, EventType.CLICK, EventType.CONVERSION)
-    )
+class _Rows:
+    """The rows of `join_log`, the newest hour first, with the times of the first click and conversion, or null; then a report."""
 
-    seen = pc.is_valid(_first_time(implies_impression(events), EventType.CLICK, impression_id))
-    rendered = pc.and_not(pc.or_(pc.is_valid(impression), seen), pc.is_in(impression_id, value_set=doubtful))
-    shown_ms = pc.coalesce(impression, contiguous(slots["time_ms"]))
-    clicked = _within(click, shown_ms, market.training.click_window_s)
-    converted = pc.and_(clicked, _within(conversion, click, market.training.conversion_window_s))
-    outcome = {"click": clicked, "conversion": converted}
-    for label, source in _labels(market).items():
-        slots = slots.append_column(label, pc.cast(outcome[source], pa.int64()))
-    elapsed_ms = pc.subtract(pa.scalar(now_ms, pa.int64()), shown_ms)
-    for label, seconds in matures_s(market).items():
-        matured = pc.greater_equal(elapsed_ms, seconds * 1000)
-        slots = slots.append_column(f"{label}_matured", pc.cast(matured, pa.int64()))
-    slots = slots.append_column("elapsed_ms", elapsed_ms)
-    slots = slots.append_column(_CLICK_MS, click).append_column(_CONVERSION_MS, conversion)
-    rows = slots.filter(rendered)
-    if not len(rows):
-        raise NothingToLearn(str(log_dir), "a log with at least one rendered impression", f"{len(slots)} slots, none rendered")
+    def __init__(self, market: Market, log_dir: Path, now_ms: int, spans: Sequence[Span]) -> None:
+        self._market, self._log_dir, self._now_ms = market, log_dir, now_ms
+        self._hours = LogJoin(market, log_dir, now_ms, spans)
+        self._slots = 0
+        self.report = JoinReport(0, 0, 0, 0, 0, 0, 0)
 
-    tracked = events.filter(pc.is_in(events["type"], value_set=pa.array([EventType.IMPRESSION.value, *_LABELS])))
-    known = pc.is_in(tracked["impression_id"], value_set=contiguous(slots["impression_id"]))
-    still_open = pc.greater(pc.add(shown_ms, market.training.click_window_s * 1000), now_ms)
-    return rows, JoinReport(
-        rows=len(rows),
-        clicks=_count(pc.and_(clicked, rendered)),
-        conversions=_count(pc.and_(converted, rendered)),
-        not_rendered=len(slots) - len(rows),
-        open_windows=_count(pc.and_(pc.and_(rendered, pc.invert(clicked)), still_open)),
-        orphan_events=len(tracked) - _count(known),
-        newest_ms=pc.max(rows["time_ms"]).as_py(),
-    )
+    def __iter__(self) -> Iterator[pa.Table]:
+        for hour in self._hours:
+            self._slots += len(hour.slots)
+            if len(rows := self._rows(hour)):
+                yield rows
+        self.report = replace(self.report, orphan_events=self._hours.orphans)
+
+    def checked(self) -> JoinReport:
+        """The report, after all rows.
+
+        Raises:
+          NothingToLearn: there was none.
+        """
+        if not self._slots:
+            raise NothingToLearn(str(self._log_dir), "a log with at least one decision", "no decisions")
+        if not self.report.rows:
+            expected = "a log with at least one rendered impression"
+            raise NothingToLearn(str(self._log_dir), expected, f"{self._slots} slots, none rendered")
+        return self.report
+
+    def _rows(self, hour: Hour) -> pa.Table:
+        slots, spec = hour.slots, self._market.training
+        reported = self._market.policy.impressions == "reported"
+        shown_ms = pc.coalesce(hour.impression_ms, contiguous(slots["time_ms"]))
+        clicked = _within(hour.click_ms, shown_ms, spec.click_window_s)
+        converted = pc.and_(clicked, _within(hour.conversion_ms, hour.click_ms, spec.conversion_window_s))
+        outcome = {"click": clicked, "conversion": converted}
+        for label, source in _labels(self._market).items():
+            slots = slots.append_column(label, pc.cast(outcome[source], pa.int64()))
+        elapsed_ms = pc.subtract(pa.scalar(self._now_ms, pa.int64()), shown_ms)
+        for label, seconds in matures_s(self._market).items():
+            matured = pc.greater_equal(elapsed_ms, seconds * 1000)
+            slots = slots.append_column(f"{label}_matured", pc.cast(matured, pa.int64()))
+        slots = slots.append_column("elapsed_ms", elapsed_ms)
+        slots = slots.append_column(_CLICK_MS, hour.click_ms).append_column(_CONVERSION_MS, hour.conversion_ms)
+
+        counts = pc.invert(hour.spoilt)
+        rendered = pc.and_(pc.is_valid(hour.impression_ms), counts) if reported else counts
+        of_clicks = pc.and_(pc.is_valid(hour.click_ms), counts)
+        rows, before = slots.filter(rendered), self.report
+        still_open = pc.greater(pc.add(shown_ms, spec.click_window_s * 1000), self._now_ms)
+        self.report = JoinReport(
+            rows=before.rows + len(rows),
+            clicks=before.clicks + _count(pc.and_(clicked, rendered)),
+            conversions=before.conversions + _count(pc.and_(converted, rendered)),
+            not_rendered=before.not_rendered + len(slots) - len(rows),
+            open_windows=before.open_windows + _count(pc.and_(pc.and_not(rendered, clicked), still_open)),
+            orphan_events=0,
+            newest_ms=max(before.newest_ms, pc.max(rows["time_ms"]).as_py() or 0),
+            clicked=before.clicked + _count(of_clicks),
+            clicks_without_impression=before.clicks_without_impression + _count(pc.and_not(of_clicks, rendered)),
+        )
+        return rows
 
 
 def _merged(spans: Sequence[Span]) -> list[Span]:
@@ -245,19 +306,17 @@ def _merged(spans: Sequence[Span]) -> list[Span]:
     return merged
 
 
-def _require_matured(market: Market, log_dir: Path, label: str, rows: pa.Table, matured: pa.Array) -> None:
+def _require_matured(market: Market, log_dir: Path, rows: int, oldest_ms: int, matured: Mapping[str, int]) -> None:
     """A task without a final label cannot be trained from nothing."""
-    if _count(matured):
-        return
-    task = next(t.name for t in market.tasks if t.label == label)
-    spec = market.training
-    windows = f"click_window_s = {spec.click_window_s}"
-    if _labels(market)[label] == "conversion":
-        windows += f" and conversion_window_s = {spec.conversion_window_s}"
-    expected = f"rows whose label {label!r} of task {task!r} is final, once {windows} of [training] have passed"
-    oldest_s = pc.max(rows["elapsed_ms"]).as_py() // 1000
-    ways = 'later, with shorter windows, or with delayed_labels = "ignore" there will be some'
-    raise NothingToLearn(str(log_dir), expected, f"{len(rows):,} impressions, the oldest {oldest_s:,} s ago; {ways}")
+    for label in (label for label, count in matured.items() if not count):
+        task = next(t.name for t in market.tasks if t.label == label)
+        spec = market.training
+        windows = f"click_window_s = {spec.click_window_s}"
+        if _labels(market)[label] == "conversion":
+            windows += f" and conversion_window_s = {spec.conversion_window_s}"
+        expected = f"rows whose label {label!r} of task {task!r} is final, once {windows} of [training] have passed"
+        ways = 'later, with shorter windows, or with delayed_labels = "ignore" there will be some'
+        raise NothingToLearn(str(log_dir), expected, f"{rows:,} impressions, the oldest {oldest_ms // 1000:,} s ago; {ways}")
 
 
 def _delay_ms(rows: pa.Table, task: TaskSpec) -> pa.Array:
@@ -288,70 +347,9 @@ def _labels(market: Market) -> dict[str, str]:
     return dict(zip(labels, _LABELS, strict=False))
 
 
-def _slots(market: Market, log_dir: Path, spans: Sequence[Span]) -> pa.Table:
-    """One row per sold slot with its features; a slot that was logged twice is taken once."""
-    wanted = _only(decision_schema(market), "decision_id", "time_ms", "features", "slots", "invalid")
-    read = []
-    for begin, end in spans:
-        # What was logged after the last span is little, and may be a decision that was logged late.
-        until_ms = math.inf if end == spans[-1][1] else end + CLOCKS_DIFFER_MS
-        part = valid_decisions(read_log(log_dir, DECISIONS, wanted, begin - CLOCKS_DIFFER_MS, until_ms))
-        read.append(part.filter(pc.and_(pc.greater_equal(part["time_ms"], begin), pc.less_equal(part["time_ms"], end))))
-    log = pa.concat_tables(read)
-    if not len(log):
-        raise NothingToLearn(str(log_dir), "a log with at least one decision", "no decisions")
-    request = log.select(["decision_id", "time_ms", "features"]).flatten().take(pc.list_parent_indices(contiguous(log["slots"])))
-    slot = pa.table({"slots": pc.list_flatten(log["slots"])}).flatten().flatten()
-    logged = {f.name: request[f"features.{f.name}"] for f in market.request_features}
-    logged |= {f.name: slot[f"slots.features.{f.name}"] for f in market.offer_features}
-    table = pa.table(
-        {
-            **feature_columns(market, logged),
-            "decision_id": request["decision_id"],
-            "impression_id": slot["slots.impression_id"],
-            "time_ms": request["time_ms"],
-            "position": slot["slots.position"],
-            "propensity": slot["slots.propensity"],
-        }
-        | ({} if PLACEMENT in logged else {PLACEMENT: slot["slots.placement"]})
-    )
-    first = contiguous(_first_by_impression(table["impression_id"], pa.array(np.arange(len(table))))["value_min"])
-    return table if len(first) == len(table) else table.take(first.take(pc.array_sort_indices(first)))
-
-
-def feature_columns(market: Market, logged: Mapping[str, pa.ChunkedArray]) -> dict[str, pa.ChunkedArray]:
-    """Feature -> its column of training rows, from the values as logged: null is the default, where there is one."""
-    columns = {f.name: _feature(logged[f.name], f.default) for f in market.features}
-    return columns | {f.name: pc.cast(columns[f.name], ARROW_TYPES[f.dtype]) for f in market.features if not f.multiple}
-
-
-def _first_time(events: pa.Table, kind: EventType, impression_id: pa.Array) -> pa.Array:
-    """Time of each impression's first event of a kind, null where there is none."""
-    of_kind = events.filter(pc.equal(events["type"], kind.value))
-    first = _first_by_impression(of_kind["impression_id"], of_kind["time_ms"])
-    return contiguous(first["value_min"]).take(
-        pc.index_in(contiguous(impression_id), value_set=contiguous(first["impression_id"]))
-    )
-
-
-def _first_by_impression(impression_id: pa.ChunkedArray, value: pa.Array | pa.ChunkedArray) -> pa.Table:
-    """The least value of each impression: columns `value_min`, `impression_id`."""
-    # In one chunk each: group_by of pyarrow 10 crashes on columns that are chunked differently.
-    table = pa.table({"impression_id": contiguous(impression_id), "value": contiguous(value)})
-    return table.group_by("impression_id").aggregate([("value", "min")])
-
-
 def _within(event_ms: pa.Array, from_ms: pa.Array, window_s: int) -> pa.Array:
     """Whether the event came, and within the window; one reported as earlier than what it follows counts."""
     return pc.fill_null(pc.less_equal(pc.subtract(event_ms, from_ms), window_s * 1000), False)
-
-
-def _feature(column: pa.ChunkedArray, default: object) -> pa.ChunkedArray:
-    return column if default is None else pc.fill_null(column, pa.scalar(default, column.type))
-
-
-def _only(schema: pa.Schema, *names: str) -> pa.Schema:
-    return pa.schema([f for f in schema if f.name in names])
 
 
 def _count(mask: pa.Array) -> int:

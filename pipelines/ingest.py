@@ -25,9 +25,11 @@ from features.spec import CLUSTER
 from features.training_spec import Gate
 from models.evaluation import DataUsed, LabelCount, SplitData
 from models.gates import check_label_rate
+from models.log_used import LogUsed
 from pipelines.bags import tensor_columns
 from pipelines.clusters import SAID_BY, cluster_column
 from pipelines.columns import blank_as_null, decided_column, integer_column, label_column, plain, time_column, usable_column
+from pipelines.row_groups import log_used
 from pipelines.sources import files_of, read
 from pipelines.splits import EVAL, SPLITS, TRAIN, Codes, Cuts, RandomSplit, hash_split, time_cuts, time_split
 
@@ -61,6 +63,8 @@ class Ingested:
     tasks: dict[str, dict[str, TaskRows]]
     times: dict[str, tuple[str, str]]
     """Least and greatest value, as logged, of the column that a split by time orders by."""
+    log: LogUsed | None
+    """What became of the event log that the rows were joined from."""
 
     def used(self) -> DataUsed:
         """For the report."""
@@ -69,7 +73,7 @@ class Ingested:
             first, last = self.times.get(split, (None, None))
             tasks = {task: LabelCount(rows=n.rows, positives=n.positives) for task, n in self.tasks[split].items()}
             splits[split] = SplitData(rows=rows, tasks=tasks, first=first, last=last)
-        return DataUsed(splits=splits)
+        return DataUsed(splits=splits, log=self.log)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,8 @@ def ingest(market: Market, data: Path, directory: Path, continuing: bool = False
     _require_enough(market, data, rows, tasks, continuing)
     _require_values(market, data, sum(rows.values()), missing)
     _require_label_rates(market, data, tasks[SPLITS[TRAIN]])
-    return Ingested(directory, rows, tasks, {split: (first[1], last[1]) for split, (first, last) in times.items()})
+    spans = {split: (first[1], last[1]) for split, (first, last) in times.items()}
+    return Ingested(directory, rows, tasks, spans, log_used(data))
 
 
 def arrow_schema(market: Market) -> pa.Schema:

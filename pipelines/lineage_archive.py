@@ -12,7 +12,7 @@ from features.log_archive import DECISIONS, EVENTS, Part, parts
 
 CLOCKS_DIFFER_MS = 3_600_000
 """An entry is logged this much before or after the time it bears, at most."""
-SHOWN = ("decision_id", "time_ms", "policy_id", "release", "explored", "degraded", "invalid", "features", "slots")
+SHOWN = ("decision_id", "time_ms", "shopper_key", "policy_id", "release", "explored", "degraded", "invalid", "features", "slots")
 
 
 @dataclass(frozen=True, slots=True)

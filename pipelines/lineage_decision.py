@@ -44,14 +44,16 @@ class Taught:
     """The release in its line that learned them first."""
 
 
-def shown_slots(decision: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> list[Shown]:
-    """The sold slots, by the rules of the training join."""
+def shown_slots(decision: Mapping[str, Any], events: Sequence[Mapping[str, Any]], *, reported: bool = True) -> list[Shown]:
+    """The sold slots, by the rules of the training join.
+
+    Args:
+      reported: whether pages report what was seen: `policy.impressions`.
+    """
     slots = []
     for slot in decision["slots"] or ():
         own = sorted((e for e in events if e["impression_id"] == slot["impression_id"]), key=lambda e: e["time_ms"])
         counts = [e["type"] for e in own if e["status"] != EventStatus.INVALID]
-        pending = EventStatus.PENDING
-        is_seen = any(e["type"] == EventType.IMPRESSION or (e["type"] == EventType.CLICK and e["status"] != pending) for e in own)
         clicks_invalid = any(e["type"] == EventType.CLICK and e["status"] == EventStatus.INVALID for e in own)
         left_out = ""
         if decision.get("invalid"):
@@ -60,8 +62,8 @@ def shown_slots(decision: Mapping[str, Any], events: Sequence[Mapping[str, Any]]
             left_out = "its charge was taken back"
         elif clicks_invalid and EventType.CLICK not in counts:
             left_out = "all its clicks were invalid traffic"
-        elif not is_seen:
-            left_out = "was not seen: neither an impression nor a click came back"
+        elif reported and EventType.IMPRESSION not in counts:
+            left_out = "was not seen: no impression was reported"
         slots.append(Shown(slot["impression_id"], slot.get("offer_id") or "", tuple(dict.fromkeys(map(str, counts))), left_out))
     return slots
 
@@ -104,7 +106,7 @@ def _place(market: Market, decision: Mapping[str, Any], slots: Sequence[Shown], 
     by, requested, keys = str(spec.by), decision.get("features") or {}, []
     for slot, logged in zip(slots, decision["slots"], strict=True):
         row = {**requested, **(logged.get("features") or {}), "impression_id": slot.impression_id}
-        row |= {"decision_id": decision["decision_id"], "time_ms": decision["time_ms"]}
+        row |= {name: decision.get(name) for name in ("decision_id", "shopper_key", "time_ms")}
         if not slot.left_out:
             keys.append(row.get(by))
     if any(key is None for key in keys):

@@ -173,7 +173,7 @@ class HourLabels:
         """
         tally = Tally()
         if self.hour.pages and (shown := self._shown(market)) is not None:
-            outcomes = Outcomes.of(shown, self._events(shown, late))
+            outcomes = Outcomes.of(market, shown, self._events(shown, late))
             if self.stage == OVER:
                 count_seen(shown, outcomes, self.rate, tally)
             elif self.stage == CLICKS_FINAL:

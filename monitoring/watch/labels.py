@@ -1,6 +1,6 @@
 """What came of the offers that were shown in one hour: decisions joined with their events, as pipelines/examples.py joins them.
 
-An offer was seen if its impression was reported, or a click that did not have to wait for one; it was clicked within
+An offer was seen if its impression was reported, or where pages report none (`policy.impressions`); it was clicked within
 `training.click_window_s` of that, and converted within `training.conversion_window_s` of the click. Robots' pages, invalid
 events, and what was charged back are left out.
 """
@@ -18,7 +18,7 @@ from domain.campaign import BidKind
 from domain.events import EventType
 from features.log_schema import contiguous
 from features.market import Market
-from features.valid_traffic import implies_impression, valid_events
+from features.valid_traffic import valid_events
 from monitoring.summaries import Calibration, Series
 from monitoring.summaries.grouping import texts
 from monitoring.watch.columns import Columns, Ints
@@ -103,18 +103,17 @@ class Outcomes:
     """The impression's time, or the decision's."""
 
     @classmethod
-    def of(cls, shown: Shown, events: pa.Table) -> "Outcomes":
+    def of(cls, market: Market, shown: Shown, events: pa.Table) -> "Outcomes":
         """Args: events: `of_impressions` of these offers, as of the time that is asked for."""
         valid, doubtful = valid_events(events)
         first = {kind: _first_ms(shown, valid, kind) for kind in (EventType.IMPRESSION, EventType.CLICK, EventType.CONVERSION)}
         impression = first[EventType.IMPRESSION]
-        implied = _first_ms(shown, implies_impression(valid), EventType.CLICK) < _NEVER
         spoilt = np.asarray(pc.is_in(shown.impression_id, value_set=doubtful).to_numpy(zero_copy_only=False), bool)
         return cls(
             impression,
             first[EventType.CLICK],
             first[EventType.CONVERSION],
-            ((impression < _NEVER) | implied) & ~spoilt,
+            ((impression < _NEVER) | (market.policy.impressions == "unreported")) & ~spoilt,
             np.where(impression < _NEVER, impression, shown.time_ms),
         )
 

@@ -15,7 +15,7 @@ from features.assemble import OfferColumns, Tensor, request_tensors
 from features.log_schema import contiguous, feature_struct
 from features.market import Market
 from features.spec import FeatureSpec
-from pipelines.examples import feature_columns
+from pipelines.joining import feature_columns
 from pipelines.recalibration import raw_tensors
 
 CANDIDATES = 50

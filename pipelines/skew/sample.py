@@ -14,7 +14,7 @@ from features.log_archive import DECISIONS, Part, parts, read_part
 from features.log_schema import conform, decision_schema
 from features.market import Market
 from features.valid_traffic import valid_decisions
-from pipelines.examples import CLOCKS_DIFFER_MS
+from pipelines.joining import CLOCKS_DIFFER_MS
 
 PARTS = 24
 """Of these at most, unless so many have too few: a part is read as a whole, however few rows of it are wanted."""

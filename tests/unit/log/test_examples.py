@@ -40,10 +40,12 @@ def test_a_row_holds_the_features_as_used_and_how_the_offer_was_chosen(market: M
                 "brand": pa.string(),
                 "decision_id": pa.string(),
                 "impression_id": pa.string(),
+                "shopper_key": pa.string(),
                 "time_ms": pa.int64(),
                 "position": pa.int32(),
-                "propensity": pa.float64(),
                 "placement": pa.string(),
+                "propensity": pa.float64(),
+                "explored": pa.int64(),
                 "click": pa.int64(),
                 "conversion": pa.int64(),
                 "click_matured": pa.int64(),
@@ -55,13 +57,14 @@ def test_a_row_holds_the_features_as_used_and_how_the_offer_was_chosen(market: M
     first, second = rows.to_pylist()
     assert first | {"amount": 59.9} == {
         **{"country": "DE", "amount": 59.9, "past_clicks": 2, "brand": "leaf", "decision_id": "d1", "impression_id": "i1"},
-        **{"time_ms": 5_000, "position": 0, "propensity": 0.9, "placement": "main", "click": 0, "conversion": 0},
+        **{"shopper_key": "shopper-of-d1", "time_ms": 5_000, "position": 0, "placement": "main", "propensity": 0.9},
+        **{"explored": 0, "click": 0, "conversion": 0},
         **{"click_matured": 1, "conversion_matured": 1, "elapsed_ms": LATER_MS - 5_100},
     }
     assert (second["brand"], second["position"], second["propensity"]) == ("shop", 1, 0.25)
 
 
-def test_only_rendered_slots_count_and_a_click_implies_an_impression(market: Market, archive: Archive) -> None:
+def test_only_slots_whose_impression_was_reported_count(market: Market, archive: Archive) -> None:
     log_dir = archive(
         [
             decision("d1", 5_000, slot("seen"), slot("unseen", "card", 1)),
@@ -71,9 +74,25 @@ def test_only_rendered_slots_count_and_a_click_implies_an_impression(market: Mar
         [event_fields("impression", "seen", "d1", 5_100), event_fields("click", "clicked", "d2", 6_500)],
     )
     rows, report = join_log(market, log_dir, LATER_MS)
-    assert labels(rows) == {"seen": (0, 0), "clicked": (1, 0)}
-    assert (report.rows, report.clicks, report.not_rendered, report.orphan_events) == (2, 1, 1, 0)
-    assert report.newest_ms == 6_000  # d3 showed nothing
+    assert labels(rows) == {"seen": (0, 0)}
+    assert (report.rows, report.clicks, report.not_rendered, report.orphan_events) == (1, 0, 2, 0)
+    assert (report.clicked, report.clicks_without_impression) == (1, 1)
+    assert report.newest_ms == 5_000
+
+
+def test_where_pages_report_no_impressions_all_that_was_sold_was_seen(market: Market, archive: Archive) -> None:
+    unreported = market.model_copy(update={"policy": market.policy.model_copy(update={"impressions": "unreported"})})
+    log_dir = archive(
+        [decision("d1", 5_000, slot("clicked"), slot("not", "card", 1)), decision("d2", 6_000, slot("clawed"))],
+        [
+            *(event_fields("click", "clicked", "d1", 6_500), event_fields("click", "clawed", "d2", 6_500)),
+            event_fields("adjustment", "clawed", "d2", 7_000, status="returned", charged_micros=-9),
+        ],
+    )
+    rows, report = join_log(unreported, log_dir, LATER_MS)
+    assert labels(rows) == {"clicked": (1, 0), "not": (0, 0)}
+    assert rows["elapsed_ms"].to_pylist() == [LATER_MS - 5_000] * 2
+    assert (report.clicked, report.clicks_without_impression) == (1, 0)
 
 
 def test_labels_hold_within_their_windows_to_the_millisecond(market: Market, archive: Archive) -> None:
@@ -154,7 +173,7 @@ def test_a_feature_the_log_lacks_takes_its_default(market: Market, archive: Arch
 def test_labels_may_have_names_of_their_own(market: Market, archive: Archive) -> None:
     raw = market.model_dump(exclude_none=True)
     raw["tasks"] = [{"name": "ctr", "label": "accepted"}, {"name": "cvr", "label": "bought", "given": "accepted"}]
-    events = [event_fields("click", "i1", "d1", 5_000), event_fields("conversion", "i1", "d1", 5_000)]
+    events = [event_fields(kind, "i1", "d1", 5_000) for kind in ("impression", "click", "conversion")]
     log_dir = archive([decision("d1", 5_000, slot("i1"))], events)
     (row,) = training_rows(parse_market(raw), log_dir, LATER_MS).to_pylist()
     assert (row["accepted"], row["bought"]) == (1, 1)
@@ -351,15 +370,15 @@ def test_invalid_events_show_nothing(market: Market, archive: Archive) -> None:
 def test_events_of_a_part_that_says_no_status_count(market: Market, archive: Archive) -> None:
     log_dir = archive(
         [decision("d1", 5_000, slot("i1"), slot("i2", position=1))],
-        [event_fields("impression", "i1", "d1", 5_001), event_fields("click", "i2", "d1", 5_002)],
+        [*(event_fields("impression", i, "d1", 5_001) for i in ("i1", "i2")), event_fields("click", "i2", "d1", 5_002)],
     )
-    (part,) = parts(log_dir, "events")
-    whole = pq.read_table(part.path, partitioning=None)
-    pq.write_table(whole.drop(["status"]), part.path)
+    for part in parts(log_dir, "events"):
+        whole = pq.read_table(part.path, partitioning=None)
+        pq.write_table(whole.drop(["status"]), part.path)
     assert labels(join_log(market, log_dir, LATER_MS)[0]) == {"i1": (0, 0), "i2": (1, 0)}
 
 
-def test_a_click_that_waits_for_its_impression_shows_nothing_until_that_is_reported(market: Market, archive: Archive) -> None:
+def test_a_click_shows_nothing_until_its_impression_is_reported(market: Market, archive: Archive) -> None:
     log_dir = archive(
         [decision("d1", 5_000, slot("never"), slot("later", position=1))],
         [

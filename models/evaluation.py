@@ -85,7 +85,10 @@ class TaskEvaluation(Measured):
     """Slicing feature -> field-level relative calibration error of the calibrated probabilities."""
     reliability: dict[Literal["raw", "calibrated"], tuple[ReliabilityBin, ...]] = Field(default={})
     importance: dict[str, float] = Field(default={})
-    """Feature -> AUC lost when its values are shuffled among the rows."""
+    """Feature -> AUC lost when its values come from other rows, most important first."""
+    importance_intervals: dict[str, Interval] = Field(default={})
+    importance_rows: LabelCount | None = None
+    """That importance was measured on: weighted, with as many of the positives as there is room for."""
     recall: Recall | None = None
     """Of the two towers; None where all offers are ranked, or nothing is positive."""
     entire: Measured | None = None

@@ -1,6 +1,6 @@
 """Measures the model on `eval`, raw and calibrated, beside the release in service, and holds it to the market's gates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from features.market import Market, load_market
 from features.model_spec import TaskSpec
 from features.slices import slice_values
 from features.training_spec import Gate
-from models import metrics, release
+from models import release
 from models.calibration import Calibrator
 from models.clusters import Clusters
 from models.evaluation import (
@@ -34,6 +34,8 @@ from models.evaluation import (
     evaluate_task,
 )
 from models.gates import check_task
+from models.importance import Importance, auc_lost, draw
+from models.metrics import Interval
 from models.release import calibrated_column, raw_column
 from models.release_folder import newest_usable
 from models.retrieval import Catalogue, Recall, recall, recall_loss
@@ -47,7 +49,7 @@ from pipelines.scoring import Columns, load_signatures, read_columns, score
 
 EVALUATION_FILE = "evaluation.json"
 PREDICTIONS_FILE = "eval_predictions.parquet"
-SHUFFLED_ROWS = 2000  # enough for the order of the features, at one call of the model each
+SHUFFLED_ROWS = 4000  # one call of the model per feature
 
 
 @component
@@ -87,7 +89,7 @@ def Assessor(  # noqa: N802
 
 
 def assess(
-    market: Market, rows: Columns, data: DataUsed, importance: dict[str, dict[str, float]], rival: InService | None
+    market: Market, rows: Columns, data: DataUsed, importance: Mapping[str, Importance], rival: InService | None
 ) -> EvaluationReport:
     """Metrics of every task, and the gates of those that are served."""
     tasks: dict[str, TaskEvaluation] = {}
@@ -99,7 +101,9 @@ def assess(
         clusters = None if shown_to is None else shown_to[counts]
         measured = evaluate_task(labels, raw.astype(np.float64), calibrated, slices(counts), clusters)
         entire = _entire(market, t, rows) if t.space == "entire" else None
-        found = {"importance": importance.get(t.name, {}), "entire": entire, "recall": _recall(market, t, rows, shown_to)}
+        found: dict[str, Any] = {"entire": entire, "recall": _recall(market, t, rows, shown_to)}
+        if (of_task := importance.get(t.name)) is not None:
+            found |= {"importance": of_task.lost, "importance_intervals": of_task.intervals, "importance_rows": of_task}
         tasks[t.name] = measured.model_copy(update=found)
         if t.role == "primary":
             gates += check_task(t.name, market.training.gates.get(t.name, Gate()), measured, _trained_on(data, t), rival)
@@ -139,34 +143,34 @@ def in_service(market: Market, releases: Path, rows: Columns) -> InService | Non
     return InService(version=newest.version, tasks=tasks)
 
 
-def importances(market: Market, rank: Any, rows: Columns) -> dict[str, dict[str, float]]:
-    """Task -> feature -> AUC lost when that feature's values change places among at most 2,000 rows; most important first.
-
-    Source: Breiman (2001), Random forests.
-    """
+def importances(market: Market, rank: Any, rows: Columns) -> dict[str, Importance]:
+    """Task -> what it would lose without each feature, on at most 4,000 rows of each label: one call of the model each."""
     rng = np.random.default_rng(market.model.seed)
-    chosen = np.sort(rng.permutation(len(rows[market.tasks[0].label]))[:SHUFFLED_ROWS])
-    sample = {name: column[chosen] for name, column in rows.items()}
-    order = rng.permutation(len(chosen))
-    before = _aucs(market, sample, score(market, rank, sample))
-    lost: dict[str, dict[str, float]] = {task: {} for task in before}
+    counts = {t.name: counting(t, rows) for t in market.tasks}
+    of_label = np.stack([counts[t.name] * (1 + rows[t.label]) for t in market.tasks], axis=1)
+    chosen, weight = draw(np.unique(of_label, axis=0, return_inverse=True)[1].reshape(-1), SHUFFLED_ROWS, rng)
+    others = rng.integers(len(of_label), size=len(chosen))
+    sample, shown_to = {name: column[chosen] for name, column in rows.items()}, clusters_of(rows)
+    before = score(market, rank, sample)
+    found: dict[str, dict[str, tuple[float, Interval | None]]] = {t.name: {} for t in market.tasks}
     for f in market.features:
-        shuffled = {t.name: sample[t.name][order] for t in f.tensors}
-        after = _aucs(market, sample, score(market, rank, sample | shuffled))
-        for task in before:
-            lost[task][f.name] = before[task] - after[task]
-    return {task: dict(sorted(by_feature.items(), key=lambda item: -item[1])) for task, by_feature in lost.items()}
-
-
-def _aucs(market: Market, rows: Columns, raw: Columns) -> dict[str, float]:
-    """Task -> AUC over the rows that count, where it is defined."""
-    found = {}
-    for t in (t for t in market.tasks if raw_column(t.name) in raw):
-        counts = counting(t, rows)
-        area = metrics.auc(rows[t.label][counts], raw[raw_column(t.name)][counts])
-        if area is not None:
-            found[t.name] = area
-    return found
+        after = score(market, rank, sample | {t.name: rows[t.name][others] for t in f.tensors})
+        for t in market.tasks:
+            of_task = counts[t.name][chosen]
+            p, q = (scores[raw_column(t.name)][of_task].astype(np.float64) for scores in (before, after))
+            clusters = None if shown_to is None else shown_to[chosen][of_task]
+            if (lost := auc_lost(sample[t.label][of_task], p, q, weight[of_task], clusters)) is not None:
+                found[t.name][f.name] = lost
+    return {
+        t.name: Importance(
+            rows=int(counts[t.name][chosen].sum()),
+            positives=int(sample[t.label][counts[t.name][chosen]].sum()),
+            lost={name: lost for name, (lost, _) in by_feature},
+            intervals={name: interval for name, (_, interval) in by_feature if interval is not None},
+        )
+        for t in market.tasks
+        if (by_feature := sorted(found[t.name].items(), key=lambda item: -item[1][0]))
+    }
 
 
 def _entire(market: Market, task: TaskSpec, rows: Columns) -> Measured:

@@ -12,7 +12,9 @@ from features.market import Market
 from features.training_spec import Gate
 from models.evaluation import DataUsed, EvaluationReport, InService, LabelCount, Measured, SplitData, compare, evaluate_task
 from models.gates import check_task
+from models.metrics import Interval
 from models.progress import Epoch, History
+from models.retrieval import Recall
 from pipelines.report import render
 from tests.unit.pipelines.conftest import MakeMarket
 
@@ -47,7 +49,12 @@ def html(market: Market) -> Render:
         clicked, calibrated = CLICKS == 1, np.full(ROWS, 0.3)
         rival = in_service or InService(version=17, tasks={"ctr": compare(CLICKS, TRUE, np.full(ROWS, 0.5), {"city": CITY})})
         ctr = evaluate_task(CLICKS, TRUE**2, TRUE, {"city": CITY}).model_copy(
-            update={"importance": {"brand": 0.05, "age": -0.001}}
+            update={
+                "importance": {"brand": 0.05, "age": -0.001},
+                "importance_intervals": {"brand": Interval(0.04, 0.06)},
+                "importance_rows": LabelCount(rows=900, positives=400),
+                "recall": Recall(k=100, offers=2000, positives=500, recall=0.9, interval=Interval(0.87, 0.93)),
+            }
         )
         cvr = evaluate_task(CONVERSIONS[clicked], calibrated[clicked], calibrated[clicked], {})
         cvr = cvr.model_copy(update={"entire": Measured.of(CONVERSIONS, TRUE * 0.3, TRUE * 0.3)})
@@ -125,7 +132,8 @@ def test_it_tells_of_the_data_the_tasks_and_their_slices(html: Render) -> None:
         "ctr by city, calibrated",
         "cvr where click = 1",
         "cvr with click, over all rows",
-        "brand 0.0500",
+        "ctr, on 900 rows, 400 of them positive brand 0.0500 0.0400 to 0.0600",
+        "Of 500 offers with ctr , 90.0 % are among the 100 of 2,000 that the two towers retrieve",
         "age -0.0010",
     ):
         assert part in said

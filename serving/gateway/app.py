@@ -35,7 +35,7 @@ from serving.gateway.schema import decision_body
 from serving.gateway.service import EVENT_TIMEOUT_S, Service
 from serving.gateway.tokens import Sold, TokenError
 from serving.gateway.traffic import Client
-from serving.gateway.wire import HttpError, answer, read_json, validate
+from serving.gateway.wire import HttpError, PlainRoute, answer, read_json, validate
 from store.key_records import Role
 from store.keyring import Key
 
@@ -60,6 +60,7 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
     app = FastAPI(
         title="OfferRank", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, telemetry={"exclude": _untraced}
     )
+    app.router.route_class = PlainRoute
     body_model: Any = decision_body(view.market)
     market = view.market
 
@@ -122,11 +123,11 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
         return RedirectResponse(offer.landing_url.replace("{token}", token), 302, NO_STORE)
 
     @app.get("/healthz", **describe("healthz"))
-    async def healthz() -> Response:
+    async def healthz(_: Request) -> Response:
         return answer({"status": "ok"})
 
     @app.get("/readyz", **describe("readyz"))
-    async def readyz() -> Response:
+    async def readyz(_: Request) -> Response:
         service: Service = app.state.service
         up = await service.dependencies()
         active = service.ports.releases.active().version

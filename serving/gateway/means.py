@@ -68,11 +68,12 @@ class Page:
 
 def hold_micros(price_micros: NDArray[np.int64], bid_kind: NDArray[np.uint8], quality: NDArray[np.float64]) -> NDArray[np.int64]:
     """What is held for a price, [N]: all of it, or where conversions are billed what an impression is expected to be charged."""
-    billed_on_conversion = bid_kind == CPA
-    if not billed_on_conversion.any():
+    on_conversion = (bid_kind == CPA).nonzero()[0]
+    if not len(on_conversion):
         return price_micros
-    expected = np.maximum(to_prices_micros(price_micros * quality, price_micros), np.minimum(price_micros, 1))
-    return np.where(billed_on_conversion, expected, price_micros)
+    price, held = price_micros[on_conversion], price_micros.copy()
+    held[on_conversion] = np.maximum(to_prices_micros(price * quality[on_conversion], price), np.minimum(price, 1))
+    return held
 
 
 class Means:

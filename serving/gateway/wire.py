@@ -1,13 +1,16 @@
 """HTTP in and out: bodies read within limits, errors in one shape, answers written without checking them again."""
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import orjson
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import request_response
 
 from domain.errors import InvalidRequest
 from domain.refusals import first_refusal
@@ -15,6 +18,18 @@ from domain.refusals import first_refusal
 MAX_BODY = 256 * 1024
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class PlainRoute(APIRoute):
+    """A route in the document whose endpoint reads the request and makes the response: nothing is left for FastAPI to solve."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Awaitable[Response]], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+
+        async def respond(request: Request) -> Response:
+            return await endpoint(*request.path_params.values(), request)
+
+        self.app = request_response(respond)
 
 
 class HttpError(Exception):

@@ -7,11 +7,13 @@ count = 0             expected at least 1
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from domain.errors import OfferRankError, shown
+from domain.local_paths import require_local
 
 Location = tuple[int | str, ...]
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -118,15 +120,19 @@ def read_settings(kind: type[Settings], **given: Any) -> Settings:
     """A process's settings: those given here, the rest from its environment; None is not given.
 
     Raises:
-      OfferRankError: one is wrong; names its variable, and shows no secret.
+      OfferRankError: one is wrong; names its variable, and shows no secret. Or a path is an address.
     """
     try:
-        return kind(**{name: value for name, value in given.items() if value is not None})
+        settings = kind(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as e:
         wrong = first_refusal(e)
         name = "OFFERRANK_" + "_".join(map(str, wrong.location)).upper()
         got = f", got {shown(wrong.got)}" if wrong.has_got and not name.endswith(("SECRET", "KEY")) else ""
         raise OfferRankError(f"{name}: {wrong.sentence}{got}") from None
+    for _, value in settings:
+        if isinstance(value, Path):
+            require_local(value)
+    return settings
 
 
 def _expected(error: Any, table: str) -> str:

@@ -143,7 +143,7 @@ def load_market(path: Path) -> Market:
       InvalidMarket: the first thing wrong, by dotted key, with the value and what was expected.
     """
     try:
-        raw = tomli.loads(path.read_text(encoding="utf-8"))
+        raw = tomli.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors begin with a byte order mark
     except FileNotFoundError:
         raise InvalidMarket(str(path), "no such file") from None
     except UnicodeDecodeError as e:

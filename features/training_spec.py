@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from domain.refusals import Misfit
 from features.spec import Record
@@ -62,6 +62,32 @@ class Gate(Record):
     """What becomes of a model that cannot be judged on all rows; slices are merely left out."""
 
 
+class CsvSpec(Record):
+    """How CSV files of a training log are written, where that cannot be seen: a separator of the header line, and UTF-16 with its
+    mark, can."""
+
+    separator: str | None = Field(default=None, min_length=1, max_length=1)
+    """One character between two fields; else what the header line is separated by: `,`, `;`, tab or `|`."""
+    encoding: str | None = None
+    """Such as "latin-1" or "cp1252"; else UTF-8, or what a byte order mark says."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns, for files without a header line."""
+
+    @field_validator("separator", "encoding")
+    @classmethod
+    def _check(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        if info.field_name == "separator" and (value in '"\r\n' or not value.isascii()):
+            raise ValueError("expected an ASCII character that is no quote and no line break")
+        if info.field_name == "encoding":
+            try:
+                "".encode(value)
+            except LookupError:
+                raise ValueError("expected the name of an encoding, such as latin-1") from None
+        return value
+
+
 class CalibrationSpec(Record):
     """How probabilities are corrected on the rows of `valid`; the curve is chosen there by cross-validated log loss."""
 
@@ -82,6 +108,8 @@ class TrainingSpec(Record):
     pairs of these, such as `format x placement`."""
     calibration: CalibrationSpec = CalibrationSpec()
     """What corrects the model's probabilities."""
+    csv: CsvSpec = CsvSpec()
+    """How CSV files of a training log are written."""
     min_rows: int = Field(default=200, ge=10)
     """Fewer rows than this are refused."""
     max_missing: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default={})

@@ -16,7 +16,7 @@ from models.legacy_keras import keras, tf
 from models.losses import task_weights
 from models.optimizer import LazyAdam
 from models.preprocessing import Encoding
-from models.progress import Epoch, FitProgress, Histories, History, Report
+from models.progress import Epoch, FitProgress, Histories, History, Pace, Report
 from models.ranker import Ensemble, Ranker
 from models.two_tower import TwoTower
 
@@ -200,18 +200,20 @@ class _Reporter(keras.callbacks.Callback):
     def __init__(self, model: str, rows: int, epochs: int, batch_size: int, report: Report) -> None:
         super().__init__()
         self._name, self._rows, self._epochs, self._batch_size, self._report = model, rows, epochs, batch_size, report
-        self._epoch, self._began, self._reported, self._loss = 0, 0.0, 0.0, float("nan")
+        self._epoch, self._reported, self._loss, self._pace = 0, 0.0, float("nan"), Pace()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Starts the clock."""
+        """Counts them."""
         del logs
-        self._epoch, self._began = epoch + 1, time.monotonic()
+        self._epoch = epoch + 1
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Reports now and then."""
         self._loss = _loss(logs or {})
+        rows = min((batch + 1) * self._batch_size, self._rows)
+        self._pace.batch_ended(rows, time.monotonic())
         if time.monotonic() - self._reported >= REPORT_EVERY_S:
-            self._tell(min((batch + 1) * self._batch_size, self._rows))
+            self._tell(rows)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Reports every finished epoch."""
@@ -220,7 +222,7 @@ class _Reporter(keras.callbacks.Callback):
 
     def _tell(self, rows: int) -> None:
         self._reported = time.monotonic()
-        rate = rows / max(self._reported - self._began, 1e-9)
+        rate = self._pace.rows_per_s
         self._report(FitProgress(self._name, self._epoch, self._epochs, rows, self._rows, rate, self._loss))
 
 

@@ -19,6 +19,8 @@ from features.spec import MISSING, CrossSpec, FeatureSpec
 from models.legacy_keras import tf
 
 Tensors = dict[str, Any]
+LINE_BREAKS = {"\r": "\u240d", "\n": "\u240a"}
+"""What stands for line breaks in learned vocabularies: the symbols for them."""
 MAX_Z = 8.0  # a value this far out says "huge": its exact size must not carry a linear unit away
 
 
@@ -190,8 +192,15 @@ def _ids(f: FeatureSpec, x: Any, known: Any) -> Any:
         return tf.strings.to_hash_bucket_fast(_text(f, x), f.hash_buckets)
     if isinstance(f.vocabulary, tuple):
         return tft.make_and_track_object(_table(f, f.vocabulary), name=f.name).lookup(x)
-    learned = tft.vocabulary(known, top_k=f.vocabulary, vocab_filename=f.name)
-    return tft.apply_vocabulary(x, learned, num_oov_buckets=f.oov_buckets)
+    learned = tft.vocabulary(_in_one_line(f, known), top_k=f.vocabulary, vocab_filename=f.name)
+    return tft.apply_vocabulary(_in_one_line(f, x), learned, num_oov_buckets=f.oov_buckets)
+
+
+def _in_one_line(f: FeatureSpec, x: Any) -> Any:
+    """A vocabulary is a file of lines, and would leave out what has several."""
+    for line_break, symbol in LINE_BREAKS.items() if f.dtype == "string" else ():
+        x = tf.strings.regex_replace(x, line_break, symbol)
+    return x
 
 
 def _text(f: FeatureSpec, x: Any) -> Any:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from features.spec import Record
 
+MEANS_SOMETHING_S = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class FitProgress:
@@ -16,14 +18,36 @@ class FitProgress:
     rows: int
     """Seen in this epoch, of `total`."""
     total: int
-    rows_per_s: float
+    rows_per_s: float | None
+    """None until it means something."""
     loss: float
 
     @property
     def pace(self) -> str:
-        """For people; at most so many seconds are left, since a fit may stop before its last epoch."""
+        """To follow what else is said; at most so many seconds are left, since a fit may stop before its last epoch."""
+        if self.rows_per_s is None:
+            return ""
         left = (self.epochs - self.epoch + 1) * self.total - self.rows
-        return f"{self.rows_per_s:,.0f} examples/s, at most {left / max(self.rows_per_s, 1e-9):.0f} s left"
+        return f", {self.rows_per_s:,.0f} examples/s, at most {left / max(self.rows_per_s, 1e-9):.0f} s left"
+
+
+@dataclass(slots=True)
+class Pace:
+    """Rows per second of a fit, without its first batch, in which a graph is built: it takes as long as hundreds of others."""
+
+    rows_per_s: float | None = None
+    """Of this epoch, or the one before until this one's means something."""
+    _rows: int = 0
+    _first_rows: int = 0
+    _first_s: float = 0.0
+
+    def batch_ended(self, rows: int, now_s: float) -> None:
+        """A batch of an epoch, with so many rows of it so far."""
+        if not self._rows < rows or not self._rows:  # the first of an epoch
+            self._first_rows, self._first_s = rows, now_s
+        elif now_s - self._first_s >= MEANS_SOMETHING_S:
+            self.rows_per_s = (rows - self._first_rows) / (now_s - self._first_s)
+        self._rows = rows
 
 
 Report = Callable[[FitProgress], None]

@@ -1,6 +1,8 @@
 """The `offerrank` command. Each command imports what it needs when it runs, so that `--help` is instant."""
 
 import sys
+from collections.abc import Callable
+from functools import wraps
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -9,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from domain.errors import NotBlessed, OfferRankError
+from domain.local_paths import require_local
 from offerrank import options
 
 if TYPE_CHECKING:
@@ -32,7 +35,27 @@ class _OneLineErrors(TyperGroup):
             raise typer.Exit(3 if isinstance(error, NotBlessed) else 2) from None
 
 
-app = typer.Typer(
+class _Commands(typer.Typer):
+    """Commands whose paths are paths of this machine."""
+
+    def command(self, *named: Any, **options: Any) -> Callable[[Any], Any]:
+        """As Typer's; an address of an object store is refused before the command begins."""
+        register = super().command(*named, **options)
+
+        def registered(function: Any) -> Any:
+            @wraps(function)
+            def checked(**given: Any) -> Any:
+                for path in (value for value in given.values() if isinstance(value, Path)):
+                    require_local(path)
+                return function(**given)
+
+            register(checked)
+            return function
+
+        return registered
+
+
+app = _Commands(
     cls=_OneLineErrors,
     name="offerrank",
     help="Decides which offers a purchase confirmation page shows, in which order and at what price.",
@@ -41,19 +64,21 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-market_app = typer.Typer(help="Look at market files.", no_args_is_help=True, rich_markup_mode=None)
+market_app = _Commands(help="Look at market files.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(market_app, name="market")
-traffic_app = typer.Typer(help="Look for traffic that is none of shoppers.", no_args_is_help=True, rich_markup_mode=None)
+data_app = _Commands(help="Look at training logs.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+traffic_app = _Commands(help="Look for traffic that is none of shoppers.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(traffic_app, name="traffic")
-keys_app = typer.Typer(help="Say who may ask the gateway for what.", no_args_is_help=True, rich_markup_mode=None)
+keys_app = _Commands(help="Say who may ask the gateway for what.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys_app, name="keys")
-pipeline_app = typer.Typer(help="Give the training pipeline to an orchestrator.", no_args_is_help=True, rich_markup_mode=None)
+pipeline_app = _Commands(help="Give the training pipeline to an orchestrator.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(pipeline_app, name="pipeline")
-fault_app = typer.Typer(help="Break what simulated shoppers send.", no_args_is_help=True, rich_markup_mode=None)
+fault_app = _Commands(help="Break what simulated shoppers send.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(fault_app, name="fault")
-alert_app = typer.Typer(help="See whether incidents are told.", no_args_is_help=True, rich_markup_mode=None)
+alert_app = _Commands(help="See whether incidents are told.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(alert_app, name="alert")
-ledger_app = typer.Typer(help="Look into the books.", no_args_is_help=True, rich_markup_mode=None)
+ledger_app = _Commands(help="Look into the books.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(ledger_app, name="ledger")
 
 
@@ -119,7 +144,7 @@ def serve(
 @app.command()
 def train(
     market: options.Market,
-    data: Annotated[Path, typer.Option(help="Training log: .csv, .csv.gz, .parquet, .tfrecord, or a folder of them.")],
+    data: options.Data,
     out: Annotated[Path, typer.Option(help="Folder of releases; the new one is OUT/VERSION.")],
     json: options.Json = False,
     work_dir: Annotated[
@@ -577,6 +602,20 @@ def check(path: Annotated[Path, typer.Argument(help="The market.toml to check.",
     typer.echo(f"  tasks {', '.join(t.name for t in market.tasks)}; policy {market.policy.id}")
     for warning in market_warnings(market, now_ms()):
         typer.echo(f"  warning: {warning}", err=True)
+
+
+@data_app.command("check")
+def check_data(
+    market: options.Market,
+    data: options.Data,
+    json: options.Json = False,
+) -> None:
+    """Read a training log without training, and say what each column becomes. Exit code 2 if a row cannot be used."""
+    from offerrank.data_check import check as run
+    from offerrank.training import disk_errors_said
+
+    with disk_errors_said():
+        run(market, data, json)
 
 
 @traffic_app.command("suspects")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 Market = Annotated[Path, typer.Option(envvar="OFFERRANK_MARKET", help="The market.toml to use.", show_default=False)]
+Data = Annotated[Path, typer.Option(help="Training log: .csv, .tsv, .parquet, .tfrecord, or a folder of them; .csv.gz as well.")]
 RedisUrl = Annotated[str, typer.Option(envvar="OFFERRANK_REDIS_URL", help="Redis with budgets, counters and streams.")]
 LogDir = Annotated[Path, typer.Option(envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")]
 Log = Annotated[Path, typer.Option("--log", "--log-dir", envvar="OFFERRANK_LOG_DIR", help="Root of the Parquet archive.")]

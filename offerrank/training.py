@@ -136,7 +136,7 @@ class _Progress:
             self._next_s = time.monotonic() + FIT_LINE_EVERY_S
             done = event.rows / event.total if event.total else 1.0
             where = f"epoch {event.epoch} of {event.epochs}, {done:.0%}, loss {event.loss:.4f}"
-            say(f"{self._step}: {event.model}, {where}, {event.pace}")
+            say(f"{self._step}: {event.model}, {where}{event.pace}")
 
 
 @contextmanager

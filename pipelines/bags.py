@@ -8,11 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from domain.errors import InvalidTrainingData
 from features.spec import MAX_WEIGHT, FeatureSpec
-from pipelines.columns import Where, blank_as_null, feature_column, plain, refuse_first
+from pipelines.columns import feature_column
+from pipelines.refusals import Where, refuse_first, refuse_type
+from pipelines.text import plain
+from pipelines.written_lists import lists_in
 
-SEPARATOR = "|"
 BEFORE_WEIGHT = ":"
 WEIGHT = FeatureSpec(name="weight", source="context", dtype="float", missing="own")
 """Weights are read as any numbers are; NaN, which is none, is no weight."""
@@ -26,19 +27,19 @@ def tensor_columns(feature: FeatureSpec, raw: pa.Array, where: Where) -> list[pa
 def bag_columns(feature: FeatureSpec, raw: pa.Array, where: Where) -> list[pa.Array]:
     """One column of lists per tensor of a `multiple` feature, each list `max_values` long.
 
-    Lists are Arrow's, or text such as `a|b`; null and "" are empty. Weighted values are structs of a value and a weight, or
-    text such as `a:0.5`.
+    Lists are Arrow's, or text such as `a|b` or `["a", "b"]`; null and "" are empty. Weighted values are structs of a value and a
+    weight, text such as `a:0.5`, or all of them `{"a": 0.5}`.
 
     Raises:
       InvalidTrainingData: no lists, too long ones, or a wrong value or weight in one.
     """
     raw = plain(raw)
     if pa.types.is_string(raw.type):
-        raw = pc.split_pattern(blank_as_null(raw), SEPARATOR)
+        raw = lists_in(raw, feature.weighted, where)
     if pa.types.is_null(raw.type):
         raw = raw.cast(pa.list_(pa.string()))
     if not pa.types.is_list(raw.type) and not pa.types.is_large_list(raw.type):
-        raise InvalidTrainingData(where(0), "lists", str(raw.type))
+        refuse_type(raw, "lists", where)
     lengths = pc.fill_null(pc.list_value_length(raw), 0).to_numpy(zero_copy_only=False)
     refuse_first(lengths > feature.max_values, raw, f"at most {feature.max_values} values", where)
     of_row = np.repeat(np.arange(len(raw)), lengths)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from features.spec import CLUSTER
 from models.clusters import Clusters
 from pipelines.calibration import Columns
-from pipelines.columns import blank_as_null, plain
+from pipelines.keys import canonical
+from pipelines.text import plain_key
 
 SAID_BY = ("shopper_key", "decision_id")
 """Columns of a log, the first that says something counts."""
@@ -24,7 +25,7 @@ def cluster_column(columns: Mapping[str, pa.Array], rows: int) -> NDArray[np.int
     found = np.full(rows, -1)
     for name in reversed(SAID_BY):
         if name in columns and not pa.types.is_nested(columns[name].type):
-            said = _hashed(plain(columns[name]))
+            said = _hashed(plain_key(columns[name]))
             found = np.where(said >= 0, said, found)
     return found
 
@@ -39,7 +40,7 @@ def clusters_of(columns: Columns) -> Clusters:
 
 def _hashed(raw: pa.Array) -> NDArray[np.int64]:
     """[R], the same for the same value in every file; -1 where there is none."""
-    encoded = (blank_as_null(raw) if pa.types.is_string(raw.type) else raw).dictionary_encode()
-    values = [hashlib.blake2b(str(v).encode(), digest_size=8).digest() for v in encoded.dictionary.to_pylist()]
+    encoded = raw.dictionary_encode()
+    values = [hashlib.blake2b(canonical(v).encode(), digest_size=8).digest() for v in encoded.dictionary.to_pylist()]
     ids = np.array([int.from_bytes(v, "big") % EXACT for v in values] + [-1])
     return ids[pc.fill_null(encoded.indices, len(values)).to_numpy(zero_copy_only=False)]

@@ -1,44 +1,31 @@
-"""One raw column of a training log -> a feature, a label or a split key, checked value by value."""
-
-from collections.abc import Callable
-from typing import Any
+"""One raw column of a training log -> a feature, a label or a count, checked value by value."""
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from domain.errors import InvalidTrainingData
 from features.spec import MAX_STRING, FeatureSpec
-
-Where = Callable[[int], str]
-"""Row of a batch -> what to call it in a message."""
+from pipelines.numbers import FITS, real_numbers, whole_numbers
+from pipelines.refusals import Where, refuse_first, refuse_type
+from pipelines.text import blank_as_null, plain
 
 
 def feature_column(feature: FeatureSpec, raw: pa.Array, where: Where) -> pa.Array:
     """A column as the feature's dtype, with its `fill` for null, NaN, and (from text) the empty string.
 
     Raises:
-      InvalidTrainingData: a value of another kind, not finite, out of range, or a string that is too long.
+      InvalidTrainingData: a value of another kind, not finite, out of range, not exact, or a string that is too long.
     """
     raw = plain(raw)
     if feature.dtype == "string":
         return _strings(feature, raw, where)
-    numbers = _numbers(raw, where)
-    exact = numbers if numbers.type == pa.int64() else None
-    values = numbers.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    if feature.dtype == "int":
+        return whole_numbers(raw, where).fill_null(feature.fill)
+    values = real_numbers(raw, where)
     missing = np.isnan(values)
-    limit = 2.0**63 if feature.dtype == "int" else 3e38
-    wrong = ~missing & ~(np.abs(values) < limit)
-    expected = "a finite number that fits"
-    if feature.dtype == "int" and not wrong.any():
-        wrong = ~missing & (values != np.floor(np.where(missing, 0, values)))
-        expected = "a whole number"
-    refuse_first(wrong, raw, expected, where)
-    if feature.dtype == "int" and exact is not None:
-        return exact.fill_null(feature.fill)
-    filled = np.where(missing, feature.fill, values)
-    return pa.array(filled.astype(np.int64 if feature.dtype == "int" else np.float32))
+    refuse_first(~missing & ~(np.abs(values) < 3e38), raw, FITS, where)
+    return pa.array(np.where(missing, feature.fill, values).astype(np.float32))
 
 
 def label_column(raw: pa.Array, counts: NDArray[np.bool_], where: Where) -> NDArray[np.int64]:
@@ -48,7 +35,7 @@ def label_column(raw: pa.Array, counts: NDArray[np.bool_], where: Where) -> NDAr
       InvalidTrainingData: any other value.
     """
     raw = plain(raw)
-    values = _numbers(raw, where, "0 or 1").cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    values = real_numbers(raw, where, "0 or 1")
     values = np.where(np.isnan(values) & ~counts, 0.0, values)
     refuse_first((values != 0) & (values != 1), raw, "0 or 1", where)
     return values.astype(np.int64)
@@ -61,7 +48,7 @@ def usable_column(raw: pa.Array, where: Where) -> NDArray[np.bool_]:
       InvalidTrainingData: any other value.
     """
     raw = plain(raw)
-    values = _numbers(raw, where, "0 or 1").cast(pa.float64(), safe=False).fill_null(1).to_numpy(zero_copy_only=False)
+    values = np.nan_to_num(real_numbers(raw, where, "0 or 1"), nan=1.0)
     refuse_first((values != 0) & (values != 1), raw, "0 or 1", where)
     return values == 1
 
@@ -72,35 +59,7 @@ def integer_column(raw: pa.Array, where: Where) -> pa.Array:
     Raises:
       InvalidTrainingData: any other value.
     """
-    raw = plain(raw)
-    values = _numbers(raw, where, "a whole number").cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    values = np.where(np.isnan(values), -1.0, values)
-    refuse_first(values != np.floor(values), raw, "a whole number", where)
-    return pa.array(values.astype(np.int64))
-
-
-def time_column(raw: pa.Array, where: Where) -> NDArray[np.float64]:
-    """A column to order rows by: numbers, timestamps, or ISO 8601 text.
-
-    Raises:
-      InvalidTrainingData: a value is missing or neither of these.
-    """
-    raw = plain(raw)
-    if pa.types.is_string(raw.type):
-        try:
-            raw = pc.cast(raw, pa.float64())
-        except pa.ArrowInvalid:
-            try:
-                raw = pc.cast(raw, pa.timestamp("us"))
-            except pa.ArrowInvalid as e:
-                raise InvalidTrainingData(where(0), "numbers or ISO 8601 times", str(e).split("\n")[0]) from None
-    if pa.types.is_date(raw.type):
-        raw = raw.cast(pa.timestamp("us"))
-    if pa.types.is_timestamp(raw.type):
-        raw = raw.cast(pa.int64())
-    values = _numbers(raw, where).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    refuse_first(~np.isfinite(values), raw, "a time in every row", where)
-    return values
+    return whole_numbers(plain(raw), where, "a whole number").fill_null(-1)
 
 
 def decided_column(raw: pa.Array | None, rows: int) -> pa.Array:
@@ -114,68 +73,15 @@ def decided_column(raw: pa.Array | None, rows: int) -> pa.Array:
     return raw.cast(pa.int64(), safe=False).fill_null(-1)
 
 
-def plain(raw: pa.Array) -> pa.Array:
-    """Without dictionaries, and with one type of text."""
-    if pa.types.is_dictionary(raw.type):
-        raw = raw.dictionary_decode()
-    if pa.types.is_large_string(raw.type) or pa.types.is_binary(raw.type) or pa.types.is_large_binary(raw.type):
-        raw = raw.cast(pa.string())
-    return raw
-
-
-def blank_as_null(text: pa.Array) -> pa.Array:
-    """Text, with null for "".
-
-    Not by `if_else` with a null, which in Arrow 18 reads a slice's text from the wrong place.
-    """
-    return pc.replace_with_mask(text, pc.fill_null(pc.equal(text, ""), False), pa.scalar(None, pa.string()))
-
-
 def _strings(feature: FeatureSpec, raw: pa.Array, where: Where) -> pa.Array:
-    if pa.types.is_boolean(raw.type) or pa.types.is_integer(raw.type) or pa.types.is_null(raw.type):
+    kind = raw.type
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind):
         raw = raw.cast(pa.string())
+    elif pa.types.is_decimal(kind) and kind.scale == 0:
+        raw = pa.array([None if number is None else str(number) for number in raw.to_pylist()], pa.string())
     if not pa.types.is_string(raw.type):
-        raise InvalidTrainingData(where(0), "strings", str(raw.type))
+        refuse_type(raw, "strings", where)
     filled = blank_as_null(raw).fill_null(feature.fill)
     too_long = pc.greater(pc.utf8_length(filled), MAX_STRING).to_numpy(zero_copy_only=False)
     refuse_first(too_long, raw, f"at most {MAX_STRING} characters", where)
     return filled
-
-
-def _numbers(raw: pa.Array, where: Where, expected: str = "a number") -> pa.Array:
-    """Text, booleans or any numbers -> int64 where exact, else float64; "" and null -> null."""
-    if pa.types.is_string(raw.type):
-        text = blank_as_null(pc.utf8_trim_whitespace(raw))
-        for dtype in (pa.int64(), pa.float64()):
-            try:
-                return text.cast(dtype)
-            except pa.ArrowInvalid:
-                continue
-        wrong = np.array([not _is_number(v) for v in text.to_pylist()])
-        refuse_first(wrong, raw, expected, where)
-    if pa.types.is_boolean(raw.type):
-        return raw.cast(pa.int64())
-    if pa.types.is_integer(raw.type) and raw.type != pa.uint64():
-        return raw.cast(pa.int64())
-    if pa.types.is_integer(raw.type) or pa.types.is_floating(raw.type) or pa.types.is_decimal(raw.type):
-        return raw.cast(pa.float64(), safe=False)
-    if pa.types.is_null(raw.type):
-        return raw.cast(pa.float64())
-    raise InvalidTrainingData(where(0), expected, str(raw.type))
-
-
-def _is_number(text: str | None) -> bool:
-    if text is None:
-        return True
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def refuse_first(wrong: Any, raw: pa.Array, expected: str, where: Where) -> None:
-    """Names the first wrong value and its row."""
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise InvalidTrainingData(where(row), expected, raw[row].as_py())

@@ -24,7 +24,7 @@ def console_listener(console: Console | None = None) -> Iterator[Listener]:
 
 def describe(fit: FitProgress) -> str:
     """One line about a fit."""
-    return f"{fit.model}: epoch {fit.epoch}/{fit.epochs}, loss {fit.loss:.4f}, {fit.pace}"
+    return f"{fit.model}: epoch {fit.epoch}/{fit.epochs}, loss {fit.loss:.4f}{fit.pace}"
 
 
 class _Lines:

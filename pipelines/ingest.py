@@ -28,10 +28,14 @@ from models.gates import check_label_rate
 from models.log_used import LogUsed
 from pipelines.bags import tensor_columns
 from pipelines.clusters import SAID_BY, cluster_column
-from pipelines.columns import blank_as_null, decided_column, integer_column, label_column, plain, time_column, usable_column
+from pipelines.columns import decided_column, integer_column, label_column, usable_column
+from pipelines.keys import key_column
+from pipelines.refusals import Where, place
 from pipelines.row_groups import log_used
 from pipelines.sources import files_of, read
 from pipelines.splits import EVAL, SPLITS, TRAIN, Codes, Cuts, RandomSplit, hash_split, time_cuts, time_split
+from pipelines.text import are_missing, plain
+from pipelines.times import Clock, as_logged, time_column
 
 Span = tuple[tuple[float, str], tuple[float, str]]
 """First and last time of a split: to compare by, and as logged."""
@@ -77,6 +81,29 @@ class Ingested:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """Some rows of a file."""
+
+    raw: pa.RecordBatch
+    file: Path
+    start: int
+    """Rows of the file before them."""
+    before: int
+    """Rows of the whole log before them."""
+
+    def __contains__(self, column: str) -> bool:
+        return column in self.raw.schema.names
+
+    def column(self, name: str) -> pa.Array:
+        """[R], as it is in the file."""
+        return self.raw.column(self.raw.schema.names.index(name))
+
+    def where(self, column: str) -> Where:
+        """For messages."""
+        return partial(place, self.file, column, start=self.start)
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
     """One batch [R] under the market's names and types."""
 
@@ -111,11 +138,11 @@ def ingest(market: Market, data: Path, directory: Path, continuing: bool = False
         for split in SPLITS:
             (directory / split).mkdir(parents=True)
             writers[split] = stack.enter_context(pq.ParquetWriter(directory / split / "rows.parquet", schema))
-        for file, start, raw in _batches(market, files):
-            checked = _checked(market, file, start, raw, schema)
-            codes = _split(market, file, start, raw, checked.group, random, cuts)
+        for batch in batches(market, files):
+            checked = _checked(market, batch, schema)
+            codes = _split(market, batch, checked.group, random, cuts)
             for f in market.features:
-                missing[f.name] += _missing(raw.column(raw.schema.names.index(f.log_column)))
+                missing[f.name] += int(are_missing(batch.column(f.log_column)).sum())
             for code, split in enumerate(SPLITS):
                 mask = codes == code
                 rows[split] += int(mask.sum())
@@ -125,7 +152,7 @@ def ingest(market: Market, data: Path, directory: Path, continuing: bool = False
                 if mask.any():
                     writers[split].write_table(checked.table.filter(pa.array(mask)))
                     if market.training.split.kind == "time":
-                        times[split] = _span(market, file, start, raw, mask, times.get(split))
+                        times[split] = _span(market, batch, mask, times.get(split))
     _require_enough(market, data, rows, tasks, continuing)
     _require_values(market, data, sum(rows.values()), missing)
     _require_label_rates(market, data, tasks[SPLITS[TRAIN]])
@@ -141,65 +168,68 @@ def arrow_schema(market: Market) -> pa.Schema:
     return pa.schema(fields + [(name, pa.int64()) for name in (*(t.label for t in market.tasks), *market.row_columns)])
 
 
-def _batches(market: Market, files: list[Path]) -> Iterator[tuple[Path, int, pa.RecordBatch]]:
-    """(file, rows of it before this batch, batch)."""
+def batches(market: Market, files: list[Path]) -> Iterator[Batch]:
+    """Everything that a training reads, in the order of the files."""
     columns = {f.log_column: None for f in market.features} | {t.log_column: None for t in market.tasks}
     columns |= {name: None for name in (POSITION, PLACEMENT) if name in market.row_columns}
     if market.training.split.by is not None:
-        columns |= {_key_column(market): None}
-    lists = frozenset(f.log_column for f in market.features if f.multiple)
+        columns |= {split_column(market): None}
     optional = tuple(name for name in (*market.row_columns, *SAID_BY) if name not in columns)
+    yield from _batches(market, files, tuple(columns), optional)
+
+
+def _batches(market: Market, files: list[Path], columns: tuple[str, ...], optional: tuple[str, ...]) -> Iterator[Batch]:
+    before = 0
+    described = {f.log_column for f in market.features}
+    lists = frozenset(f.log_column for f in market.features if f.multiple)
+    keys = frozenset({*SAID_BY, *((split_column(market),) if market.training.split.kind == "hash" else ())} - described)
     for file in files:
         start = 0
-        for raw in read(file, tuple(columns), optional, lists):
-            yield file, start, raw
+        for raw in read(file, columns, optional, lists, keys, market.training.csv):
+            yield Batch(raw, file, start, before)
             start += raw.num_rows
+            before += raw.num_rows
 
 
-def _where(file: Path, column: str, start: int, row: int) -> str:
-    return f"{file.name}: column {column!r}, row {start + row + 1}"
-
-
-def _checked(market: Market, file: Path, start: int, raw: pa.RecordBatch, schema: pa.Schema) -> Checked:
-    columns = dict(zip(raw.schema.names, raw.columns, strict=True))
+def _checked(market: Market, batch: Batch, schema: pa.Schema) -> Checked:
+    count = batch.raw.num_rows
     arrays: list[pa.Array] = []
     for f in market.features:
-        raw_column, where = columns[f.log_column], partial(_where, file, f.log_column, start)
-        arrays += tensor_columns(f, raw_column, where)
-    usable = {t.usable_column: _usable(t, file, start, raw) for t in market.tasks}
+        arrays += tensor_columns(f, batch.column(f.log_column), batch.where(f.log_column))
+    usable = {t.usable_column: _usable(t, batch) for t in market.tasks}
     known = {t.label: usable[t.usable_column] for t in market.tasks}
-    others = {"time_ms": decided_column(columns.get("time_ms"), raw.num_rows)}
-    others[CLUSTER] = pa.array(cluster_column(columns, raw.num_rows))
+    others = {"time_ms": decided_column(batch.column("time_ms") if "time_ms" in batch else None, count)}
+    others[CLUSTER] = pa.array(cluster_column(dict(zip(batch.raw.schema.names, batch.raw.columns, strict=True)), count))
     if (entering := market.importance_task) is not None:
         entry = pa.array(usable[entering.usable_column].astype(np.int64) - 1)  # at once where final, else never
-        unsaid = {entering.entry_column: entry, entering.delay_column: pa.array(np.full(raw.num_rows, -1))}
+        unsaid = {entering.entry_column: entry, entering.delay_column: pa.array(np.full(count, -1))}
         for name, column in unsaid.items():
-            said = name in columns and not pa.types.is_null(columns[name].type)
-            others[name] = integer_column(columns[name], partial(_where, file, name, start)) if said else column
+            said = name in batch and not pa.types.is_null(batch.column(name).type)
+            others[name] = integer_column(batch.column(name), batch.where(name)) if said else column
         known[entering.label] = known[entering.label] | (others[entering.entry_column].to_numpy() >= 0)
     labels: dict[str, NDArray[np.int64]] = {}
     for t in sorted(market.tasks, key=lambda t: t.given is not None):
         needed = known[t.label] & (labels[t.given] == 1 if t.given in labels else True)
-        labels[t.label] = label_column(columns[t.log_column], needed, partial(_where, file, t.log_column, start))
+        labels[t.label] = label_column(batch.column(t.log_column), needed, batch.where(t.log_column))
     counts = {t.name: usable[t.usable_column] & (labels[t.given] == 1 if t.given else True) for t in market.tasks}
     arrays += [pa.array(labels[t.label]) for t in market.tasks]
     flags = usable | {t.counts_column: counts[t.name] for t in market.tasks}
     others |= {name: pa.array(rows.astype(np.int64)) for name, rows in flags.items()}
     if POSITION in market.row_columns:
-        others[POSITION] = integer_column(columns[POSITION], partial(_where, file, POSITION, start))
+        others[POSITION] = integer_column(batch.column(POSITION), batch.where(POSITION))
     if PLACEMENT in market.row_columns:
-        others[PLACEMENT] = _placement_codes(market, columns[PLACEMENT])
+        others[PLACEMENT] = _placement_codes(market, batch.column(PLACEMENT))
     arrays += [others[name] for name in market.row_columns]
     table = pa.Table.from_arrays(arrays, schema=schema)
     return Checked(table, labels, counts, _group(list(usable.values())))
 
 
-def _usable(task: TaskSpec, file: Path, start: int, raw: pa.RecordBatch) -> NDArray[np.bool_]:
+def _usable(task: TaskSpec, batch: Batch) -> NDArray[np.bool_]:
     """[R], whether a task's label can be learned from; all of them where the file does not say."""
     name = task.usable_column
-    if name not in raw.schema.names:
-        return np.ones(raw.num_rows, bool)
-    return usable_column(raw.column(raw.schema.names.index(name)), partial(_where, file, name, start))
+    if name not in batch:
+        return np.ones(batch.raw.num_rows, bool)
+    return usable_column(batch.column(name), batch.where(name))
 
 
 def _placement_codes(market: Market, raw: pa.Array) -> pa.Array:
@@ -213,7 +243,7 @@ def _group(usable: list[NDArray[np.bool_]]) -> NDArray[np.int64]:
     return np.sum([column.astype(np.int64) << bit for bit, column in enumerate(usable)], axis=0, dtype=np.int64)
 
 
-def _key_column(market: Market) -> str:
+def split_column(market: Market) -> str:
     """Column of the log to split by; a feature may be meant by its name."""
     by = str(market.training.split.by)
     return next((f.log_column for f in market.features if f.name == by), by)
@@ -226,58 +256,42 @@ def _cuts(market: Market, files: list[Path]) -> dict[int, Cuts]:
     """
     if market.training.split.kind != "time":
         return {}
-    column = _key_column(market)
-    times: list[NDArray[np.float64]] = []
+    column, clock = split_column(market), Clock()
+    values: list[NDArray[np.float64]] = []
     groups: list[NDArray[np.int64]] = []
-    for file in files:
-        start = 0
-        for raw in read(file, (column,), tuple(t.usable_column for t in market.tasks)):
-            times.append(time_column(raw.column(0), partial(_where, file, column, start)))
-            groups.append(_group([_usable(t, file, start, raw) for t in market.tasks]))
-            start += raw.num_rows
-    if not sum(map(len, times)):
+    for batch in _batches(market, files, (column,), tuple(t.usable_column for t in market.tasks)):
+        times = time_column(batch.column(column), batch.where(column))
+        clock.check(times, batch.column(column), batch.where(column))
+        values.append(times.values)
+        groups.append(_group([_usable(t, batch) for t in market.tasks]))
+    if not sum(map(len, values)):
         raise InvalidTrainingData(column, "rows", "none")
-    time, group = np.concatenate(times), np.concatenate(groups)
+    clock.require_one_unit()
+    time, group = np.concatenate(values), np.concatenate(groups)
     return {int(one): time_cuts(time[group == one], market.training.split) for one in np.unique(group)}
 
 
-def _split(
-    market: Market,
-    file: Path,
-    start: int,
-    raw: pa.RecordBatch,
-    group: NDArray[np.int64],
-    random: RandomSplit,
-    cuts: dict[int, Cuts],
-) -> Codes:
+def _split(market: Market, batch: Batch, group: NDArray[np.int64], random: RandomSplit, cuts: dict[int, Cuts]) -> Codes:
     spec = market.training.split
     if spec.kind == "random":
-        return random.assign(raw.num_rows)
-    column = _key_column(market)
-    key = raw.column(raw.schema.names.index(column))
+        return random.assign(batch.raw.num_rows)
+    column = split_column(market)
     if spec.kind == "hash":
-        return hash_split(key, spec, market.model.seed)
-    times = time_column(key, partial(_where, file, column, start))
+        keys = key_column(batch.column(column), batch.where(column))
+        return hash_split(keys, spec, market.model.seed, batch.before)
+    times = time_column(batch.column(column), batch.where(column)).values
     codes = np.empty(len(times), np.int8)
     for one, cut in cuts.items():
         codes[group == one] = time_split(times[group == one], cut)
     return codes if spec.valid == "latest" else random.assign_before(codes == EVAL)
 
 
-def _missing(raw: pa.Array) -> int:
-    """Rows whose value stands for none."""
-    raw = plain(raw)
-    if pa.types.is_string(raw.type):
-        raw = blank_as_null(raw)
-    return int(pc.sum(pc.is_null(raw, nan_is_null=pa.types.is_floating(raw.type))).as_py() or 0)
-
-
-def _span(market: Market, file: Path, start: int, raw: pa.RecordBatch, mask: NDArray[np.bool_], seen: Span | None) -> Span:
+def _span(market: Market, batch: Batch, mask: NDArray[np.bool_], seen: Span | None) -> Span:
     """The span of a split after more of its rows."""
-    column = _key_column(market)
-    key, rows = raw.column(raw.schema.names.index(column)), np.flatnonzero(mask)
-    times = time_column(key, partial(_where, file, column, start))[rows]
-    first, last = ((float(times[i]), str(key[int(rows[i])].as_py())) for i in (times.argmin(), times.argmax()))
+    column, rows = split_column(market), np.flatnonzero(mask)
+    raw = batch.column(column)
+    times = time_column(raw, batch.where(column)).values[rows]
+    first, last = ((float(times[i]), as_logged(raw, int(rows[i]))) for i in (times.argmin(), times.argmax()))
     return (min(first, seen[0]), max(last, seen[1])) if seen else (first, last)
 
 

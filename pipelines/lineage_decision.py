@@ -109,7 +109,7 @@ def _place(market: Market, decision: Mapping[str, Any], slots: Sequence[Shown], 
         row |= {name: decision.get(name) for name in ("decision_id", "shopper_key", "time_ms")}
         if not slot.left_out:
             keys.append(row.get(by))
-    if any(key is None for key in keys):
+    if any(key is None or key == "" for key in keys):
         return set()
     codes = hash_split(pa.array([str(key) for key in keys]), spec, market.model.seed)
     return {SPLITS[code] for code in codes}

@@ -1,17 +1,23 @@
 """Training logs as streams of Arrow batches: CSV, Parquet and TFRecord, alone or a directory of them."""
 
+import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from domain.errors import InvalidTrainingData
+from features.training_spec import CsvSpec
+from pipelines.csv_source import read_csv
+from pipelines.parquet_source import read_parquet
+from pipelines.refusals import place
+from pipelines.text import readable
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet", ".tfrecord", ".tfrecord.gz")
-BATCH_ROWS = 16_384
+CSV_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+TFRECORD_SUFFIXES = (".tfrecord", ".tfrecord.gz")
+SUFFIXES = (*CSV_SUFFIXES, ".parquet", *TFRECORD_SUFFIXES)
+COMMAS = CsvSpec()
 
 
 def files_of(data: Path) -> list[Path]:
@@ -34,97 +40,41 @@ def files_of(data: Path) -> list[Path]:
 
 
 def read(
-    file: Path, columns: tuple[str, ...], optional: tuple[str, ...] = (), lists: frozenset[str] = frozenset()
+    file: Path,
+    columns: tuple[str, ...],
+    optional: tuple[str, ...] = (),
+    lists: frozenset[str] = frozenset(),
+    keys: frozenset[str] = frozenset(),
+    csv: CsvSpec = COMMAS,
 ) -> Iterator[pa.RecordBatch]:
-    """Batches of the chosen columns, in file order. CSV comes as text, with "" where nothing stands.
+    """Batches of the chosen columns, in file order; text is UTF-8. CSV comes as text, with "" where nothing stands.
 
     Args:
       optional: more columns; a file that lacks one gives batches without it, or with nulls.
       lists: columns that may have several values per tf.Example.
+      keys: columns that only tell rows apart, so that any bytes will do.
+      csv: how CSV files are written.
 
     Raises:
-      InvalidTrainingData: unreadable, or columns are missing.
+      InvalidTrainingData: unreadable, or columns are missing, or text is not UTF-8.
     """
+    hint = ""
     try:
-        if file.name.endswith((".tfrecord", ".tfrecord.gz")):
-            yield from _read_tfrecord(file, columns, optional, lists)
+        if file.name.endswith(TFRECORD_SUFFIXES):
+            from pipelines.tfrecord_source import read_tfrecord  # TensorFlow takes seconds
+
+            batches = read_tfrecord(file, columns, optional, lists)
+        elif file.name.endswith(CSV_SUFFIXES):
+            batches, hint = read_csv(file, columns, optional, csv), " (or training.csv.encoding)"
         else:
-            yield from (_read_csv if file.name.endswith((".csv", ".csv.gz")) else _read_parquet)(file, columns, optional)
-    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as e:
+            batches = read_parquet(file, columns, optional)
+        start = 0
+        for batch in batches:
+            yield readable(batch, partial(place, file, start=start), keys, hint)
+            start += batch.num_rows
+    except (pa.ArrowException, OSError, EOFError, zlib.error, UnicodeError) as e:
         raise InvalidTrainingData(str(file), "a readable file", str(e).split("\n")[0] or type(e).__name__) from None
 
 
 def _is_hidden(path: Path) -> bool:
     return any(part.startswith((".", "_")) for part in path.parts)
-
-
-def _present(file: Path, names: list[str], columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[str]:
-    """The columns, and those of the optional ones that the file has."""
-    missing = [c for c in columns if c not in names]
-    if missing:
-        raise InvalidTrainingData(str(file), f"columns {', '.join(map(repr, missing))}", names)
-    present = list(dict.fromkeys([*columns, *(c for c in optional if c in names)]))
-    twice = [c for c in present if names.count(c) > 1]
-    if twice:
-        raise InvalidTrainingData(str(file), f"column {twice[0]!r} once", f"{names.count(twice[0])} of them")
-    return present
-
-
-def _read_csv(file: Path, columns: tuple[str, ...], optional: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
-    parse = pacsv.ParseOptions(newlines_in_values=True)
-    with pacsv.open_csv(str(file), parse_options=parse) as head:
-        present = _present(file, head.schema.names, columns, optional)
-    convert = pacsv.ConvertOptions(
-        include_columns=present,
-        column_types={c: pa.string() for c in present},
-        strings_can_be_null=False,
-        quoted_strings_can_be_null=False,
-    )
-    with pacsv.open_csv(str(file), parse_options=parse, convert_options=convert) as reader:
-        yield from reader
-
-
-def _read_parquet(file: Path, columns: tuple[str, ...], optional: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(file) as parquet:
-        present = _present(file, parquet.schema_arrow.names, columns, optional)
-        yield from parquet.iter_batches(BATCH_ROWS, columns=present)
-
-
-def _read_tfrecord(
-    file: Path, columns: tuple[str, ...], optional: tuple[str, ...], lists: frozenset[str]
-) -> Iterator[pa.RecordBatch]:
-    """tf.Example records; a feature may be absent from some, but not from all."""
-    from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
-
-    from models.legacy_keras import tf
-
-    decoder = ExamplesToRecordBatchDecoder()
-    compression = "GZIP" if file.name.endswith(".gz") else ""
-    seen: set[str] = set()
-    try:
-        for records in tf.data.TFRecordDataset(str(file), compression_type=compression).batch(BATCH_ROWS).as_numpy_iterator():
-            batch = decoder.DecodeBatch(list(records))
-            seen.update(batch.schema.names)
-            wanted = list(dict.fromkeys([*columns, *optional]))
-            arrays = [_values(file, batch, c, several=c in lists) for c in wanted]
-            yield pa.RecordBatch.from_arrays(arrays, names=wanted)
-    except (tf.errors.OpError, RuntimeError, ValueError) as e:
-        raise InvalidTrainingData(str(file), "a TFRecord file of tf.Example", str(e).split("\n")[0]) from None
-    if seen:
-        _present(file, sorted(seen), columns)
-
-
-def _values(file: Path, batch: pa.RecordBatch, column: str, *, several: bool) -> pa.Array:
-    """A column of lists as it is, or, where they have at most one value, that value, or null."""
-    if column not in batch.schema.names:
-        return pa.nulls(batch.num_rows)
-    lists: Any = batch.column(batch.schema.names.index(column))
-    if pa.types.is_null(lists.type):
-        return pa.nulls(batch.num_rows)
-    if several:
-        return lists
-    lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-    if lengths.max(initial=0) > 1:
-        raise InvalidTrainingData(f"{file.name}: feature {column!r}", "one value per example", f"{lengths.max()} values")
-    at = (lengths.cumsum() - lengths).astype("int64")
-    return lists.flatten().take(pa.array(at, mask=lengths == 0))

@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.training_spec import SplitSpec
+from pipelines.keys import canonical
 
 SPLITS = ("train", "valid", "eval")
 TRAIN, VALID, EVAL = range(3)
@@ -36,12 +37,19 @@ class RandomSplit:
         return np.where(late, EVAL, np.where(valid, VALID, TRAIN)).astype(np.int8)
 
 
-def hash_split(keys: pa.Array, spec: SplitSpec, seed: int) -> Codes:
-    """Rows with the same key, such as a shopper, go to the same split, whatever else is in the log."""
-    encoded = keys.dictionary_encode(null_encoding="encode")
-    values = [f"{seed}:{v}".encode() for v in encoded.dictionary.to_pylist()]
-    share = np.array([int.from_bytes(hashlib.blake2b(v, digest_size=8).digest(), "big") / 2**64 for v in values])
-    return _by_share(share[encoded.indices.to_numpy(zero_copy_only=False)], spec)
+def hash_split(keys: pa.Array, spec: SplitSpec, seed: int, before: int = 0) -> Codes:
+    """Rows with the same key, such as a shopper, go to the same split, whatever else is in the log; one without a key by itself.
+
+    Args:
+      keys: as of `pipelines.keys.key_column`.
+      before: rows of the log before these.
+    """
+    encoded = keys.dictionary_encode()
+    shares = np.array([_share(seed, canonical(key)) for key in encoded.dictionary.to_pylist()])
+    share, missing = np.empty(len(keys)), keys.is_null().to_numpy(zero_copy_only=False)
+    share[~missing] = shares[encoded.indices.drop_null().to_numpy()]
+    share[missing] = [_share(seed, f"row {before + row}, without a key") for row in np.flatnonzero(missing).tolist()]
+    return _by_share(share, spec)
 
 
 def held_out(spec: SplitSpec, seed: int) -> str | None:
@@ -60,6 +68,11 @@ def time_cuts(times: NDArray[np.float64], spec: SplitSpec) -> Cuts:
 def time_split(times: NDArray[np.float64], cuts: Cuts) -> Codes:
     """The earliest rows train, the latest report."""
     return np.where(times >= cuts[1], EVAL, np.where(times >= cuts[0], VALID, TRAIN)).astype(np.int8)
+
+
+def _share(seed: int, text: str) -> float:
+    """In [0, 1), the same for the same text."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}:{text}".encode(), digest_size=8).digest(), "big") / 2**64
 
 
 def _by_share(share: NDArray[np.float64], spec: SplitSpec) -> Codes:

@@ -18,6 +18,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from features.log_schema import contiguous
 from features.market import Market
 from features.spec import MISSING, FeatureSpec
+from models.preprocessing import LINE_BREAKS
 
 
 def grow_vocabularies(market: Market, transform: Path, rows: Path, grown: Path) -> dict[str, int]:
@@ -53,14 +54,17 @@ def values_of(feature: FeatureSpec, column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def new_entries(column: pa.ChunkedArray, known: list[str]) -> list[str]:
-    """Values that are not known, the most frequent first; as in Transform, those that a line of text cannot hold are left out."""
-    counts = pc.value_counts(contiguous(column))
-    entries = pc.cast(counts.field("values"), pa.string()).to_pylist()
+    """Values that are not known, the most frequent first; line breaks as in Transform."""
+    text = pc.cast(contiguous(column), pa.string())
+    for line_break, symbol in LINE_BREAKS.items():
+        text = pc.replace_substring(text, line_break, symbol)
+    counts = pc.value_counts(text)
+    entries = counts.field("values").to_pylist()
     seen = set(known)
     new = [
         (-count, entry)
         for entry, count in zip(entries, counts.field("counts").to_pylist(), strict=True)
-        if entry not in seen and entry and not {"\n", "\r"} & set(entry)
+        if entry not in seen and entry
     ]
     return [entry for _, entry in sorted(new)]
 

@@ -85,6 +85,12 @@ def wrong_columns(tmp_path: Path) -> str:
         (["tfdv", "--release", "nowhere"], "nowhere"),
         (["train", "--market", MARKET, "--data", "nowhere.csv", "--out", "out"], "nowhere.csv"),
         (["train", "--market", MARKET, "--data", wrong_columns, "--out", "out"], "log.csv: expected columns 'country'"),
+        (["train", "--market", MARKET, "--data", "s3://logs/a.csv", "--out", "out"], "s3://logs/a.csv: expected a path of this"),
+        (["train", "--market", MARKET, "--data", "log.csv", "--out", "gs://releases"], "gs://releases: expected a path of this"),
+        (["retrain", "--market", MARKET, "--log", "hdfs://log", "--out", "out"], "hdfs://log: expected a path of this machine"),
+        (["market", "check", "s3://shop/market.toml"], "s3://shop/market.toml: expected a path of this machine"),
+        (["data", "check", "--market", MARKET, "--data", "gs://log"], "gs://log: expected a path of this machine"),
+        (["data", "check", "--market", MARKET, "--data", "nowhere.csv"], "nowhere.csv: expected a training log"),
     ],
     ids=lambda value: " ".join(str(getattr(v, "__name__", v)) for v in value[:4]) if isinstance(value, list) else "",
 )
@@ -146,6 +152,16 @@ def test_a_process_without_its_settings_says_in_one_line_which_it_lacks(module: 
     assert done.returncode != 0
     assert done.stderr.endswith("OFFERRANK_MARKET: is missing\n")
     assert done.stderr.count("\n") == 1
+
+
+def test_an_address_among_settings_is_refused() -> None:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("OFFERRANK_")}
+    environment = clean | {"OFFERRANK_MARKET": MARKET, "OFFERRANK_LOG_DIR": "s3://shop/log"}
+    done = subprocess.run(
+        [sys.executable, "-m", "serving.archiver"], cwd=REPOSITORY, capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert done.returncode != 0
+    assert "s3://shop/log: expected a path of this machine" in done.stderr
 
 
 def test_a_secret_that_is_refused_is_not_printed() -> None:

@@ -37,8 +37,9 @@ policy = { id = "p", priors = { ctr = 0.1 } }
 """
 NAN = float("nan")
 NONE = -(2**63)
+TWO_LINES = "of\r\nold"
 ROWS = [
-    ("Bonn", "web", "a", 10, 1.0, NAN, "x", ["new", "old", ""], "o1"),
+    ("Bonn", "web", "a", 10, 1.0, NAN, "x", ["new", TWO_LINES, ""], "o1"),
     ("Ulm", "web", "b", 20, 3.0, NAN, "y", ["new", "", ""], "o2"),
     ("", "app", "", NONE, NAN, NAN, "x", ["", "", ""], "o1"),
     ("", "", "c", NONE, NAN, NAN, "x", ["", "", ""], "o1"),
@@ -174,8 +175,8 @@ def test_either_side_alone_needs_nothing_of_the_other(shop: Learned) -> None:
 
 
 def test_a_bag_has_an_id_and_a_weight_per_value_and_none_beyond_them(shop: Learned) -> None:
-    columns = ask(shop, tags=["old", "elsewhere"], visited=[7])
-    # The vocabulary by frequency: new, old; then the two buckets of unknown values.
+    columns = ask(shop, tags=[TWO_LINES, "elsewhere"], visited=[7])
+    # The vocabulary by frequency: new, that of two lines; then the two buckets of unknown values.
     assert columns["tags:ids"].tolist()[::2] == [1, 0]
     assert columns["tags:ids"][1] in (2, 3)
     assert columns["tags:weights"].tolist() == [1, 1, 0]

@@ -38,6 +38,8 @@ def where(row: int) -> str:
         (INT, pa.array(["7| 8", "9", ""]), [[7, 8], [9, NONE], [NONE, NONE]]),
         (INT, pa.array([[2**60 + 1]]), [[2**60 + 1, NONE]]),
         (INT, pa.array([[3.0, 4.0]]), [[3, 4]]),
+        (TEXT, pa.array(["['a', 'b']", "[]"]), [["a", "b", ""], ["", "", ""]]),
+        (INT, pa.array(["[7, 8]", "[9.0]"]), [[7, 8], [9, NONE]]),
     ],
 )
 def test_lists_are_filled_up_to_one_length(feature: FeatureSpec, raw: pa.Array, expected: list) -> None:
@@ -50,6 +52,7 @@ def test_lists_are_filled_up_to_one_length(feature: FeatureSpec, raw: pa.Array, 
     [
         pa.array(["a:b:0.5|c:2", ""]),
         pa.array([["a:b:0.5", "c:2"], None]),
+        pa.array(['{"a:b": 0.5, "c": 2}', "{}"]),
         pa.array([[{"value": "a:b", "weight": 0.5}, {"value": "c", "weight": 2.0}], []], STRUCTS),
     ],
 )
@@ -62,8 +65,8 @@ def test_weights_come_as_text_or_as_structs(raw: pa.Array) -> None:
 @pytest.mark.parametrize(
     ("feature", "raw", "message"),
     [
-        (TEXT, pa.array([1.5]), "row 1: expected lists, got 'double'"),
-        (TEXT, pa.array([[]], pa.list_(pa.float64())), "row 1: expected strings, got 'double'"),
+        (TEXT, pa.array([None, 1.5]), "row 2: expected lists, not double, got 1.5"),
+        (TEXT, pa.array([[], [1.5]]), "row 2: expected strings, not double, got 1.5"),
         (TEXT, pa.array([["a"], ["a", "b", "c", "d"]]), "row 2: expected at most 3 values, got"),
         (TEXT, pa.array(["a", "b||c"]), "row 2: expected no empty value, got ''"),
         (TEXT, pa.array([["a", None]]), "row 1: expected no empty value, got nothing"),

@@ -1,8 +1,12 @@
+from decimal import Decimal
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from domain.errors import InvalidTrainingData
 from features.training_spec import SplitSpec
+from pipelines.keys import key_column
 from pipelines.splits import EVAL, TRAIN, VALID, RandomSplit, hash_split, time_cuts, time_split
 
 RANDOM = SplitSpec(valid_fraction=0.1, eval_fraction=0.3)
@@ -28,16 +32,64 @@ def test_another_seed_gives_another_split() -> None:
 
 
 def test_equal_keys_stay_together() -> None:
-    keys = pa.array([f"s{i % 500}" for i in range(5000)] + [None, None])
-    codes = hash_split(keys, HASH, seed=1)
+    codes = hash_split(pa.array([f"s{i % 500}" for i in range(5000)]), HASH, seed=1)
     assert np.array_equal(codes[:500], codes[500:1000])
-    assert codes[-1] == codes[-2]
     assert shares(hash_split(pa.array(range(20_000)), HASH, seed=1)) == pytest.approx([0.6, 0.1, 0.3], abs=0.02)
 
 
 def test_hash_depends_on_the_key_alone() -> None:
     a, b = hash_split(pa.array(["x", "y"]), HASH, seed=1), hash_split(pa.array(["y", "z", "x"]), HASH, seed=1)
     assert (a[0], a[1]) == (b[2], b[0])
+
+
+def where(row: int) -> str:
+    return f"row {row + 1}"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pa.array([float(i) for i in range(200)]),
+        pa.array([float(i) for i in range(200)], pa.float32()),
+        pa.array(range(200), pa.uint8()),
+        pa.array([Decimal(i) for i in range(200)], pa.decimal128(38, 2)),
+        pa.array([str(i) for i in range(200)]),
+        pa.array([f"{i}.0" for i in range(200)]),
+        pa.array([f"{i:03}" for i in range(200)]),
+        pa.array([str(i) for i in range(200)]).dictionary_encode(),
+        pa.array([str(i).encode() for i in range(200)]),
+    ],
+    ids=lambda raw: str(raw.type),
+)
+def test_a_key_is_the_same_in_every_type(raw: pa.Array) -> None:
+    expected = hash_split(pa.array(range(200), pa.int64()), HASH, seed=1)
+    assert np.array_equal(hash_split(key_column(raw, where), HASH, seed=1), expected)
+
+
+@pytest.mark.parametrize(
+    "raw", [pa.nulls(1000), pa.array([""] * 1000), pa.array([None] * 1000, pa.int64()), pa.array([np.nan] * 1000)]
+)
+def test_rows_without_a_key_are_each_by_themselves(raw: pa.Array) -> None:
+    codes = hash_split(key_column(raw, where), HASH, seed=1)
+    assert shares(codes) == pytest.approx([0.6, 0.1, 0.3], abs=0.05)
+    again = [hash_split(key_column(raw[a:b], where), HASH, seed=1, before=a) for a, b in ((0, 7), (7, 1000))]
+    assert np.array_equal(np.concatenate(again), codes)
+
+
+def test_keys_may_be_any_bytes() -> None:
+    keys = [bytes([255, i]) for i in range(200)]
+    fixed = hash_split(key_column(pa.array(keys, pa.binary(2)), where), HASH, seed=1)
+    assert np.array_equal(hash_split(key_column(pa.array([*keys, b"text"]), where), HASH, seed=1)[:200], fixed)
+    assert shares(fixed) == pytest.approx([0.6, 0.1, 0.3], abs=0.1)
+    beside = hash_split(key_column(pa.array([b"text", b"\xff"]), where), HASH, seed=1)
+    assert beside[0] == hash_split(pa.array(["text"]), HASH, seed=1)[0]
+
+
+def test_keys_that_a_float_cannot_tell_apart_are_refused() -> None:
+    with pytest.raises(InvalidTrainingData, match="row 2: expected a key that double holds exactly"):
+        key_column(pa.array([5.0, 2.0**53 + 2]), where)
+    with pytest.raises(InvalidTrainingData, match="row 1: expected one key per row, not list"):
+        key_column(pa.array([["a"]]), where)
 
 
 def test_the_latest_rows_report() -> None:

@@ -15,8 +15,13 @@ TAGS = FeatureSpec(name="tags", source="offer", multiple=True, max_values=3, voc
 
 
 def test_the_most_frequent_new_values_come_first() -> None:
-    column = pa.chunked_array([["a", "b", "c"], ["c", "line\nbreak", ""]])
+    column = pa.chunked_array([["a", "b", "c"], ["c", ""]])
     assert new_entries(column, ["a"]) == ["c", "b"]
+
+
+def test_a_value_of_several_lines_is_the_entry_that_transform_would_make_of_it() -> None:
+    column = pa.chunked_array([["two\r\nlines", "two\r\nlines", "one\nmore"]])
+    assert new_entries(column, ["one␊more"]) == ["two␍␊lines"]
 
 
 def test_a_missing_value_is_no_entry() -> None:

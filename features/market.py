@@ -16,7 +16,7 @@ from features.market_checks import check_references
 from features.model_spec import ModelSpec, TaskSpec
 from features.monitoring_spec import FEW_VALUES, PLACEMENT, POSITION, MonitoringSpec
 from features.slices import parts_of
-from features.spec import CAMPAIGN, CLUSTER, OFFER_ID, CrossSpec, FeatureSpec, Record
+from features.spec import CAMPAIGN, CLUSTER, EXPLORED, OFFER_ID, PROPENSITY, CrossSpec, FeatureSpec, Record
 from features.training_spec import TrainingSpec
 
 
@@ -74,9 +74,10 @@ class Market(Record):
 
     @cached_property
     def row_columns(self) -> tuple[str, ...]:
-        """Integer columns of checked rows beside features and labels: when a row was decided, or -1, whom it was shown to, which
-        tasks it counts for, and the position and placement, where its bias is learned or they are a slice."""
-        columns = dict.fromkeys(("time_ms", CLUSTER, *(name for t in self.tasks for name in (t.usable_column, t.counts_column))))
+        """Integer columns of checked rows beside features and labels: when a row was decided, or -1, whom it was shown to and
+        by what luck, which tasks it counts for, and the position and placement, where its bias is learned or they are a slice."""
+        always = ("time_ms", CLUSTER, EXPLORED, PROPENSITY)
+        columns = dict.fromkeys((*always, *(name for t in self.tasks for name in (t.usable_column, t.counts_column))))
         if (entering := self.importance_task) is not None:
             columns |= dict.fromkeys((entering.entry_column, entering.delay_column))
         sliced = {part for name in self.training.slices for part in parts_of(name)} - {f.name for f in self.features}

@@ -17,10 +17,13 @@ INT64 = 2**63 - 1
 # Names every training row has beside its features; no feature may take them.
 CLUSTER = "cluster_id"
 """Column of checked rows, equal for those of one shopper, or else of one page; -1 where neither is known."""
+EXPLORED, PROPENSITY = "explored", "propensity_ppb"
+"""Columns of checked rows: whether the page was drawn at random, and how likely the offer was in its slot, in billionths;
+-1 where that is not known."""
 RESERVED = frozenset(
     {
-        *("decision_id", "impression_id", "time_ms", "position", "propensity", "explored", "elapsed_ms", "offer", "campaign"),
-        CLUSTER,
+        *("decision_id", "impression_id", "time_ms", "position", "propensity", "elapsed_ms", "offer", "campaign"),
+        *(CLUSTER, EXPLORED, PROPENSITY),
     }
 )
 HISTORY_COUNTERS = ("impression", "click", "conversion")

@@ -10,6 +10,7 @@ from pydantic import Field
 from features.spec import Record
 from models import metrics
 from models.clusters import Clusters, codes, count, ratio_error
+from models.explored import Choice, OnExplored
 from models.log_used import LogUsed
 from models.metrics import Interval, ReliabilityBin
 from models.retrieval import Recall, RecallLoss
@@ -91,6 +92,8 @@ class TaskEvaluation(Measured):
     """That importance was measured on: weighted, with as many of the positives as there is room for."""
     recall: Recall | None = None
     """Of the two towers; None where all offers are ranked, or nothing is positive."""
+    explored: OnExplored | None = None
+    """On rows of pages that were drawn at random; None where there are none."""
     entire: Measured | None = None
     """Of a task with `given`, fitted on the entire space: P(given) P(label | given) over all rows."""
 
@@ -113,6 +116,8 @@ class Rival(LabelCount):
     change: Change | None
     recall: RecallLoss | None = None
     """Of the two towers, this model's against those of the release in service."""
+    choice: Choice | None = None
+    """What each would choose, by importance sampling; None where the rows say no propensities."""
     slices: dict[str, dict[str, Change]] = Field(default={})
 
 

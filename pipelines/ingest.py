@@ -29,6 +29,7 @@ from models.log_used import LogUsed
 from pipelines.bags import tensor_columns
 from pipelines.clusters import SAID_BY, cluster_column
 from pipelines.columns import decided_column, integer_column, label_column, usable_column
+from pipelines.exploration import SAID_AS, exploration_columns
 from pipelines.keys import key_column
 from pipelines.refusals import Where, place
 from pipelines.row_groups import log_used
@@ -174,7 +175,7 @@ def batches(market: Market, files: list[Path]) -> Iterator[Batch]:
     columns |= {name: None for name in (POSITION, PLACEMENT) if name in market.row_columns}
     if market.training.split.by is not None:
         columns |= {split_column(market): None}
-    optional = tuple(name for name in (*market.row_columns, *SAID_BY) if name not in columns)
+    optional = tuple(name for name in (*market.row_columns, *SAID_BY, *SAID_AS.values()) if name not in columns)
     yield from _batches(market, files, tuple(columns), optional)
 
 
@@ -199,7 +200,9 @@ def _checked(market: Market, batch: Batch, schema: pa.Schema) -> Checked:
     usable = {t.usable_column: _usable(t, batch) for t in market.tasks}
     known = {t.label: usable[t.usable_column] for t in market.tasks}
     others = {"time_ms": decided_column(batch.column("time_ms") if "time_ms" in batch else None, count)}
-    others[CLUSTER] = pa.array(cluster_column(dict(zip(batch.raw.schema.names, batch.raw.columns, strict=True)), count))
+    columns = dict(zip(batch.raw.schema.names, batch.raw.columns, strict=True))
+    others[CLUSTER] = pa.array(cluster_column(columns, count))
+    others |= exploration_columns(columns, count)
     if (entering := market.importance_task) is not None:
         entry = pa.array(usable[entering.usable_column].astype(np.int64) - 1)  # at once where final, else never
         unsaid = {entering.entry_column: entry, entering.delay_column: pa.array(np.full(count, -1))}

@@ -42,6 +42,7 @@ from models.retrieval import Catalogue, Recall, recall, recall_loss
 from pipelines.calibration import calibrated, counting, usable, where_shown
 from pipelines.clusters import clusters_of
 from pipelines.components.calibrator import CALIBRATOR_FILE
+from pipelines.exploration import choice, on_explored
 from pipelines.freshness import held_out_alike, learned_through_ms, seen
 from pipelines.ingest import arrow_schema
 from pipelines.recall import AHEAD, ahead, positives
@@ -102,6 +103,7 @@ def assess(
         measured = evaluate_task(labels, raw.astype(np.float64), calibrated, slices(counts), clusters)
         entire = _entire(market, t, rows) if t.space == "entire" else None
         found: dict[str, Any] = {"entire": entire, "recall": _recall(market, t, rows, shown_to)}
+        found["explored"] = on_explored(rows, t.label, calibrated_column(t.name), counts)
         if (of_task := importance.get(t.name)) is not None:
             found |= {"importance": of_task.lost, "importance_intervals": of_task.intervals, "importance_rows": of_task}
         tasks[t.name] = measured.model_copy(update=found)
@@ -134,6 +136,8 @@ def in_service(market: Market, releases: Path, rows: Columns) -> InService | Non
         left_out = int(counts.sum() - unseen.sum())
         clusters = None if shown_to is None else shown_to[unseen]
         rival = compare(labels, ours, its, slices(unseen), left_out, clusters)
+        if t.given is None:
+            rival = rival.model_copy(update={"choice": choice(rows, t.label, column, theirs[column], unseen)})
         if nearer and t.role == "primary":
             asked = unseen & positives(market, t, rows)
             both, of_asked = (rows[AHEAD][asked], nearer[AHEAD][asked]), None if shown_to is None else shown_to[asked]

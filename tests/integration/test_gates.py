@@ -81,6 +81,21 @@ def test_a_model_is_no_worse_than_itself(assess: Assess, rows: Columns, shipped:
     assert gate.verdict == "passed"
 
 
+def test_on_explored_rows_a_model_is_measured_and_its_choice_valued_beside_that_in_service(assess: Assess, rows: Columns) -> None:
+    told = {"explored": np.arange(len(rows[RAW])) % 4 == 0, "propensity_ppb": np.full(len(rows[RAW]), 250_000_000)}
+    # It takes the worst for the best.
+    report = assess(rows | {CALIBRATED: 1 - rows[CALIBRATED]} | {name: column.astype(np.int64) for name, column in told.items()})
+    seen, rival = report.tasks["ctr"].explored, report.in_service and report.in_service.tasks["ctr"]
+    assert seen is not None
+    assert (seen.rows, seen.positives) == (told["explored"].sum(), rows["accepted"][told["explored"]].sum())
+    assert rival is not None
+    assert rival.choice is not None
+    assert rival.choice.ours < rows["accepted"].mean() < rival.choice.theirs
+    assert rival.choice.gain.high < 0
+    assert rival.choice.effective == pytest.approx(len(rows[RAW]) / 5, rel=0.1)
+    assert assess(rows).tasks["ctr"].explored is None
+
+
 def test_a_worse_model_is_stopped_by_the_release_in_service(
     assess: Assess, rows: Columns, coupon_release: TrainedRelease
 ) -> None:

@@ -264,7 +264,9 @@ def test_calibration_of_a_conditional_task_uses_the_rows_that_count(refused: Ref
     predicted = {column(task) for task in ("ctr", "cvr") for column in (raw_column, calibrated_column)}
     assert (
         set(rows.column_names)
-        == columns | {"time_ms", "cluster_id", "click_usable", "conversion_usable", "cvr_counts"} | predicted
+        == columns
+        | {"time_ms", "cluster_id", "explored", "propensity_ppb", "click_usable", "conversion_usable", "cvr_counts"}
+        | predicted
     )
     assert rows["cvr_counts"].equals(rows["click"])
     # Nothing converted in `valid`: calibration lowers the probability, and does not drive it to nothing.

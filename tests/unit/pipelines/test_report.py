@@ -11,7 +11,9 @@ import pipelines.report
 from features.market import Market
 from features.training_spec import Gate
 from models.evaluation import DataUsed, EvaluationReport, InService, LabelCount, Measured, SplitData, compare, evaluate_task
+from models.explored import Choice, OnExplored
 from models.gates import check_task
+from models.log_used import LogUsed
 from models.metrics import Interval
 from models.progress import Epoch, History
 from models.retrieval import Recall
@@ -150,6 +152,30 @@ def test_the_release_in_service_is_compared_or_it_says_why_not(html: Render) -> 
     assert re.search(r"ctr 0\.\d+ 0\.5000 .* better", text(html()))
     skipped = text(html(in_service=InService(version=17, note="not compared: it takes another feature")))
     assert "Release 17 was in service, and not compared: it takes another feature." in skipped
+
+
+def test_what_the_model_does_not_choose_and_what_it_would_choose_is_told_where_the_log_says(market: Market) -> None:
+    explored = (np.arange(ROWS) % 4 == 0).astype(np.int64)
+    seen = OnExplored.of(CLICKS, TRUE, explored)
+    ctr = evaluate_task(CLICKS, TRUE**2, TRUE, {}).model_copy(update={"explored": seen})
+    choice = Choice(rows=ROWS, effective=88.4, at_random=0.25, ours=0.5, theirs=0.4, gain=Interval(0.02, 0.18))
+    rival = compare(CLICKS, TRUE, np.full(ROWS, 0.5), {}).model_copy(update={"choice": choice})
+    log = LogUsed(clicked=1_000, clicks_without_impression=30, not_rendered=80, orphan_events=0)
+    train = SplitData(rows=ROWS, tasks={name: LabelCount(rows=ROWS, positives=500) for name in ("ctr", "cvr")})
+    report = EvaluationReport(
+        tasks={"ctr": ctr},
+        gates=(),
+        data=DataUsed(splits={"train": train}, log=log),
+        in_service=InService(version=17, tasks={"ctr": rival}),
+    )
+    said = text(render(market, report, (), VERSION))
+    assert re.search(r"On pages drawn at random, calibrated .* ctr 500 \d+ 0\.\d{4} 0\.\d{4} to", said)
+    assert (
+        "Were all offers drawn alike, 25.00 % would end in ctr ; of the fifth that release 17 thinks most likely 40.00 %" in said
+    )
+    assert "worth 88 of equal weight): a gain of 2.00 % to 18.00 % , better." in said
+    assert "Of 1,000 clicks in the log, 3.0 % had no impression reported" in said
+    assert "drawn at random" not in text(render(market, report.model_copy(update={"tasks": {}, "in_service": None}), (), VERSION))
 
 
 def test_every_gate_is_listed_with_its_key(html: Render) -> None:

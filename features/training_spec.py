@@ -110,6 +110,9 @@ class TrainingSpec(Record):
     """What corrects the model's probabilities."""
     csv: CsvSpec = CsvSpec()
     """How CSV files of a training log are written."""
+    infra_validator: Literal["docker", "kubernetes"] | None = None
+    """Load every release in the `tensorflow/serving` image, too, before it is pushed (TFX's InfraValidator): in Docker where the
+    pipeline runs, or in the Kubernetes that it runs in."""
     min_rows: int = Field(default=200, ge=10)
     """Fewer rows than this are refused."""
     max_missing: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default={})

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import wraps
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 from typer.core import TyperGroup
@@ -701,6 +701,13 @@ def compile_pipeline(
     releases: Annotated[Path, typer.Option(help="Folder of releases.")] = Path("/var/lib/offerrank/releases"),
     work_dir: Annotated[Path, typer.Option(help="Rows and artifacts of one run at a time.")] = Path("/var/lib/offerrank/work"),
     image: Annotated[str | None, typer.Option(help="Image of every component.", show_default="offerrank:VERSION")] = None,
+    infra_validator: Annotated[
+        str | None,
+        typer.Option(
+            help="Load releases in the tensorflow/serving image, too: docker, kubernetes.",
+            show_default="the market's training.infra_validator",
+        ),
+    ] = None,
     beam_runner: options.BeamRunner = None,
     beam_arg: options.BeamArgs = [],  # noqa: B006
 ) -> None:
@@ -712,12 +719,17 @@ def compile_pipeline(
 
     if to != "kubeflow":
         raise typer.BadParameter(f"expected kubeflow, got {to!r}", param_hint="--to")
+    platform: Literal["docker", "kubernetes"] | None = None
+    if infra_validator is not None:
+        if infra_validator not in ("docker", "kubernetes"):
+            raise typer.BadParameter(f"expected docker or kubernetes, got {infra_validator!r}", param_hint="--infra-validator")
+        platform = "docker" if infra_validator == "docker" else "kubernetes"
     arguments = beam_args(beam_runner, beam_arg)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TFX's own imports
         from pipelines.orchestration import compile_for_kubeflow, log_pipeline
 
-    pipeline = log_pipeline(market.absolute(), log_dir, releases, work_dir, arguments)
+    pipeline = log_pipeline(market.absolute(), log_dir, releases, work_dir, arguments, platform)
     compile_for_kubeflow(pipeline, image or f"offerrank:{installed('offerrank')}", out)
 
 

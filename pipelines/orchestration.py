@@ -6,7 +6,7 @@ All paths are on storage that every worker mounts at the same place.
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tfx.orchestration.pipeline import Pipeline
 
@@ -18,11 +18,19 @@ from pipelines.ranking import IN_PROCESS, ranking_pipeline
 from pipelines.workplace import Workplace
 
 
-def log_pipeline(market_file: Path, log_dir: Path, out: Path, work: Path, beam_args: Sequence[str] = ()) -> Pipeline:
+def log_pipeline(
+    market_file: Path,
+    log_dir: Path,
+    out: Path,
+    work: Path,
+    beam_args: Sequence[str] = (),
+    infra_validator: Literal["docker", "kubernetes"] | None = None,
+) -> Pipeline:
     """From the archive to a pushed release.
 
     Args:
       work: a folder for one run at a time.
+      infra_validator: in place of the market's `training.infra_validator`.
 
     Raises:
       InvalidMarket: the market cannot be used.
@@ -31,8 +39,12 @@ def log_pipeline(market_file: Path, log_dir: Path, out: Path, work: Path, beam_a
     url = os.environ.get(VARIABLE)
     metadata = metadata_address(url, out).config if url else None
     first = IngestLog(market_file=str(market_file), log_dir=str(log_dir), work=str(work))
+    market = load_market(market_file)
+    if infra_validator is not None:
+        training = market.training.model_copy(update={"infra_validator": infra_validator})
+        market = market.model_copy(update={"training": training})
     return ranking_pipeline(
-        load_market(market_file),
+        market,
         Workplace(work),
         out,
         rows=None,

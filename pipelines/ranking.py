@@ -3,7 +3,8 @@
 ExampleGen > StatisticsGen > ImportSchemaGen > ExampleValidator > AnomalyCheck > Transform > Trainer
   > Calibrator > Assessor > Evaluator > Release > ServingCheck > Pusher
 
-A warm start imports the Transform graph of the release before, with grown vocabularies, in place of Transform.
+With `training.infra_validator` InfraValidator stands beside ServingCheck. A warm start imports the
+Transform graph of the release before, with grown vocabularies, in place of Transform.
 """
 
 from collections.abc import Sequence
@@ -126,12 +127,20 @@ def ranking_pipeline(
         origin_file=str(work.origin),
     )
     serving_check = ServingCheck(release_model=release.outputs["release_model"], market_file=str(work.market))
+    checks = [serving_check]
+    if (platform := market.training.infra_validator) is not None:
+        from pipelines.components.infra_validator import (
+            InfraValidator,  # clients of Docker and Kubernetes: a second that few need
+        )
+
+        checks.append(InfraValidator(release.outputs["release_model"], examples.outputs["examples"], platform))
     pusher = AtomicPusher(
         model=release.outputs["release_model"],
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=serving_check.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(out))),
     ).with_id("Pusher")
+    pusher.add_upstream_nodes(checks)
     for component in first:
         for node in (examples, schema):
             node.add_upstream_node(component)
@@ -142,7 +151,7 @@ def ranking_pipeline(
         components=[
             *first,
             *(examples, statistics, schema, validator, check, transform, trainer),
-            *(calibrator, assessor, evaluator, release, serving_check, pusher),
+            *(calibrator, assessor, evaluator, release, *checks, pusher),
         ],
         enable_cache=False,
         beam_pipeline_args=list(beam_args),

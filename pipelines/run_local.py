@@ -29,7 +29,8 @@ from pipelines.scratch import scratch_folder, temporary_files_in
 from pipelines.workplace import Workplace
 
 COMPONENTS = 13
-STEPS = 2 + COMPONENTS  # reading the log and importing TFX come first
+BEFORE = 2
+"""Steps that come first: reading the log and importing TFX."""
 LOG = "train.log"
 REPORT = "report.html"
 
@@ -122,14 +123,15 @@ def train(
             stack.enter_context(details_kept(record, Workplace(work), metadata, out, lasting=work_dir is not None))
         stack.enter_context(logs_to(work / LOG))
         seconds: dict[str, float] = {}
-        with step("read", 1, STEPS, seconds):
+        steps = BEFORE + COMPONENTS + (market.training.infra_validator is not None)
+        with step("read", 1, steps, seconds):
             rows = Workplace(work).lay_out(market_path, data, through_ms, labels, previous)
             if record is not None:
                 record.rows = partial(rows_of, Workplace(work), rows.rows)
-        with step("import TFX", 2, STEPS, seconds):
+        with step("import TFX", 2, steps, seconds):
             run = import_pipeline()
         try:
-            with component_times(first=3, of=STEPS) as components:
+            with component_times(first=BEFORE + 1, of=steps) as components:
                 run(market, Workplace(work), out.absolute(), rows, previous, beam_args)
         except NotBlessed:
             pass  # by the last component; below, with all that TFMA says, too

@@ -105,7 +105,8 @@ def assess(
         found: dict[str, Any] = {"entire": entire, "recall": _recall(market, t, rows, shown_to)}
         found["explored"] = on_explored(rows, t.label, calibrated_column(t.name), counts)
         if (of_task := importance.get(t.name)) is not None:
-            found |= {"importance": of_task.lost, "importance_intervals": of_task.intervals, "importance_rows": of_task}
+            on = LabelCount(rows=of_task.rows, positives=of_task.positives)
+            found |= {"importance": of_task.lost, "importance_intervals": of_task.intervals, "importance_rows": on}
         tasks[t.name] = measured.model_copy(update=found)
         if t.role == "primary":
             gates += check_task(t.name, market.training.gates.get(t.name, Gate()), measured, _trained_on(data, t), rival)

@@ -13,14 +13,17 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from domain.errors import ContractError
+from features.market import load_market
 from offerrank.cli import app
+from pipelines.workplace import Workplace
 
 REPOSITORY = Path(__file__).parents[2]
 MARKET = REPOSITORY / "examples" / "confirmation" / "market.toml"
 AIRFLOW_PYTHON = REPOSITORY / ".venv-airflow" / "bin" / "python"
 TASKS = {
     *("IngestLog", "ExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "AnomalyCheck", "Transform"),
-    *("Trainer", "Calibrator", "Assessor", "Evaluator", "Release", "ServingCheck", "Pusher"),
+    *("Trainer", "Calibrator", "Assessor", "Evaluator", "Release", "ServingCheck", "InfraValidator", "Pusher"),
 }
 
 
@@ -30,7 +33,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("kubeflow") / "job.yaml"
     command = ["pipeline", "compile", "--market", str(MARKET), "--to", "kubeflow", "--out", str(out), "--log", "/mnt/log"]
     command += ["--work-dir", "/mnt/work", "--releases", "/mnt/releases", "--image", "registry.example/offerrank:1"]
-    command += ["--beam-runner", "spark", "--beam-arg=--spark_master_url=spark://spark:7077"]
+    command += ["--infra-validator", "kubernetes", "--beam-runner", "spark", "--beam-arg=--spark_master_url=spark://spark:7077"]
     subprocess.run([sys.executable, "-m", "offerrank", *command], check=True, capture_output=True, timeout=120)
     compiled: dict[str, Any] = yaml.safe_load(out.read_text())
     return compiled
@@ -50,7 +53,51 @@ def test_the_job_has_every_component_after_the_log_is_ingested(job: dict[str, An
     assert tasks.keys() == TASKS
     assert "dependentTasks" not in tasks["IngestLog"]
     assert tasks["ExampleGen"]["dependentTasks"] == tasks["ImportSchemaGen"]["dependentTasks"] == ["IngestLog"]
-    assert {"Evaluator", "ServingCheck"} <= set(tasks["Pusher"]["dependentTasks"])
+    assert {"Evaluator", "ServingCheck", "InfraValidator"} <= set(tasks["Pusher"]["dependentTasks"])
+
+
+def test_the_release_is_loaded_by_the_image_that_serves_it_and_asked_for_rows(job: dict[str, Any]) -> None:
+    given = parameters(tasks_of(job)["InfraValidator"])
+    compose = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
+    image, tag = compose["services"]["model-server"]["image"].split(":")
+    assert image == "tensorflow/serving"
+    serving = json.loads(given["serving_spec"])
+    assert serving == {"tensorflow_serving": {"tags": [tag]}, "kubernetes": {}, "model_name": "ranker"}
+    asked = json.loads(given["request_spec"])
+    assert asked == {"tensorflow_serving": {"signature_names": ["examples"]}, "split_name": "eval", "num_examples": 64}
+
+
+@pytest.mark.parametrize("engine", [None, "docker"])
+def test_a_training_here_has_it_only_where_the_market_asks_for_it(engine: str | None, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TFX's own imports
+        from tfx.dsl.compiler.compiler import Compiler
+
+        from pipelines.ranking import ranking_pipeline
+    market = load_market(MARKET)
+    market = market.model_copy(update={"training": market.training.model_copy(update={"infra_validator": engine})})
+    pipeline = ranking_pipeline(market, Workplace(tmp_path), tmp_path / "releases", rows=None)
+    nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in Compiler().compile(pipeline).nodes}
+    assert nodes.keys() == TASKS - {"IngestLog"} - (set() if engine else {"InfraValidator"})
+    before = {"Evaluator", "Release", "ServingCheck"} | ({"InfraValidator"} if engine else set())
+    assert set(nodes["Pusher"].upstream_nodes) == before
+    if engine:
+        spec = nodes["InfraValidator"].parameters.parameters["serving_spec"].field_value.string_value
+        assert json.loads(spec)["local_docker"] == {}
+
+
+def test_a_release_that_the_image_did_not_load_is_an_error_that_says_so() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TFX's own imports
+        from tfx.types.standard_artifacts import InfraBlessing
+
+        from pipelines.components.infra_validator import require_blessed
+    blessing = InfraBlessing()
+    blessing.set_int_custom_property("blessed", 1)
+    require_blessed(blessing)
+    blessing.set_int_custom_property("blessed", 0)
+    with pytest.raises(ContractError, match=r"^InfraValidator: tensorflow/serving:\S+ did not load the release, or did not"):
+        require_blessed(blessing)
 
 
 def test_components_find_what_ingestion_lays_out(job: dict[str, Any]) -> None:
@@ -80,7 +127,9 @@ def test_airflow_loads_a_dag_for_the_full_training_and_one_for_the_incremental(t
         "tasks = {name: [t.task_id for t in dag.topological_sort()] for name, dag in bag.dags.items()}\n"
         "print(json.dumps([bag.import_errors, tasks]))\n"
     )
-    paths = {"MARKET": str(MARKET), "LOG_DIR": "/mnt/log", "RELEASES": "/mnt/releases", "WORK_DIR": "/mnt/work"}
+    market = tmp_path / "market.toml"
+    market.write_text(MARKET.read_text().replace("[training]\n", '[training]\ninfra_validator = "kubernetes"\n'))
+    paths = {"MARKET": str(market), "LOG_DIR": "/mnt/log", "RELEASES": "/mnt/releases", "WORK_DIR": "/mnt/work"}
     environment = os.environ | {f"OFFERRANK_{name}": path for name, path in paths.items()}
     environment |= {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False"}
     environment |= {"AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300"}  # of the usual 30 s TFX takes most
@@ -98,6 +147,7 @@ def test_airflow_loads_a_dag_for_the_full_training_and_one_for_the_incremental(t
     ("arguments", "said"),
     [
         (["--to", "cron", "--out", "job.yaml"], "expected kubeflow, got 'cron'"),
+        (["--out", "job.yaml", "--infra-validator", "podman"], "expected docker or kubernetes, got 'podman'"),
         (["--out", "job.txt"], "expected a file that ends in .json, .yaml or .yml, got 'job.txt'"),
         (["--out", "job.yaml", "--beam-runner", "storm"], "expected one of direct, flink, spark, dataflow, got 'storm'"),
     ],

@@ -4,8 +4,9 @@
     healthcheck.py pacer       some pacer leads the market
     healthcheck.py archiver    the archiver has written all it had within three of its intervals, and can still
     healthcheck.py watch       the watch took a turn within the last five minutes, and can write
+    healthcheck.py skew        somebody checks for skew, as often as was asked for, and comes to an end
 
-Reads OFFERRANK_MARKET and OFFERRANK_REDIS_URL as the processes do.
+Reads OFFERRANK_MARKET, OFFERRANK_REDIS_URL and OFFERRANK_LOG_DIR as the processes do.
 """
 
 import os
@@ -56,6 +57,17 @@ def main(arguments: list[str]) -> str | None:
                 return "the watch has not taken a turn yet"
             age_s = time.time() - int(beat_ms) / 1000
             return None if age_s <= WATCH_TURN_S else f"the watch took its last turn {age_s:.0f} s ago"
+        case ["skew"]:
+            from monitoring.skew_beat import SkewBeat
+
+            beat = SkewBeat.read(Path(os.environ["OFFERRANK_LOG_DIR"]))
+            if beat is None:
+                return "nothing has been checked yet"
+            return (
+                "nothing is checked any more: " + (beat.why or "no turn for too long")
+                if beat.is_over(time.time_ns() // 10**6)
+                else None
+            )
         case _:
             return f"usage: {__doc__}"
 

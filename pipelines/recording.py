@@ -14,6 +14,7 @@ from domain.clock import now_ms
 from domain.errors import NotBlessed, NothingToLearn, Unjudged
 from models import turns
 from pipelines.progress import Event, StepFinished, StepStarted, tell
+from pipelines.refused_reports import keep_report
 from store.runs import Kind, Outcome, Run, Step, write_run
 from store.sqlite import FileUnavailable
 
@@ -89,6 +90,8 @@ def recorded(releases: Path, kind: Kind, market: str, data: Path) -> Iterator[Re
     try:
         yield recorder
     except Exception as e:
+        if isinstance(e, NotBlessed) and outcome_of(e) == "refused":
+            keep_report(releases, recorder.run.id, e.report)
         recorder.end(outcome_of(e), " ".join(str(e).split()))
         raise
     except BaseException:

@@ -3,6 +3,7 @@
 Models and pipelines write them and check them in full; here they are read as JSON that may be of another version, or damaged.
 """
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from monitoring.dashboard.statistics import Json
 
 EXTRA: Final = "assets.extra"
 MANIFEST, EVALUATION, REPORT = f"{EXTRA}/release.json", f"{EXTRA}/evaluation.json", f"{EXTRA}/report.html"
+REFUSED: Final = "refused"
+RUN: Final = re.compile(r"\d{13}-\d{1,10}")
 LARGEST = 64 * 2**20
 """Bytes of a file that is still read."""
 KEPT = 400
@@ -74,11 +77,22 @@ class ReleaseFiles:
 
     def report(self, version: int) -> bytes | None:
         """Its report.html, if it has one."""
-        path = self.folder / str(version) / REPORT
-        try:
-            return path.read_bytes() if path.stat().st_size <= LARGEST else None
-        except OSError:
-            return None
+        return _page(self.folder / str(version) / REPORT)
+
+    def refused_report(self, run: str) -> bytes | None:
+        """The report of a model that was refused, by its run's name, if it is kept; pipelines/refused_reports.py keeps it."""
+        return _page(self.folder / REFUSED / f"{run}.html") if RUN.fullmatch(run) else None
+
+    def refused_reports(self) -> set[str]:
+        """Runs whose report is kept."""
+        return {path.stem for path in (self.folder / REFUSED).glob("*.html")}
+
+
+def _page(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes() if path.stat().st_size <= LARGEST else None
+    except OSError:
+        return None
 
 
 def _described(path: Path, version: int) -> Json:

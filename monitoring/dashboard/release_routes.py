@@ -53,7 +53,7 @@ def release_routes(folder: FilePath | None, board: Board, lock: threading.Lock, 
         versions = [version for version in files.versions() if version < before]
         shown = [files.described(version) for version in versions[:SHOWN]]
         said: Json = {"trouble": None, "releases": shown, "more": len(versions) > SHOWN, "now_ms": now_ms(), **served()}
-        return json_answer(said | _without_release(files.folder, before, shown if len(versions) > SHOWN else []))
+        return json_answer(said | _without_release(files, before, shown if len(versions) > SHOWN else []))
 
     @router.get("/api/releases/{version}")
     def one(version: Version, _: Looking) -> Response:
@@ -69,22 +69,30 @@ def release_routes(folder: FilePath | None, board: Board, lock: threading.Lock, 
 
     @router.get("/releases/{version}/report")
     def report(version: Version, _: Looking) -> Response:
-        found = files.report(version) if files else None
-        if found is None:
-            return Response(b"no such report", 404, media_type="text/plain")
-        return Response(found, media_type="text/html; charset=utf-8", headers=REPORT_HEADERS)
+        return _report(files.report(version) if files else None)
+
+    @router.get("/releases/refused/{run}")
+    def refused(run: str, _: Looking) -> Response:
+        return _report(files.refused_report(run) if files else None)
 
     return router
 
 
-def _without_release(folder: FilePath, before: int, shown: list[Json]) -> Json:
+def _report(found: bytes | None) -> Response:
+    if found is None:
+        return Response(b"no such report", 404, media_type="text/plain")
+    return Response(found, media_type="text/html; charset=utf-8", headers=REPORT_HEADERS)
+
+
+def _without_release(files: ReleaseFiles, before: int, shown: list[Json]) -> Json:
     """Runs that were refused, failed or were killed, as far back as the releases shown."""
     at_ms = now_ms()
     oldest_ms = min((one["created_ms"] for one in shown if isinstance(one["created_ms"], int)), default=0)
     try:
-        runs = recent_runs(folder, 4 * SHOWN, before_ms=min(before * 1000, 2**62))
+        runs = recent_runs(files.folder, 4 * SHOWN, before_ms=min(before * 1000, 2**62))
     except FileUnavailable as e:
         return {"refused": [], "runs_trouble": str(e)}
+    reports = files.refused_reports()
     came_to_nothing = [run for run in runs if run.state(at_ms) in ("refused", "failed", "killed") and run.began_ms >= oldest_ms]
     return {
         "refused": [
@@ -95,6 +103,7 @@ def _without_release(folder: FilePath, before: int, shown: list[Json]) -> Json:
                 "state": run.state(at_ms),
                 "why": run.why,
                 "data": run.data,
+                "has_report": run.id in reports,
             }
             for run in came_to_nothing[:SHOWN]
         ],

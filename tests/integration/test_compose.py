@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings
 from domain.clock import now_ms
 from domain.keys import Keys
 from features.market import load_market
+from monitoring.skew_beat import SkewBeat
 from offerrank.cli import app
 from serving.embedded_redis import free_port
 
@@ -81,14 +82,14 @@ def mounts(name: str) -> dict[str, tuple[str, str]]:
 
 def test_all_parts_are_there() -> None:
     ours = {"gateway", "pacer", "archiver", "watch", "skew", "monitor", "trainer"}
-    assert set(SERVICES) == {*ours, "model-server", "redis", "prometheus", "alertmanager", "grafana", KEYS}
+    assert set(SERVICES) == {*ours, "model-server", "redis", "prometheus", "alertmanager", "grafana", "jaeger", KEYS}
     assert set(OURS) == ours
 
 
 @each_service
 def test_an_image_is_pinned_and_a_service_comes_back_after_a_crash(name: str) -> None:
     service = SERVICES[name]
-    assert re.fullmatch(r"[a-z/]+:v?\d+\.\d+\.\d+(-[a-z]+)?", service["image"]), service["image"]
+    assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+(-[a-z]+)?", service["image"]), service["image"]
     assert service["restart"] == "unless-stopped"
     assert re.fullmatch(r"\d+[MG]", service["deploy"]["resources"]["limits"]["memory"])
 
@@ -199,11 +200,12 @@ def test_published_ports_are_those_the_processes_listen_on() -> None:
         "prometheus": ["9090"],
         "alertmanager": ["9093"],
         "grafana": ["3000"],
+        "jaeger": ["16686"],
     }
     outside = [filled(p).split(":")[-2] for s in SERVICES.values() for p in s.get("ports", [])]
     assert len(set(outside)) == len(outside)
     # No log-in: not beyond this host.
-    alone = ("monitor", "prometheus", "alertmanager", "grafana")
+    alone = ("monitor", "prometheus", "alertmanager", "grafana", "jaeger")
     assert all(p.startswith("127.0.0.1:") for n in alone for p in SERVICES[n]["ports"])
     assert all(environment(n)["OFFERRANK_HOST"] == "0.0.0.0" for n in ("gateway", "monitor"))
     assert environment("gateway")["OFFERRANK_OPERATOR_PORT"] not in inside["gateway"]
@@ -216,7 +218,7 @@ def test_a_dependency_is_a_service_that_has_the_health_waited_for(name: str) -> 
         assert how["condition"] == "service_started" or "healthcheck" in SERVICES[other]
 
 
-@pytest.mark.parametrize("name", [n for n in SERVICES if n not in ("trainer", "skew", KEYS)])
+@pytest.mark.parametrize("name", [n for n in SERVICES if n not in ("trainer", KEYS)])
 def test_every_server_has_a_healthcheck(name: str) -> None:
     test = SERVICES[name]["healthcheck"]["test"]
     assert test[0] == "CMD"
@@ -237,12 +239,14 @@ def test_urls_of_healthchecks_exist_on_the_port_of_their_process() -> None:
         assert re.search(rf'@app\.get\("{match[2]}"', Path(module.__file__ or "").read_text("utf-8"))
 
 
-def healthcheck(name: str, redis_url: str, *arguments: str, market: Path | None = None) -> subprocess.CompletedProcess[str]:
+def healthcheck(
+    name: str, redis_url: str, *arguments: str, market: Path | None = None, **more: str
+) -> subprocess.CompletedProcess[str]:
     """Runs the health check of a service as the engine would, here, or with other arguments."""
     test = SERVICES[name]["healthcheck"]["test"]
     command = [sys.executable, str(ROOT / test[2].removeprefix(IMAGE_ROOT)), *(arguments or test[3:])]
     market = market or ROOT / mounts(name)["/etc/offerrank/market.toml"][0]
-    env = os.environ | {"OFFERRANK_MARKET": str(market), "OFFERRANK_REDIS_URL": redis_url}
+    env = os.environ | {"OFFERRANK_MARKET": str(market), "OFFERRANK_REDIS_URL": redis_url} | more
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -289,6 +293,21 @@ def test_the_watch_is_healthy_while_it_takes_turns(redis_url: str) -> None:
         assert "last turn 40" in healthcheck("watch", redis_url).stderr
         client.hset(keys.watch, mapping={"beat_ms": now_ms(), "fault": "monitor: the disk is full"})
         assert "cannot go on: monitor: the disk is full" in healthcheck("watch", redis_url).stderr
+
+
+def test_skew_is_healthy_while_its_turns_come_to_an_end(tmp_path: Path) -> None:
+    def problem() -> str:
+        return healthcheck("skew", "", OFFERRANK_LOG_DIR=str(tmp_path)).stderr.strip()
+
+    assert problem() == "nothing has been checked yet"
+    beat = SkewBeat(beat_ms=now_ms(), checked_ms=now_ms(), every_s=3600)
+    for said, expected in (
+        (beat, ""),
+        (beat.model_copy(update={"broken": 2, "why": "out of memory"}), "nothing is checked any more: out of memory"),
+        (beat.model_copy(update={"beat_ms": now_ms() - 9_000_000}), "nothing is checked any more: no turn for too long"),
+    ):
+        said.write(tmp_path)
+        assert problem() == expected
 
 
 @pytest.mark.parametrize("name", ["pacer", "archiver", "watch"])

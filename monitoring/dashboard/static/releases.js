@@ -25,9 +25,10 @@ function show({ releases, refused = [], runs_trouble: runsTrouble, trouble, more
   table("releases", ["release", "in service", "made, UTC", "training", "rows to train#", "learned through, UTC", "gates", ""], releases.map(row), "none");
   if (focused) document.querySelector(`#view a[href="${CSS.escape(focused)}"]`)?.focus();
   fill("further", ...(more ? [el("a", { href: `/releases?before=${releases.at(-1).version}` }, "older releases")] : []));
-  table("refused", ["began, UTC", "training", "what came of it", "why"], refused.map((run) => ({ cells: [
+  table("refused", ["began, UTC", "training", "what came of it", "", "why"], refused.map((run) => ({ cells: [
     el("td", { class: "nowrap" }, el("a", { href: `/pipeline#${encodeURIComponent(run.id)}` }, moment(run.began_ms))), run.kind,
-    el("td", {}, el("span", { class: "badge open" }, run.state)), run.why || NONE,
+    el("td", {}, el("span", { class: "badge open" }, run.state)),
+    el("td", {}, run.has_report ? el("a", { href: `/releases/refused/${encodeURIComponent(run.id)}` }, "report") : ""), run.why || NONE,
   ] })), runsTrouble ?? "none was refused, failed or killed");
   draw();
 }

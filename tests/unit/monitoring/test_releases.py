@@ -67,6 +67,19 @@ def test_releases_are_listed_newest_first_with_what_was_refused(folder: Path, tm
     assert [(run["id"], run["why"]) for run in said["refused"]] == [("run-refused", WHY)]
 
 
+def test_the_report_of_a_refused_model_is_shown_and_nothing_else_of_the_folder(folder: Path, tmp_path: Path):
+    run = "1763778000000-42"
+    (folder / "refused").mkdir()
+    (folder / "refused" / f"{run}.html").write_text("<p>why</p>")
+    get = getting(folder, tmp_path)
+    shown = get(f"/releases/refused/{run}")
+    assert (shown.status_code, shown.text) == (200, "<p>why</p>")
+    assert "sandbox" in shown.headers["content-security-policy"]
+    assert [one["has_report"] for one in get("/api/releases").json()["refused"]] == [False]
+    for other in ("1763778000000-43", "..", "%2e%2e%2fruns", f"{run}.html", f".{run}"):
+        assert get(f"/releases/refused/{other}").status_code == 404
+
+
 def test_older_releases_are_a_link_away(folder: Path, tmp_path: Path):
     for version in range(1, 60):
         (folder / str(version)).mkdir()

@@ -97,3 +97,22 @@ def test_rows_that_cannot_be_counted_end_nothing(tmp_path: Path) -> None:
         with step("read", 1, 1, {}):
             pass
     assert steps_of(record) == [("read", False, None, None)]
+
+
+def test_the_report_of_a_refused_model_is_kept_by_its_run_and_of_many_the_newest(tmp_path: Path) -> None:
+    (report := tmp_path / "report.html").write_text("<p>why</p>")
+    releases = tmp_path / "releases"
+    (kept := releases / "refused").mkdir(parents=True)
+    for number in range(60):
+        (kept / f"16000000000{number:02}-1.html").touch()
+    with pytest.raises(NotBlessed), recorded(releases, "full", "shop", Path("/log")) as record:
+        raise NotBlessed(("AUC of ctr is 0.5",), report)
+    assert (kept / f"{record.run.id}.html").read_text() == "<p>why</p>"
+    assert len([*kept.iterdir()]) == 50
+
+
+def test_a_report_that_cannot_be_kept_ends_nothing(tmp_path: Path) -> None:
+    (tmp_path / "refused").touch()  # where the folder should be
+    with pytest.raises(NotBlessed), recorded(tmp_path, "full", "shop", Path("/log")):
+        raise NotBlessed(("AUC of ctr is 0.5",), tmp_path / "gone.html")
+    assert recent_runs(tmp_path)[0].outcome == "refused"

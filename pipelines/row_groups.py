@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -52,7 +52,8 @@ def written_in_order(path: Path) -> Iterator[Pieces]:
         pieces.turn(turned)
         turned.rename(path)
     finally:
-        pieces.close()
+        with suppress(OSError, pa.ArrowException):  # a disk without room has failed it before
+            pieces.close()
         for temporary in (taken, turned):
             temporary.unlink(missing_ok=True)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from features.spec import Record
 from models import metrics
+from models.clusters import Clusters, codes, count, ratio_error
 from models.metrics import Interval
 
 Floats = NDArray[np.float64]
@@ -31,24 +32,27 @@ class OnExplored(Record):
     pcoc_interval: Interval | None
 
     @classmethod
-    def of(cls, labels: Ints, p: Floats, explored: Ints) -> Self | None:
+    def of(cls, labels: Ints, p: Floats, explored: Ints, clusters: Clusters = None) -> Self | None:
         """None where nothing was explored.
 
         Args:
           labels, p: [N].
           explored: [N], 1 of a page that was drawn at random.
+          clusters: [N], equal for rows that are not independent.
         """
-        labels, p = labels[explored == 1], p[explored == 1]
+        drawn = explored == 1
+        labels, p = labels[drawn], p[drawn]
         if not len(labels):
             return None
+        coded = None if clusters is None else codes(clusters[drawn])
         return cls(
             rows=len(labels),
             positives=int(labels.sum()),
             auc=metrics.auc(labels, p),
             normalised_entropy=metrics.normalised_entropy(labels, p),
             pcoc=metrics.pcoc(labels, p),
-            auc_interval=metrics.auc_interval(labels, p),
-            pcoc_interval=metrics.pcoc_interval(labels, p),
+            auc_interval=metrics.auc_interval(labels, p, coded),
+            pcoc_interval=metrics.pcoc_interval(labels, p, coded),
         )
 
 
@@ -76,25 +80,27 @@ class Choice(Record):
     """Of `ours` - `theirs`, paired by row, at 95 %."""
 
 
-def compare_choices(labels: Ints, ours: Floats, theirs: Floats, propensity: Floats) -> Choice | None:
+def compare_choices(labels: Ints, ours: Floats, theirs: Floats, propensity: Floats, clusters: Clusters = None) -> Choice | None:
     """Two models on the same rows, the interval by the delta method for a difference of ratios of means.
 
     Args:
       labels: [N], 0 or 1.
       ours, theirs: [N], the greater is chosen.
       propensity: [N], of the offer in its slot, at most 1; a row with 0 or less does not say and is left out.
+      clusters: [N], equal for rows that are not independent.
     Returns:
-      None with fewer than two rows.
+      None with fewer than two clusters.
     Source: Swaminathan and Joachims (2015), The self-normalized estimator for counterfactual learning.
     """
     known = propensity > 0
     y, weight = labels[known], 1 / propensity[known]
-    if len(y) < 2:
+    coded = None if clusters is None else codes(clusters[known])
+    if count(coded, len(y)) < 2:
         return None
     chosen = [np.where(_top(p[known], weight), weight, 0.0) for p in (ours, theirs)]
     values = [float(np.average(y, weights=w)) for w in chosen]
     effects = [w * (y - value) / w.mean() for w, value in zip(chosen, values, strict=True)]
-    half = metrics.Z95 * float((effects[0] - effects[1]).std(ddof=1) / np.sqrt(len(y)))
+    half = metrics.Z95 * ratio_error(effects[0] - effects[1], len(y), coded)
     gain = values[0] - values[1]
     return Choice(
         rows=len(y),

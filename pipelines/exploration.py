@@ -6,8 +6,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.spec import EXPLORED, PROPENSITY
+from models.clusters import Clusters
 from models.explored import Choice, OnExplored, compare_choices
 from pipelines.calibration import Columns
+from pipelines.clusters import clusters_of
 
 SAID_AS = {EXPLORED: "explored", PROPENSITY: "propensity"}
 """Column of checked rows -> as rows that were joined from the log have it."""
@@ -32,7 +34,9 @@ def on_explored(rows: Columns, label: str, p: str, counts: NDArray[np.bool_]) ->
     Args:
       label, p: columns.
     """
-    return OnExplored.of(rows[label][counts], rows[p][counts], rows[EXPLORED][counts]) if EXPLORED in rows else None
+    if EXPLORED not in rows:
+        return None
+    return OnExplored.of(rows[label][counts], rows[p][counts], rows[EXPLORED][counts], _clusters(rows, counts))
 
 
 def choice(rows: Columns, label: str, ours: str, theirs: NDArray[np.float64], counts: NDArray[np.bool_]) -> Choice | None:
@@ -44,7 +48,13 @@ def choice(rows: Columns, label: str, ours: str, theirs: NDArray[np.float64], co
     """
     if PROPENSITY not in rows:
         return None
-    return compare_choices(rows[label][counts], rows[ours][counts], theirs[counts], rows[PROPENSITY][counts] / _BILLION)
+    propensity = rows[PROPENSITY][counts] / _BILLION
+    return compare_choices(rows[label][counts], rows[ours][counts], theirs[counts], propensity, _clusters(rows, counts))
+
+
+def _clusters(rows: Columns, counts: NDArray[np.bool_]) -> Clusters:
+    clusters = clusters_of(rows)
+    return None if clusters is None else clusters[counts]
 
 
 def _numbers(raw: pa.Array | None, rows: int) -> NDArray[np.float64]:

@@ -60,3 +60,21 @@ def test_a_row_without_propensity_is_left_out_and_nothing_to_compare_says_so() -
     assert found.rows == REQUESTS // 2
     assert found.gain == (0, 0)
     assert compare_choices(label, p, p, np.zeros(REQUESTS)) is None
+
+
+def test_rows_of_one_shopper_are_no_more_than_one() -> None:
+    offer, label, explored, propensity = logged()
+    p = RATES[offer] + 1e-6 * np.random.default_rng(3).random(REQUESTS)
+    fourfold = {name: np.repeat(column, 4) for name, column in {"label": label, "p": p, "propensity": propensity}.items()}
+    alone = compare_choices(label, p, 1 - p, propensity)
+    copied = compare_choices(
+        fourfold["label"], fourfold["p"], 1 - fourfold["p"], fourfold["propensity"], np.repeat(np.arange(REQUESTS), 4)
+    )
+    assert alone is not None
+    assert copied is not None
+    assert copied.gain == pytest.approx(alone.gain, abs=1e-9)
+    once = OnExplored.of(label, p, explored)
+    again = OnExplored.of(fourfold["label"], fourfold["p"], np.repeat(explored, 4), np.repeat(np.arange(REQUESTS), 4))
+    assert once is not None
+    assert again is not None
+    assert again.pcoc_interval == pytest.approx(once.pcoc_interval)

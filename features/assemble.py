@@ -53,10 +53,10 @@ def to_tensor(feature: FeatureSpec, values: Sequence[FeatureValue]) -> Tensor:
 
 
 def from_rows(tensor: RawTensor, rows: Sequence[Any]) -> Tensor:
-    """A column of training rows -> the tensor of that name."""
-    if tensor.width is None:
-        return _array(tensor.dtype, rows)
-    return _array(tensor.dtype, [v for row in rows for v in row]).reshape(len(rows), tensor.width)
+    """A column of training rows -> the tensor of that name; None is what stands there for nothing."""
+    values = rows if tensor.width is None else [v for row in rows for v in row]
+    array = _array(tensor.dtype, [tensor.fill if v is None else v for v in values])
+    return array if tensor.width is None else array.reshape(len(rows), tensor.width)
 
 
 def _array(dtype: DType, values: Sequence[Any]) -> Tensor:

@@ -16,7 +16,7 @@ from features.market_checks import check_references
 from features.model_spec import ModelSpec, TaskSpec
 from features.monitoring_spec import FEW_VALUES, PLACEMENT, POSITION, MonitoringSpec
 from features.slices import parts_of
-from features.spec import CAMPAIGN, CLUSTER, EXPLORED, OFFER_ID, PROPENSITY, CrossSpec, FeatureSpec, Record
+from features.spec import CAMPAIGN, CLUSTER, EXPLORED, LOG_ROW, OFFER_ID, PROPENSITY, CrossSpec, FeatureSpec, Record
 from features.training_spec import TrainingSpec
 
 
@@ -74,9 +74,10 @@ class Market(Record):
 
     @cached_property
     def row_columns(self) -> tuple[str, ...]:
-        """Integer columns of checked rows beside features and labels: when a row was decided, or -1, whom it was shown to and
-        by what luck, which tasks it counts for, and the position and placement, where its bias is learned or they are a slice."""
-        always = ("time_ms", CLUSTER, EXPLORED, PROPENSITY)
+        """Integer columns of checked rows beside features and labels: when a row was decided, or -1, where it stands in the log,
+        whom it was shown to and by what luck, which tasks it counts for, and its position and placement, where a bias or a slice
+        needs them."""
+        always = ("time_ms", LOG_ROW, CLUSTER, EXPLORED, PROPENSITY)
         columns = dict.fromkeys((*always, *(name for t in self.tasks for name in (t.usable_column, t.counts_column))))
         if (entering := self.importance_task) is not None:
             columns |= dict.fromkeys((entering.entry_column, entering.delay_column))

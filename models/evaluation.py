@@ -146,6 +146,8 @@ class DataUsed(Record):
     splits: dict[str, SplitData] = Field(default={})
     log: LogUsed | None = None
     """What became of the event log that they were joined from; None of rows from elsewhere."""
+    warnings: tuple[str, ...] = ()
+    """What a training goes on with, and somebody should look at."""
 
 
 class GateResult(Record):

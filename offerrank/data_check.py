@@ -28,9 +28,8 @@ def check(market_path: Path, data: Path, as_json: bool) -> None:
     else:
         _print(found)
     for column in found.columns:
-        if (outlier := column.outlier) is not None:
-            said = f"{outlier.value:g} is {outlier.share:.0%} of the variance; normalised, it tells of nothing else"
-            say(f"warning: column {column.column!r}: {said}")
+        if column.outlier is not None:
+            say(f"warning: column {column.column!r}: {column.outlier}")
     if found.wrong:
         more = f"; {len(found.wrong) - 1} more were printed" if len(found.wrong) > 1 else ""
         raise OfferRankError(f"{found.wrong[0]}{more}")

@@ -76,6 +76,8 @@ def train(
         record=record,
         metadata=store,
     ).as_json()
+    for warning in result["warnings"]:
+        say(f"warning: {warning}")
     for gate in (g for g in result["gates"] if g["verdict"] == "skipped"):
         say(f"not judged: {gate['key']}: {gate['note']}")
     if as_json:

@@ -21,7 +21,7 @@ from features.log_schema import ARROW_TYPES
 from features.market import Market
 from features.model_spec import TaskSpec
 from features.monitoring_spec import PLACEMENT, POSITION
-from features.spec import CLUSTER
+from features.spec import CLUSTER, LOG_ROW
 from features.training_spec import Gate
 from models.evaluation import DataUsed, LabelCount, SplitData
 from models.gates import check_label_rate
@@ -31,6 +31,8 @@ from pipelines.clusters import SAID_BY, cluster_column
 from pipelines.columns import decided_column, integer_column, label_column, usable_column
 from pipelines.exploration import SAID_AS, exploration_columns
 from pipelines.keys import key_column
+from pipelines.log_places import places
+from pipelines.outliers import Spread
 from pipelines.refusals import Where, place
 from pipelines.row_groups import log_used
 from pipelines.sources import files_of, read
@@ -38,6 +40,7 @@ from pipelines.splits import EVAL, SPLITS, TRAIN, Codes, Cuts, RandomSplit, hash
 from pipelines.text import are_missing, plain
 from pipelines.times import Clock, as_logged, time_column
 
+PLACES = "places.parquet"
 Span = tuple[tuple[float, str], tuple[float, str]]
 """First and last time of a split: to compare by, and as logged."""
 
@@ -70,6 +73,10 @@ class Ingested:
     """Least and greatest value, as logged, of the column that a split by time orders by."""
     log: LogUsed | None
     """What became of the event log that the rows were joined from."""
+    keyless: int
+    """Rows without a key in a split by hash: their places go by their number."""
+    warnings: tuple[str, ...]
+    """What a training goes on with, and somebody should look at."""
 
     def used(self) -> DataUsed:
         """For the report."""
@@ -78,7 +85,7 @@ class Ingested:
             first, last = self.times.get(split, (None, None))
             tasks = {task: LabelCount(rows=n.rows, positives=n.positives) for task, n in self.tasks[split].items()}
             splits[split] = SplitData(rows=rows, tasks=tasks, first=first, last=last)
-        return DataUsed(splits=splits, log=self.log)
+        return DataUsed(splits=splits, log=self.log, warnings=self.warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +125,7 @@ class Checked:
 
 
 def ingest(market: Market, data: Path, directory: Path, continuing: bool = False) -> Ingested:
-    """Writes `directory/<split>/rows.parquet`.
+    """Writes `directory/<split>/rows.parquet`, and where those of `eval` stand in the log.
 
     Args:
       continuing: a training that goes on from a release does without rows for a task, as long as another task has some.
@@ -133,17 +140,27 @@ def ingest(market: Market, data: Path, directory: Path, continuing: bool = False
     tasks = {split: {t.name: TaskRows() for t in market.tasks} for split in SPLITS}
     times: dict[str, Span] = {}
     missing = dict.fromkeys((f.name for f in market.features), 0)
+    spreads = {f.name: Spread() for f in market.features if f.normalize}
+    keyless = 0
     schema = arrow_schema(market)
     with ExitStack() as stack:
         writers = {}
         for split in SPLITS:
             (directory / split).mkdir(parents=True)
             writers[split] = stack.enter_context(pq.ParquetWriter(directory / split / "rows.parquet", schema))
+        judging = stack.enter_context(places(directory / PLACES))
         for batch in batches(market, files):
             checked = _checked(market, batch, schema)
             codes = _split(market, batch, checked.group, random, cuts)
+            key = batch.column(split_column(market)) if market.training.split.by is not None else None
+            judging.note(codes == EVAL, batch.before, batch.file, batch.start, key)
+            if key is not None and market.training.split.kind == "hash":
+                keyless += key_column(key, batch.where(split_column(market))).null_count
             for f in market.features:
-                missing[f.name] += int(are_missing(batch.column(f.log_column)).sum())
+                absent = are_missing(batch.column(f.log_column))
+                missing[f.name] += int(absent.sum())
+                if f.normalize:
+                    spreads[f.name].take(checked.table[f.name].to_numpy()[~absent].astype(np.float64))
             for code, split in enumerate(SPLITS):
                 mask = codes == code
                 rows[split] += int(mask.sum())
@@ -158,7 +175,7 @@ def ingest(market: Market, data: Path, directory: Path, continuing: bool = False
     _require_values(market, data, sum(rows.values()), missing)
     _require_label_rates(market, data, tasks[SPLITS[TRAIN]])
     spans = {split: (first[1], last[1]) for split, (first, last) in times.items()}
-    return Ingested(directory, rows, tasks, spans, log_used(data))
+    return Ingested(directory, rows, tasks, spans, log_used(data), keyless, tuple(_outliers(market, spreads)))
 
 
 def arrow_schema(market: Market) -> pa.Schema:
@@ -201,6 +218,7 @@ def _checked(market: Market, batch: Batch, schema: pa.Schema) -> Checked:
     known = {t.label: usable[t.usable_column] for t in market.tasks}
     others = {"time_ms": decided_column(batch.column("time_ms") if "time_ms" in batch else None, count)}
     columns = dict(zip(batch.raw.schema.names, batch.raw.columns, strict=True))
+    others[LOG_ROW] = pa.array(batch.before + np.arange(count))
     others[CLUSTER] = pa.array(cluster_column(columns, count))
     others |= exploration_columns(columns, count)
     if (entering := market.importance_task) is not None:
@@ -296,6 +314,13 @@ def _span(market: Market, batch: Batch, mask: NDArray[np.bool_], seen: Span | No
     times = time_column(raw, batch.where(column)).values[rows]
     first, last = ((float(times[i]), as_logged(raw, int(rows[i]))) for i in (times.argmin(), times.argmax()))
     return (min(first, seen[0]), max(last, seen[1])) if seen else (first, last)
+
+
+def _outliers(market: Market, spreads: dict[str, Spread]) -> Iterator[str]:
+    columns = {f.name: f.log_column for f in market.features}
+    for name, spread in spreads.items():
+        if spread.outlier is not None:
+            yield f"column {columns[name]!r}: {spread.outlier}"
 
 
 def _require_values(market: Market, data: Path, rows: int, missing: dict[str, int]) -> None:

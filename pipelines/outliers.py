@@ -18,6 +18,9 @@ class Outlier:
     value: float
     share: float
 
+    def __str__(self) -> str:
+        return f"{self.value:g} is {self.share:.0%} of the variance: normalised, the column tells of nothing else"
+
 
 @dataclass(slots=True)
 class Spread:

@@ -109,6 +109,7 @@ def ranking_pipeline(
         market_file=str(work.market),
         releases=str(out),
         data_file=str(work.used),
+        places_file=str(work.places),
     )
     evaluator = Evaluator(
         examples=examples.outputs["examples"],

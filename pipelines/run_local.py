@@ -70,6 +70,7 @@ class TrainingResult:
             },
             "warm_start": self.warm_start and self.warm_start.model_dump(),
             "gates": [gate.model_dump() for gate in self.evaluation.gates],
+            "warnings": self.evaluation.data.warnings,
             "seconds": {name: round(s, 2) for name, s in self.seconds.items()},
             "total_seconds": round(sum(self.seconds.values()), 2),
         }

@@ -9,6 +9,7 @@ import tensorflow_transform as tft
 
 from domain.errors import ContractError
 from features.market import Market, load_market
+from features.spec import LOG_ROW
 from models import release
 from models.delay import DelayModel, Stream, with_elapsed
 from models.export import ServedModel, pack
@@ -130,7 +131,7 @@ def load_rows(market: Market, encoding: Encoding, transform: Any, patterns: list
     """All rows of some files, transformed and packed, in an order of their own: Beam's differs from run to run.
 
     Returns:
-      the rows, and `market.row_columns` but for time and position, [N] each.
+      the rows, and `market.row_columns` but for time, place in the log and position, [N] each.
     """
     files = sorted(name for pattern in patterns for name in tf.io.gfile.glob(pattern))
     packed: list[dict[str, Any]] = []
@@ -141,8 +142,9 @@ def load_rows(market: Market, encoding: Encoding, transform: Any, patterns: list
     inputs = {name: np.concatenate([p[name] for p in packed]) for name in packed[0]}
     columns = {name: np.concatenate([o[name] for o in others]) for name in others[0]}
     # What counts is the least of the keys: rows of a file that does not say come in the order that they have without it.
-    columns.pop("time_ms")
-    counts = {name: columns.pop(name) for name in market.row_columns if name not in ("time_ms", "position")}
+    for name in ("time_ms", LOG_ROW):
+        columns.pop(name)
+    counts = {name: columns.pop(name) for name in market.row_columns if name in columns and name != "position"}
     inner = [column for matrix in inputs.values() for column in matrix.T]
     order = np.lexsort([*counts.values(), *inner, *columns.values()])
     labels = {t.label: columns[t.label][order].astype(np.float32) for t in market.tasks}

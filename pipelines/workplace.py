@@ -2,6 +2,7 @@
 
 market.toml    the market as it was when the run began
 rows/<split>/  checked rows
+rows/places.parquet  where those of `eval` stand in the log
 origin.json    where they come from, for the release's manifest
 used.json      what they hold, for the evaluation
 schema.pbtxt   the schema that the market implies
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from features.market import load_market
 from models.release import FinalLabels, Origin, Release
-from pipelines.ingest import Ingested, ingest
+from pipelines.ingest import PLACES, Ingested, ingest
 from pipelines.splits import held_out
 
 
@@ -34,6 +35,11 @@ class Workplace:
     def rows(self) -> Path:
         """A folder per split."""
         return self.path / "rows"
+
+    @property
+    def places(self) -> Path:
+        """See `pipelines.log_places`."""
+        return self.rows / PLACES
 
     @property
     def origin(self) -> Path:
@@ -90,7 +96,7 @@ class Workplace:
         market = load_market(market_path)
         shutil.copy(market_path, self.market)
         ingested = ingest(market, data, self.rows, continuing=previous is not None)
-        places = held_out(market.training.split, market.model.seed)
+        places = None if ingested.keyless else held_out(market.training.split, market.model.seed)
         origin = Origin(rows=ingested.rows, trained_through_ms=through_ms, labels=labels, held_out=places)
         if previous is not None:
             former = previous.manifest

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
@@ -44,7 +43,7 @@ from pipelines.clusters import clusters_of
 from pipelines.components.calibrator import CALIBRATOR_FILE
 from pipelines.exploration import choice, on_explored
 from pipelines.freshness import held_out_alike, learned_through_ms, seen
-from pipelines.ingest import arrow_schema
+from pipelines.predictions import predictions_of
 from pipelines.recall import AHEAD, ahead, positives
 from pipelines.scoring import Columns, load_signatures, read_columns, score
 
@@ -62,10 +61,12 @@ def Assessor(  # noqa: N802
     market_file: Parameter[str],
     releases: Parameter[str],
     data_file: Parameter[str],
+    places_file: Parameter[str],
 ) -> None:
     """Writes evaluation.json and eval_predictions.parquet.
 
-    `releases` is the folder whose newest version is in service; `data_file` holds a `DataUsed`.
+    `releases` is the folder whose newest version is in service; `data_file` holds a `DataUsed`, `places_file` where the
+    rows stand in the log.
     """
     market = load_market(Path(market_file))
     signatures = load_signatures(path_utils.serving_model_path(model.uri))
@@ -80,13 +81,7 @@ def Assessor(  # noqa: N802
     evaluation = assess(market, shown, used, importances(market, rank, rows), in_service(market, Path(releases), shown))
     out = Path(assessment.uri)
     (out / EVALUATION_FILE).write_text(evaluation.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    schema = arrow_schema(market)
-    for t in market.tasks:
-        schema = schema.append(pa.field(raw_column(t.name), pa.float32()))
-    for t in market.tasks:
-        schema = schema.append(pa.field(calibrated_column(t.name), pa.float64()))
-    columns = {name: list(x) if x.ndim > 1 else x for name, x in rows.items()}
-    pq.write_table(pa.table({name: columns[name] for name in schema.names}, schema=schema), out / PREDICTIONS_FILE)
+    pq.write_table(predictions_of(market, rows, Path(places_file)), out / PREDICTIONS_FILE)
 
 
 def assess(

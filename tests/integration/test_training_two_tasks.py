@@ -261,12 +261,14 @@ def test_calibration_of_a_conditional_task_uses_the_rows_that_count(refused: Ref
     rows = pq.read_table(path)
     assert rows.num_rows == 600
     columns = {"country", "amount", "basket", "past_clicks", "offer_id", "topics", "topics_weights", "click", "conversion"}
+    places = {"log.file", "log.row", "log.time_ms"}
     predicted = {column(task) for task in ("ctr", "cvr") for column in (raw_column, calibrated_column)}
     assert (
         set(rows.column_names)
         == columns
         | {"time_ms", "cluster_id", "explored", "propensity_ppb", "click_usable", "conversion_usable", "cvr_counts"}
         | predicted
+        | places
     )
     assert rows["cvr_counts"].equals(rows["click"])
     # Nothing converted in `valid`: calibration lowers the probability, and does not drive it to nothing.

@@ -146,3 +146,14 @@ def test_lists_may_be_written_out_in_a_csv_file(columns: Columns, tmp_path: Path
     done = ingest(market, write_csv(tmp_path / "log.csv", columns | {"tags": quoted}), tmp_path / "rows")
     found = {tuple(row) for split in SPLITS for row in pq.read_table(done.directory / split)["tags"].to_pylist()}
     assert found == {("", "", ""), ("a", "", ""), ("a", "b, c", ""), ("a", "b, c", "d")}
+
+
+def test_one_value_that_leaves_nothing_of_a_feature_is_named(columns: Columns, tmp_path: Path) -> None:
+    amount = {"name": "amount", "source": "context", "dtype": "float", "default": 0, "column": "Sum"}
+    market = parse_market(MARKET | {"features": [*MARKET["features"], amount]})
+    columns["Sum"] = [float(i % 9) for i in range(199)] + [1e20]
+    done = ingest(market, write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
+    (warning,) = done.used().warnings
+    assert warning == "column 'Sum': 1e+20 is 100% of the variance: normalised, the column tells of nothing else"
+    columns["Sum"][-1] = 8.0
+    assert ingest(market, write_csv(tmp_path / "log.csv", columns), tmp_path / "other rows").used().warnings == ()

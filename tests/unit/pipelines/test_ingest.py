@@ -25,9 +25,9 @@ def test_rows_come_out_under_the_markets_names(make_market: MakeMarket, columns:
     done = ingest(make_market(), write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
     (row, *_), schema = all_rows(done), pq.read_schema(tmp_path / "rows" / "train" / "rows.parquet")
     unknown = {"cluster_id": -1, "explored": -1, "propensity_ppb": -1}
-    counts = {"time_ms": 0, **unknown, "click_usable": 1, "conversion_usable": 1, "cvr_counts": 1}
+    counts = {"time_ms": 0, "log_row": 0, **unknown, "click_usable": 1, "conversion_usable": 1, "cvr_counts": 1}
     assert schema.names == ["city", "age", "brand", "click", "conversion", *counts]
-    assert [str(t) for t in schema.types] == ["string", "int64", "string"] + ["int64"] * 9
+    assert [str(t) for t in schema.types] == ["string", "int64", "string"] + ["int64"] * 10
     assert row == {"city": "Bonn", "age": 0, "brand": "b0", "click": 1, "conversion": 1} | counts
     assert sum(done.rows.values()) == 200
 

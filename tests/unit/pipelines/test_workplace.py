@@ -47,9 +47,17 @@ def former(**origin: Any) -> Release:
 
 def test_rows_lie_by_split_beside_the_market_as_it_is_now(inputs: tuple[Path, Path], place: Workplace) -> None:
     rows = place.lay_out(*inputs)
-    assert {p.name for p in place.rows.iterdir()} == {"train", "valid", "eval"}
+    assert {p.name for p in place.rows.iterdir()} == {"train", "valid", "eval", "places.parquet"}
     assert place.market.read_text() == MARKET
     assert Origin.model_validate_json(place.origin.read_bytes()) == Origin(rows=rows.rows)
+
+
+def test_rows_without_a_key_are_not_always_held_out(inputs: tuple[Path, Path], place: Workplace) -> None:
+    market, data = inputs
+    market.write_text(MARKET.replace("min_rows = 20", 'min_rows = 20, split = { kind = "hash", by = "shopper" }'))
+    data.write_text(data.read_text().replace(",s7,", ",,"))
+    assert place.lay_out(market, data).keyless == 10
+    assert Origin.model_validate_json(place.origin.read_bytes()).held_out is None
 
 
 def test_the_origin_says_which_rows_a_split_by_hash_has_always_held_out(inputs: tuple[Path, Path], place: Workplace) -> None:

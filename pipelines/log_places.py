@@ -1,0 +1,58 @@
+"""Where rows that judge a model stand in the user's own files, kept beside what is trained on, so that predictions join back.
+
+rows.parquet and tf.Examples carry a number, `features.spec.LOG_ROW`; this is what it stands for.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from features.spec import LOG_ROW
+from pipelines.keys import decoded
+
+FILE, ROW, KEY = "file", "row", "key"
+SCHEMA = pa.schema([(LOG_ROW, pa.int64()), (FILE, pa.string()), (ROW, pa.int64()), (KEY, pa.string())])
+
+
+class Places:
+    """Notes rows batch by batch, in the order of the log."""
+
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self._writer = writer
+
+    def note(self, chosen: NDArray[np.bool_], before: int, file: Path, start: int, key: pa.Array | None) -> None:
+        """Some rows of a batch.
+
+        Args:
+          chosen: [R], which of them.
+          before, start: rows of the log and of the file before the batch.
+          key: [R], what the split goes by, if it goes by anything.
+        """
+        rows = np.flatnonzero(chosen)
+        if not len(rows):
+            return
+        keys = [None] * len(rows) if key is None else [v if v is None else _said(v) for v in key.take(pa.array(rows)).to_pylist()]
+        columns = [before + rows, [str(file)] * len(rows), start + rows + 1, keys]
+        self._writer.write_table(pa.table(dict(zip(SCHEMA.names, columns, strict=True)), schema=SCHEMA))
+
+
+@contextmanager
+def places(path: Path) -> Iterator[Places]:
+    """Writes them to a file."""
+    with pq.ParquetWriter(path, SCHEMA) as writer:
+        yield Places(writer)
+
+
+def places_of(path: Path, numbers: NDArray[np.int64]) -> pa.Table:
+    """[N] rows of the log, in the order of the numbers -> file, row as a user counts it, from 1, and key."""
+    noted = pq.read_table(path)
+    return noted.take(pa.array(np.searchsorted(noted[LOG_ROW].to_numpy(), numbers))).drop([LOG_ROW])
+
+
+def _said(key: object) -> str:
+    return decoded(key) if isinstance(key, bytes) else str(key)

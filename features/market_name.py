@@ -11,12 +11,12 @@ def market_name(path: Path) -> str:
     Raises:
       OSError, ValueError: the file cannot be read, or has no name.
     """
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         head = "".join(takewhile(lambda line: not line.lstrip().startswith("["), file))  # plain keys stand before all tables
     try:
         name = tomllib.loads(head).get("name")
     except tomllib.TOMLDecodeError:  # the bracket stood within a value
-        name = tomllib.loads(path.read_text(encoding="utf-8")).get("name")
+        name = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("name")
     if not isinstance(name, str):
         raise ValueError(f"{path}: name: expected a string, got {name!r}")
     return name

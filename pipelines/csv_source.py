@@ -20,6 +20,7 @@ from pipelines.present import present_columns
 
 SEPARATORS = (",", ";", "\t", "|")
 HINT = " (or training.csv.separator, or training.csv.columns where there is no header line)"
+ENCODING = " (or training.csv.encoding)"
 _HEAD_BYTES = 1 << 16
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",  # begins as UTF-16 does
@@ -37,8 +38,9 @@ def read_csv(file: Path, columns: tuple[str, ...], optional: tuple[str, ...], wr
     """
     head = _head(file)
     encoding = written.encoding or next((name for mark, name in _MARKS.items() if head.startswith(mark)), "utf8")
-    if encoding == "utf8" and b"\0" in head:
-        raise InvalidTrainingData(str(file), "UTF-8 text (or training.csv.encoding)", head[:40])
+    first_line = head.split(b"\n", 1)[0]
+    if encoding == "utf8" and b"\0" in first_line:
+        raise InvalidTrainingData(str(file), f"UTF-8 text{ENCODING}", first_line[:40])
     separator = written.separator or _separator(file, head.decode(encoding, "replace"), columns)
     ragged: list[Any] = []
 

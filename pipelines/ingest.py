@@ -138,7 +138,7 @@ def ingest(market: Market, data: Path, directory: Path, continuing: bool = False
     random = RandomSplit(market.training.split, market.model.seed)
     rows = dict.fromkeys(SPLITS, 0)
     tasks = {split: {t.name: TaskRows() for t in market.tasks} for split in SPLITS}
-    times: dict[str, Span] = {}
+    spans: dict[str, Span] = {}
     missing = dict.fromkeys((f.name for f in market.features), 0)
     spreads = {f.name: Spread() for f in market.features if f.normalize}
     keyless = 0
@@ -151,7 +151,8 @@ def ingest(market: Market, data: Path, directory: Path, continuing: bool = False
         judging = stack.enter_context(places(directory / PLACES))
         for batch in batches(market, files):
             checked = _checked(market, batch, schema)
-            codes = _split(market, batch, checked.group, random, cuts)
+            times = _times(market, batch)
+            codes = _split(market, batch, checked.group, random, cuts, times)
             key = batch.column(split_column(market)) if market.training.split.by is not None else None
             judging.note(codes == EVAL, batch.before, batch.file, batch.start, key)
             if key is not None and market.training.split.kind == "hash":
@@ -169,13 +170,13 @@ def ingest(market: Market, data: Path, directory: Path, continuing: bool = False
                     tasks[split][t.name] = tasks[split][t.name].plus(counted)
                 if mask.any():
                     writers[split].write_table(checked.table.filter(pa.array(mask)))
-                    if market.training.split.kind == "time":
-                        times[split] = _span(market, batch, mask, times.get(split))
+                    if times is not None:
+                        spans[split] = _span(batch.column(split_column(market)), times, mask, spans.get(split))
     _require_enough(market, data, rows, tasks, continuing)
     _require_values(market, data, sum(rows.values()), missing)
     _require_label_rates(market, data, tasks[SPLITS[TRAIN]])
-    spans = {split: (first[1], last[1]) for split, (first, last) in times.items()}
-    return Ingested(directory, rows, tasks, spans, log_used(data), keyless, tuple(_outliers(market, spreads)))
+    ends = {split: (first[1], last[1]) for split, (first, last) in spans.items()}
+    return Ingested(directory, rows, tasks, ends, log_used(data), keyless, tuple(_outliers(market, spreads)))
 
 
 def arrow_schema(market: Market) -> pa.Schema:
@@ -292,27 +293,40 @@ def _cuts(market: Market, files: list[Path]) -> dict[int, Cuts]:
     return {int(one): time_cuts(time[group == one], market.training.split) for one in np.unique(group)}
 
 
-def _split(market: Market, batch: Batch, group: NDArray[np.int64], random: RandomSplit, cuts: dict[int, Cuts]) -> Codes:
+def _times(market: Market, batch: Batch) -> NDArray[np.float64] | None:
+    """[R], what a split by time orders by; None of other splits."""
+    if market.training.split.kind != "time":
+        return None
+    column = split_column(market)
+    return time_column(batch.column(column), batch.where(column)).values
+
+
+def _split(
+    market: Market,
+    batch: Batch,
+    group: NDArray[np.int64],
+    random: RandomSplit,
+    cuts: dict[int, Cuts],
+    times: NDArray[np.float64] | None,
+) -> Codes:
     spec = market.training.split
+    if times is not None:
+        codes = np.empty(len(times), np.int8)
+        for one, cut in cuts.items():
+            codes[group == one] = time_split(times[group == one], cut)
+        return codes if spec.valid == "latest" else random.assign_before(codes == EVAL)
     if spec.kind == "random":
         return random.assign(batch.raw.num_rows)
     column = split_column(market)
-    if spec.kind == "hash":
-        keys = key_column(batch.column(column), batch.where(column))
-        return hash_split(keys, spec, market.model.seed, batch.before)
-    times = time_column(batch.column(column), batch.where(column)).values
-    codes = np.empty(len(times), np.int8)
-    for one, cut in cuts.items():
-        codes[group == one] = time_split(times[group == one], cut)
-    return codes if spec.valid == "latest" else random.assign_before(codes == EVAL)
+    keys = key_column(batch.column(column), batch.where(column))
+    return hash_split(keys, spec, market.model.seed, batch.before)
 
 
-def _span(market: Market, batch: Batch, mask: NDArray[np.bool_], seen: Span | None) -> Span:
+def _span(raw: pa.Array, times: NDArray[np.float64], mask: NDArray[np.bool_], seen: Span | None) -> Span:
     """The span of a split after more of its rows."""
-    column, rows = split_column(market), np.flatnonzero(mask)
-    raw = batch.column(column)
-    times = time_column(raw, batch.where(column)).values[rows]
-    first, last = ((float(times[i]), as_logged(raw, int(rows[i]))) for i in (times.argmin(), times.argmax()))
+    rows = np.flatnonzero(mask)
+    of_rows = times[rows]
+    first, last = ((float(of_rows[i]), as_logged(raw, int(rows[i]))) for i in (of_rows.argmin(), of_rows.argmax()))
     return (min(first, seen[0]), max(last, seen[1])) if seen else (first, last)
 
 

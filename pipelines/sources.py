@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from domain.errors import InvalidTrainingData
 from features.training_spec import CsvSpec
-from pipelines.csv_source import read_csv
+from pipelines.csv_source import ENCODING, read_csv
 from pipelines.parquet_source import read_parquet
 from pipelines.refusals import place
 from pipelines.text import readable
@@ -65,14 +65,16 @@ def read(
 
             batches = read_tfrecord(file, columns, optional, lists)
         elif file.name.endswith(CSV_SUFFIXES):
-            batches, hint = read_csv(file, columns, optional, csv), " (or training.csv.encoding)"
+            batches, hint = read_csv(file, columns, optional, csv), ENCODING
         else:
             batches = read_parquet(file, columns, optional)
         start = 0
         for batch in batches:
             yield readable(batch, partial(place, file, start=start), keys, hint)
             start += batch.num_rows
-    except (pa.ArrowException, OSError, EOFError, zlib.error, UnicodeError) as e:
+    except UnicodeError as e:
+        raise InvalidTrainingData(str(file), f"UTF-8 text{hint}", str(e)) from None
+    except (pa.ArrowException, OSError, EOFError, zlib.error) as e:
         raise InvalidTrainingData(str(file), "a readable file", str(e).split("\n")[0] or type(e).__name__) from None
 
 

@@ -92,7 +92,7 @@ class NetworkFile:
 
 def _read(path: Path) -> NetworkSet:
     try:
-        return NetworkSet.parse(path.read_text(encoding="utf-8"), str(path))
+        return NetworkSet.parse(path.read_text(encoding="utf-8-sig"), str(path))
     except OSError as e:
         raise OfferRankError(f"{path}: cannot be read: {e.strerror}") from None
     except UnicodeDecodeError:

@@ -15,6 +15,8 @@ from features.market_name import market_name
         # What stands behind the first table is not even read.
         ('name = "corner"\n  [[offers]]\nthis is no TOML', "corner"),
         # A bracket at the beginning of a line need not be a table.
+        # Windows' editors begin with a byte order mark.
+        ('\ufeffname = "corner"\n[policy]\n', "corner"),
         ('placements = [\n  { name = "main" },\n]\nslots = [\n[1],\n]\nname = "corner"\n[policy]\n', "corner"),
     ],
 )

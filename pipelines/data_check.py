@@ -14,9 +14,10 @@ from features.market import Market
 from features.model_spec import TaskSpec
 from features.spec import FeatureSpec
 from pipelines.bags import tensor_columns
+from pipelines.batches import Batch, batches, split_column
 from pipelines.column_check import ColumnCheck, Convert
 from pipelines.columns import label_column
-from pipelines.ingest import Batch, Ingested, batches, ingest, split_column
+from pipelines.ingest import Ingested, ingest
 from pipelines.keys import key_column
 from pipelines.refusals import Where
 from pipelines.scratch import scratch_folder

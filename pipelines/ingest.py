@@ -4,10 +4,8 @@ One pass in bounded memory (a split by time reads its times beforehand). TensorF
 file is refused within a second.
 """
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,26 +14,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from domain.errors import InvalidTrainingData, NothingToLearn
+from domain.errors import InvalidTrainingData
 from features.log_schema import ARROW_TYPES
 from features.market import Market
 from features.model_spec import TaskSpec
 from features.monitoring_spec import PLACEMENT, POSITION
 from features.spec import CLUSTER, LOG_ROW
-from features.training_spec import Gate
 from models.evaluation import DataUsed, LabelCount, SplitData
-from models.gates import check_label_rate
 from models.log_used import LogUsed
 from pipelines.bags import tensor_columns
-from pipelines.clusters import SAID_BY, cluster_column
+from pipelines.batches import Batch, batches, read_batches, split_column
+from pipelines.clusters import cluster_column
 from pipelines.columns import decided_column, integer_column, label_column, usable_column
-from pipelines.exploration import SAID_AS, exploration_columns
+from pipelines.exploration import exploration_columns
 from pipelines.keys import key_column
 from pipelines.log_places import places
 from pipelines.outliers import Spread
-from pipelines.refusals import Where, place
+from pipelines.requirements import TaskRows, outliers, require_enough, require_label_rates, require_values
 from pipelines.row_groups import log_used
-from pipelines.sources import files_of, read
+from pipelines.sources import files_of
 from pipelines.splits import EVAL, SPLITS, TRAIN, Codes, Cuts, RandomSplit, hash_split, time_cuts, time_split
 from pipelines.text import are_missing, plain
 from pipelines.times import Clock, as_logged, time_column
@@ -43,23 +40,6 @@ from pipelines.times import Clock, as_logged, time_column
 PLACES = "places.parquet"
 Span = tuple[tuple[float, str], tuple[float, str]]
 """First and last time of a split: to compare by, and as logged."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskRows:
-    """Rows that count for a task, and how many of them are positive."""
-
-    rows: int = 0
-    positives: int = 0
-
-    def plus(self, labels: NDArray[np.int64]) -> "TaskRows":
-        """With more rows."""
-        return TaskRows(self.rows + len(labels), self.positives + int(labels.sum()))
-
-    @property
-    def negatives(self) -> int:
-        """Rows that are not positive."""
-        return self.rows - self.positives
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,29 +66,6 @@ class Ingested:
             tasks = {task: LabelCount(rows=n.rows, positives=n.positives) for task, n in self.tasks[split].items()}
             splits[split] = SplitData(rows=rows, tasks=tasks, first=first, last=last)
         return DataUsed(splits=splits, log=self.log, warnings=self.warnings)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Some rows of a file."""
-
-    raw: pa.RecordBatch
-    file: Path
-    start: int
-    """Rows of the file before them."""
-    before: int
-    """Rows of the whole log before them."""
-
-    def __contains__(self, column: str) -> bool:
-        return column in self.raw.schema.names
-
-    def column(self, name: str) -> pa.Array:
-        """[R], as it is in the file."""
-        return self.raw.column(self.raw.schema.names.index(name))
-
-    def where(self, column: str) -> Where:
-        """For messages."""
-        return partial(place, self.file, column, start=self.start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +129,11 @@ def ingest(market: Market, data: Path, directory: Path, continuing: bool = False
                     writers[split].write_table(checked.table.filter(pa.array(mask)))
                     if times is not None:
                         spans[split] = _span(batch.column(split_column(market)), times, mask, spans.get(split))
-    _require_enough(market, data, rows, tasks, continuing)
-    _require_values(market, data, sum(rows.values()), missing)
-    _require_label_rates(market, data, tasks[SPLITS[TRAIN]])
+    require_enough(market, data, rows, tasks, continuing)
+    require_values(market, data, sum(rows.values()), missing)
+    require_label_rates(market, data, tasks[SPLITS[TRAIN]])
     ends = {split: (first[1], last[1]) for split, (first, last) in spans.items()}
-    return Ingested(directory, rows, tasks, ends, log_used(data), keyless, tuple(_outliers(market, spreads)))
+    return Ingested(directory, rows, tasks, ends, log_used(data), keyless, tuple(outliers(market, spreads)))
 
 
 def arrow_schema(market: Market) -> pa.Schema:
@@ -185,29 +142,6 @@ def arrow_schema(market: Market) -> pa.Schema:
         (t.name, pa.list_(ARROW_TYPES[t.dtype]) if t.width else ARROW_TYPES[t.dtype]) for f in market.features for t in f.tensors
     ]
     return pa.schema(fields + [(name, pa.int64()) for name in (*(t.label for t in market.tasks), *market.row_columns)])
-
-
-def batches(market: Market, files: list[Path]) -> Iterator[Batch]:
-    """Everything that a training reads, in the order of the files."""
-    columns = {f.log_column: None for f in market.features} | {t.log_column: None for t in market.tasks}
-    columns |= {name: None for name in (POSITION, PLACEMENT) if name in market.row_columns}
-    if market.training.split.by is not None:
-        columns |= {split_column(market): None}
-    optional = tuple(name for name in (*market.row_columns, *SAID_BY, *SAID_AS.values()) if name not in columns)
-    yield from _batches(market, files, tuple(columns), optional)
-
-
-def _batches(market: Market, files: list[Path], columns: tuple[str, ...], optional: tuple[str, ...]) -> Iterator[Batch]:
-    before = 0
-    described = {f.log_column for f in market.features}
-    lists = frozenset(f.log_column for f in market.features if f.multiple)
-    keys = frozenset({*SAID_BY, *((split_column(market),) if market.training.split.kind == "hash" else ())} - described)
-    for file in files:
-        start = 0
-        for raw in read(file, columns, optional, lists, keys, market.training.csv):
-            yield Batch(raw, file, start, before)
-            start += raw.num_rows
-            before += raw.num_rows
 
 
 def _checked(market: Market, batch: Batch, schema: pa.Schema) -> Checked:
@@ -265,12 +199,6 @@ def _group(usable: list[NDArray[np.bool_]]) -> NDArray[np.int64]:
     return np.sum([column.astype(np.int64) << bit for bit, column in enumerate(usable)], axis=0, dtype=np.int64)
 
 
-def split_column(market: Market) -> str:
-    """Column of the log to split by; a feature may be meant by its name."""
-    by = str(market.training.split.by)
-    return next((f.log_column for f in market.features if f.name == by), by)
-
-
 def _cuts(market: Market, files: list[Path]) -> dict[int, Cuts]:
     """Cuts of a split by time, for each group of rows with the same usable labels.
 
@@ -281,7 +209,7 @@ def _cuts(market: Market, files: list[Path]) -> dict[int, Cuts]:
     column, clock = split_column(market), Clock()
     values: list[NDArray[np.float64]] = []
     groups: list[NDArray[np.int64]] = []
-    for batch in _batches(market, files, (column,), tuple(t.usable_column for t in market.tasks)):
+    for batch in read_batches(market, files, (column,), tuple(t.usable_column for t in market.tasks)):
         times = time_column(batch.column(column), batch.where(column))
         clock.check(times, batch.column(column), batch.where(column))
         values.append(times.values)
@@ -328,50 +256,3 @@ def _span(raw: pa.Array, times: NDArray[np.float64], mask: NDArray[np.bool_], se
     of_rows = times[rows]
     first, last = ((float(of_rows[i]), as_logged(raw, int(rows[i]))) for i in (of_rows.argmin(), of_rows.argmax()))
     return (min(first, seen[0]), max(last, seen[1])) if seen else (first, last)
-
-
-def _outliers(market: Market, spreads: dict[str, Spread]) -> Iterator[str]:
-    columns = {f.name: f.log_column for f in market.features}
-    for name, spread in spreads.items():
-        if spread.outlier is not None:
-            yield f"column {columns[name]!r}: {spread.outlier}"
-
-
-def _require_values(market: Market, data: Path, rows: int, missing: dict[str, int]) -> None:
-    for f in market.features:
-        limit = market.training.max_missing.get(f.name, 1.0)
-        if missing[f.name] > limit * rows:
-            where, bound = f"{data.name}: column {f.log_column!r}", f"training.max_missing.{f.name} = {limit:g}"
-            raise InvalidTrainingData(where, f"values ({bound})", f"none in {missing[f.name]:,} of {rows:,} rows")
-
-
-def _require_label_rates(market: Market, data: Path, train: dict[str, TaskRows]) -> None:
-    """Known before a model is trained, so checked before."""
-    for t in (t for t in market.tasks if t.role == "primary"):
-        counted, gate = train[t.name], market.training.gates.get(t.name, Gate())
-        for result in check_label_rate(t.name, gate, counted.rows, counted.positives):
-            if result.verdict == "failed":
-                where, bound = f"{data.name}: column {t.log_column!r}", f"{result.key} = {result.bound:g}"
-                got = f"{counted.positives:,} positives in {counted.rows:,} training rows"
-                raise InvalidTrainingData(where, f"a label rate that keeps {bound}", got)
-
-
-def _require_enough(
-    market: Market, data: Path, rows: dict[str, int], tasks: dict[str, dict[str, TaskRows]], continuing: bool
-) -> None:
-    total = sum(rows.values())
-    if total < market.training.min_rows:
-        raise NothingToLearn(str(data), f"at least {market.training.min_rows} rows (training.min_rows)", f"{total} rows")
-    for split, count in rows.items():
-        if not count:
-            raise NothingToLearn(str(data), f"rows for the {split} split ({market.training.split.kind})", f"{rows}")
-    for t in market.tasks:
-        seen = sum(tasks[s][t.name].rows for s in SPLITS)
-        if continuing and not seen:
-            continue
-        for kind in ("positives", "negatives"):
-            column = f"{data.name}: column {t.log_column!r}"
-            if not sum(getattr(tasks[s][t.name], kind) for s in SPLITS):
-                raise NothingToLearn(column, kind, f"none in {seen} rows that count for task {t.name!r}")
-            if not getattr(tasks[SPLITS[TRAIN]][t.name], kind):
-                raise NothingToLearn(column, f"{kind} in the train split", f"none for task {t.name!r}: more rows are needed")

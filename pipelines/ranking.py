@@ -30,7 +30,8 @@ from pipelines.components.atomic_pusher import AtomicPusher
 from pipelines.components.calibrator import Calibrator
 from pipelines.components.release import Release
 from pipelines.components.serving_check import ServingCheck
-from pipelines.ingest import Ingested, TaskRows
+from pipelines.ingest import Ingested
+from pipelines.requirements import TaskRows
 from pipelines.splits import SPLITS
 from pipelines.workplace import Workplace
 

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from domain.errors import InvalidTrainingData
-from pipelines.ingest import Ingested, TaskRows, ingest
+from pipelines.ingest import Ingested, ingest
+from pipelines.requirements import TaskRows
 from pipelines.splits import SPLITS
 from tests.unit.pipelines.conftest import MakeMarket, write_csv
 

@@ -68,6 +68,9 @@ def decided_column(raw: pa.Array | None, rows: int) -> pa.Array:
     if pa.types.is_string(raw.type):
         whole = pc.fill_null(pc.match_substring_regex(raw, r"^\d{1,18}$"), False)
         raw = pc.replace_with_mask(raw, pc.invert(whole), pa.scalar("-1")).cast(pa.int64())
+    if pa.types.is_floating(raw.type):  # as some writers leave whole numbers of which one is missing
+        values = np.nan_to_num(raw.cast(pa.float64()).to_numpy(zero_copy_only=False), nan=-1.0, posinf=-1.0, neginf=-1.0)
+        return pa.array(np.where((values == np.floor(values)) & (np.abs(values) < 2**53), values, -1).astype(np.int64))
     if not pa.types.is_integer(raw.type):
         return pa.array(np.full(rows, -1))
     return raw.cast(pa.int64(), safe=False).fill_null(-1)

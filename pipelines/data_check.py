@@ -118,7 +118,7 @@ def _label(task: TaskSpec, batch: Batch) -> Convert:
 def _time(clock: Clock) -> Convert:
     def convert(raw: pa.Array, where: Where) -> pa.Array:
         times = time_column(raw, where)
-        clock.check(times, raw, where)
+        clock.take(times, raw, where)
         return pa.array(times.values)
 
     return convert

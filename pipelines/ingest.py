@@ -35,7 +35,7 @@ from pipelines.row_groups import log_used
 from pipelines.sources import files_of
 from pipelines.splits import EVAL, SPLITS, TRAIN, Codes, Cuts, RandomSplit, hash_split, time_cuts, time_split
 from pipelines.text import are_missing, plain
-from pipelines.times import Clock, as_logged, time_column
+from pipelines.times import Clock, Times, as_logged, time_column
 
 PLACES = "places.parquet"
 Span = tuple[tuple[float, str], tuple[float, str]]
@@ -91,7 +91,8 @@ def ingest(market: Market, data: Path, directory: Path, continuing: bool = False
         negative, or there are too few rows.
     """
     files = files_of(data)
-    cuts = _cuts(market, files)
+    clock = Clock()
+    cuts = _cuts(market, files, clock)
     random = RandomSplit(market.training.split, market.model.seed)
     rows = dict.fromkeys(SPLITS, 0)
     tasks = {split: {t.name: TaskRows() for t in market.tasks} for split in SPLITS}
@@ -108,7 +109,7 @@ def ingest(market: Market, data: Path, directory: Path, continuing: bool = False
         judging = stack.enter_context(places(directory / PLACES))
         for batch in batches(market, files):
             checked = _checked(market, batch, schema)
-            times = _times(market, batch)
+            times = _times(market, batch, clock)
             codes = _split(market, batch, checked.group, random, cuts, times)
             key = batch.column(split_column(market)) if market.training.split.by is not None else None
             judging.note(codes == EVAL, batch.before, batch.file, batch.start, key)
@@ -199,34 +200,36 @@ def _group(usable: list[NDArray[np.bool_]]) -> NDArray[np.int64]:
     return np.sum([column.astype(np.int64) << bit for bit, column in enumerate(usable)], axis=0, dtype=np.int64)
 
 
-def _cuts(market: Market, files: list[Path]) -> dict[int, Cuts]:
+def _cuts(market: Market, files: list[Path], clock: Clock) -> dict[int, Cuts]:
     """Cuts of a split by time, for each group of rows with the same usable labels.
 
     The latest rows have no final conversions yet: cut together, all of these would train and none would judge.
+
+    Args:
+      clock: sees all times.
     """
     if market.training.split.kind != "time":
         return {}
-    column, clock = split_column(market), Clock()
-    values: list[NDArray[np.float64]] = []
+    column = split_column(market)
+    seen: list[Times] = []
     groups: list[NDArray[np.int64]] = []
     for batch in read_batches(market, files, (column,), tuple(t.usable_column for t in market.tasks)):
         times = time_column(batch.column(column), batch.where(column))
-        clock.check(times, batch.column(column), batch.where(column))
-        values.append(times.values)
+        clock.take(times, batch.column(column), batch.where(column))
+        seen.append(times)
         groups.append(_group([_usable(t, batch) for t in market.tasks]))
-    if not sum(map(len, values)):
+    if not sum(map(len, groups)):
         raise InvalidTrainingData(column, "rows", "none")
-    clock.require_one_unit()
-    time, group = np.concatenate(values), np.concatenate(groups)
+    time, group = np.concatenate([clock.read_off(times) for times in seen]), np.concatenate(groups)
     return {int(one): time_cuts(time[group == one], market.training.split) for one in np.unique(group)}
 
 
-def _times(market: Market, batch: Batch) -> NDArray[np.float64] | None:
+def _times(market: Market, batch: Batch, clock: Clock) -> NDArray[np.float64] | None:
     """[R], what a split by time orders by; None of other splits."""
     if market.training.split.kind != "time":
         return None
     column = split_column(market)
-    return time_column(batch.column(column), batch.where(column)).values
+    return clock.read_off(time_column(batch.column(column), batch.where(column)))
 
 
 def _split(

@@ -35,7 +35,7 @@ def key_column(raw: pa.Array, where: Where) -> pa.Array:
 def canonical(key: Any) -> str:
     """One text for all that say the same: 5, 5.0, Decimal("5.00"), "5" and "05" are one key."""
     text = decoded(key) if isinstance(key, bytes) else str(key)
-    if not _NUMBER.fullmatch(text):
+    if isinstance(key, int) or not _NUMBER.fullmatch(text):
         return text
     number = Decimal(text)
     return str(int(number)) if number == number.to_integral_value() else format(number.normalize(), "f")

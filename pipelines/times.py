@@ -18,6 +18,7 @@ _CLOCK = r"(?P<clock>\d{2}:\d{2})(?::(?P<seconds>\d{2})(?:[.,](?P<fraction>\d{1,
 _ZONE = r"(?P<zone>[Zz]|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?"
 ISO_8601 = rf"^{_DATE}(?:[Tt ]{_CLOCK}\s*{_ZONE})?$"
 _MICROS = {"s": 1e6, "ms": 1e3, "us": 1.0}
+NUMBERS = "numbers"
 UNITS = ("s", "ms", "us", "ns")
 _YEAR_2000_S, _YEAR_2100_S = 946_684_800, 4_102_444_800
 
@@ -33,19 +34,20 @@ class Times:
 
 @dataclass(slots=True)
 class Clock:
-    """Holds the times of a whole log against each other: none of one unit may come among those of another.
+    """Brings the times of a whole log to one unit, so that none of a larger number counts as later than one of a smaller unit.
 
-    Numbers do not say their unit. It shows where all of them lie in the years 2000 to 2100 if taken for Unix times.
+    Numbers do not say their unit. It shows where every one of a log lies in the years 2000 to 2100 as a Unix time of some unit:
+    then files may differ in it, or have moments beside. Other numbers only order, and take no moments among them.
     """
 
     _first: dict[str, tuple[str, object]] = field(default_factory=dict)
     """Unit -> place and value of its first time."""
 
-    def check(self, times: Times, raw: pa.Array, where: Where) -> None:
-        """Takes a batch.
+    def take(self, times: Times, raw: pa.Array, where: Where) -> None:
+        """Sees a batch, before any is read off.
 
         Raises:
-          InvalidTrainingData: it has numbers where there were moments before, or moments where there were numbers.
+          InvalidTrainingData: there are moments, and numbers that are none.
         """
         if not len(times.values):
             return
@@ -54,27 +56,23 @@ class Clock:
         else:
             units = _units(times.values)
             for unit in np.unique(units):
-                self._note(UNITS[unit] if unit >= 0 else "numbers", int(np.argmax(units == unit)), raw, where)
-        (unit, (_, example)), *_ = self._first.items()
-        if "moments" in self._first and len(self._first) > 1:
-            place, got = next(found for name, found in self._first.items() if (name == "moments") != (unit == "moments"))
+                self._note(UNITS[unit] if unit >= 0 else NUMBERS, int(np.argmax(units == unit)), raw, where)
+        if {"moments", NUMBERS} <= self._first.keys():
+            (_, example), (place, got) = sorted((self._first[unit] for unit in ("moments", NUMBERS)), key=self._order)
             raise InvalidTrainingData(place, f"a time like {shown(example)} of the rows before", got)
 
-    def require_one_unit(self) -> None:
-        """Once all batches were taken.
-
-        Raises:
-          InvalidTrainingData: they are Unix times of several units.
-        """
-        if "numbers" not in self._first and len(self._first) > 1:
-            (unit, (_, example)), (other, (place, got)), *_ = self._first.items()
-            raise InvalidTrainingData(
-                place, f"a Unix time in {unit} like {shown(example)} of the rows before, not in {other}", got
-            )
+    def read_off(self, times: Times) -> NDArray[np.float64]:
+        """[R], comparable over the whole log."""
+        if times.moments or NUMBERS in self._first or len(self._first) < 2:
+            return times.values
+        return times.values * 1e6 / 1000.0 ** _units(times.values)
 
     def _note(self, unit: str, row: int, raw: pa.Array, where: Where) -> None:
         if unit not in self._first:
             self._first[unit] = where(row), value_at(raw, row)
+
+    def _order(self, found: tuple[str, object]) -> int:
+        return list(self._first.values()).index(found)
 
 
 def time_column(raw: pa.Array, where: Where) -> Times:

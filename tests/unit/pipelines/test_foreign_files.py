@@ -67,11 +67,24 @@ def test_the_latest_report_whatever_units_files_have(make_market: MakeMarket, co
     assert done.times["train"][0] == "2026-01-01 00:00:00"
 
 
-def test_files_of_other_units_of_unix_time_are_refused(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
+def test_numbers_of_several_units_of_unix_time_are_one_course_of_time(
+    make_market: MakeMarket, columns: Columns, tmp_path: Path
+) -> None:
+    columns["Age"] = list(range(200))
     (tmp_path / "log").mkdir()
-    write_csv(tmp_path / "log" / "a.csv", columns | {"at": [1_767_312_000 + i for i in range(200)]})
-    write_csv(tmp_path / "log" / "b.csv", columns | {"at": [1_767_312_000_000 + i for i in range(200)]})
-    with pytest.raises(InvalidTrainingData, match=r"b.csv: column 'at', row 1: expected a Unix time in s like .* not in ms"):
+    for i, unit in enumerate((1, 1000, 10**6, 10**9)):
+        every_fourth = {name: column[i::4] for name, column in columns.items()}
+        write_csv(tmp_path / "log" / f"{i}.csv", every_fourth | {"at": [(1_767_312_000 + t) * unit for t in range(i, 200, 4)]})
+    done = ingest(make_market(split=TIME), tmp_path / "log", tmp_path / "rows")
+    assert ages(done, "train") == list(range(140))
+    assert ages(done, "eval") == list(range(160, 200))
+
+
+def test_numbers_that_are_no_times_are_refused_beside_times(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    write_csv(tmp_path / "log" / "a.csv", columns | {"at": ["2026-01-01"] * 200})
+    write_csv(tmp_path / "log" / "b.csv", columns | {"at": list(range(200))})
+    with pytest.raises(InvalidTrainingData, match=r"b.csv: column 'at', row 1: expected a time like '2026-01-01' of"):
         ingest(make_market(split=TIME), tmp_path / "log", tmp_path / "rows")
 
 

@@ -50,10 +50,11 @@ def test_every_format_gives_the_same_rows(make_market: MakeMarket, columns: Colu
         (None, -1),
         (["12"] * 200, 12),
         ([1_763_700_000_000, *[None] * 199], -1),
+        ([12.0] * 200, 12),
         (["2025-11-21 04:40"] * 200, -1),
         ([12.5] * 200, -1),
     ],
-    ids=["nothing", "text", "null", "a date", "no whole number"],
+    ids=["nothing", "text", "null", "whole numbers as floats", "a date", "no whole number"],
 )
 def test_when_a_row_was_decided_is_known_or_minus_1(
     make_market: MakeMarket, columns: Columns, tmp_path: Path, said: list[Any] | None, decided_ms: int

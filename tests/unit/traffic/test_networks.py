@@ -65,7 +65,7 @@ def test_a_list_is_followed_and_a_bad_one_changes_nothing(tmp_path: Path, caplog
         beside.write_text(content)
         os.replace(beside, path)
 
-    write("192.0.2.0/24")
+    write("\ufeff192.0.2.0/24")  # Windows' editors begin with a byte order mark
     followed = NetworkFile(path)
     first, second = ipaddress.ip_address("192.0.2.1"), ipaddress.ip_address("198.51.100.1")
     followed.refresh()

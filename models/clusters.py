@@ -14,6 +14,11 @@ def codes(clusters: Clusters) -> Clusters:
     return None if clusters is None else np.unique(clusters, return_inverse=True)[1].astype(np.int64)
 
 
+def of_rows(clusters: Clusters, rows: NDArray[np.bool_]) -> Clusters:
+    """The clusters of some rows."""
+    return None if clusters is None else clusters[rows]
+
+
 def count(clusters: Clusters, rows: int) -> int:
     """G; every row is one where there are none."""
     return rows if clusters is None else int(clusters.max(initial=-1)) + 1

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from features.spec import Record
 from models import metrics
-from models.clusters import Clusters, codes, count, ratio_error
+from models.clusters import Clusters, codes, count, of_rows, ratio_error
 from models.explored import Choice, OnExplored
 from models.log_used import LogUsed
 from models.metrics import Interval, ReliabilityBin
@@ -227,11 +227,12 @@ def evaluate_task(labels: Labels, raw: Floats, calibrated: Floats, slices: Slice
       slices: only the 50 most frequent values of a feature are reported.
       clusters: [N], equal for rows that are not independent.
     """
+
+    def of(m: NDArray[np.bool_]) -> Measured:
+        return Measured.of(labels[m], raw[m], calibrated[m], of_rows(clusters, m))
+
     by_feature = {
-        feature: {
-            value: Measured.of(labels[m], raw[m], calibrated[m], _of(clusters, m)) for value, m in frequent_values(values).items()
-        }
-        for feature, values in slices.items()
+        feature: {value: of(rows) for value, rows in frequent_values(values).items()} for feature, values in slices.items()
     }
     whole, coded = Measured.of(labels, raw, calibrated, clusters), codes(clusters)
     return TaskEvaluation(
@@ -257,7 +258,7 @@ def compare(labels: Labels, ours: Floats, theirs: Floats, slices: Slices, seen: 
     for feature, values in slices.items():
         masks = frequent_values(values)
         changes = {
-            value: log_loss_change(labels[m], ours[m], theirs[m], len(masks), _of(clusters, m)) for value, m in masks.items()
+            value: log_loss_change(labels[m], ours[m], theirs[m], len(masks), of_rows(clusters, m)) for value, m in masks.items()
         }
         by_feature[feature] = {value: change for value, change in changes.items() if change is not None}
     coded = codes(clusters)
@@ -302,7 +303,3 @@ def frequent_values(values: NDArray[np.object_]) -> dict[str, NDArray[np.bool_]]
     found, group, count = np.unique(values, return_inverse=True, return_counts=True)
     frequent = sorted(np.argsort(-count, kind="stable")[:MOST_SLICES])
     return {str(found[i]): group == i for i in frequent}
-
-
-def _of(clusters: Clusters, rows: NDArray[np.bool_]) -> Clusters:
-    return None if clusters is None else clusters[rows]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from features.spec import Record
 from models import metrics
-from models.clusters import Clusters, codes, count, ratio_error
+from models.clusters import Clusters, codes, count, of_rows, ratio_error
 from models.metrics import Interval
 
 Floats = NDArray[np.float64]
@@ -41,10 +41,9 @@ class OnExplored(Record):
           clusters: [N], equal for rows that are not independent.
         """
         drawn = explored == 1
-        labels, p = labels[drawn], p[drawn]
+        labels, p, coded = labels[drawn], p[drawn], codes(of_rows(clusters, drawn))
         if not len(labels):
             return None
-        coded = None if clusters is None else codes(clusters[drawn])
         return cls(
             rows=len(labels),
             positives=int(labels.sum()),
@@ -81,7 +80,7 @@ class Choice(Record):
 
 
 def compare_choices(labels: Ints, ours: Floats, theirs: Floats, propensity: Floats, clusters: Clusters = None) -> Choice | None:
-    """Two models on the same rows, the interval by the delta method for a difference of ratios of means.
+    """Two models on the same rows, the interval by the delta method (`ratio_error`) for a difference of ratios.
 
     Args:
       labels: [N], 0 or 1.
@@ -94,7 +93,7 @@ def compare_choices(labels: Ints, ours: Floats, theirs: Floats, propensity: Floa
     """
     known = propensity > 0
     y, weight = labels[known], 1 / propensity[known]
-    coded = None if clusters is None else codes(clusters[known])
+    coded = codes(of_rows(clusters, known))
     if count(coded, len(y)) < 2:
         return None
     chosen = [np.where(_top(p[known], weight), weight, 0.0) for p in (ours, theirs)]

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.spec import EXPLORED, PROPENSITY
-from models.clusters import Clusters
+from models.clusters import of_rows
 from models.explored import Choice, OnExplored, compare_choices
 from pipelines.calibration import Columns
 from pipelines.clusters import clusters_of
@@ -36,7 +36,8 @@ def on_explored(rows: Columns, label: str, p: str, counts: NDArray[np.bool_]) ->
     """
     if EXPLORED not in rows:
         return None
-    return OnExplored.of(rows[label][counts], rows[p][counts], rows[EXPLORED][counts], _clusters(rows, counts))
+    shown_to = of_rows(clusters_of(rows), counts)
+    return OnExplored.of(rows[label][counts], rows[p][counts], rows[EXPLORED][counts], shown_to)
 
 
 def choice(rows: Columns, label: str, ours: str, theirs: NDArray[np.float64], counts: NDArray[np.bool_]) -> Choice | None:
@@ -48,13 +49,9 @@ def choice(rows: Columns, label: str, ours: str, theirs: NDArray[np.float64], co
     """
     if PROPENSITY not in rows:
         return None
+    shown_to = of_rows(clusters_of(rows), counts)
     propensity = rows[PROPENSITY][counts] / _BILLION
-    return compare_choices(rows[label][counts], rows[ours][counts], theirs[counts], propensity, _clusters(rows, counts))
-
-
-def _clusters(rows: Columns, counts: NDArray[np.bool_]) -> Clusters:
-    clusters = clusters_of(rows)
-    return None if clusters is None else clusters[counts]
+    return compare_choices(rows[label][counts], rows[ours][counts], theirs[counts], propensity, shown_to)
 
 
 def _numbers(raw: pa.Array | None, rows: int) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from features.slices import slice_values
 from features.training_spec import Gate
 from models import release
 from models.calibration import Calibrator
-from models.clusters import Clusters
+from models.clusters import Clusters, of_rows
 from models.evaluation import (
     DataUsed,
     EvaluationReport,
@@ -94,7 +94,7 @@ def assess(
     for t in market.tasks:
         counts = counting(t, rows)
         labels, raw, calibrated = (rows[name][counts] for name in (t.label, raw_column(t.name), calibrated_column(t.name)))
-        clusters = None if shown_to is None else shown_to[counts]
+        clusters = of_rows(shown_to, counts)
         measured = evaluate_task(labels, raw.astype(np.float64), calibrated, slices(counts), clusters)
         entire = _entire(market, t, rows) if t.space == "entire" else None
         found: dict[str, Any] = {"entire": entire, "recall": _recall(market, t, rows, shown_to)}
@@ -130,27 +130,28 @@ def in_service(market: Market, releases: Path, rows: Columns) -> InService | Non
         unseen = counts & ~seen(rows, through_ms.get(t.label))
         labels, ours, its = rows[t.label][unseen], rows[column][unseen], theirs[column][unseen]
         left_out = int(counts.sum() - unseen.sum())
-        clusters = None if shown_to is None else shown_to[unseen]
+        clusters = of_rows(shown_to, unseen)
         rival = compare(labels, ours, its, slices(unseen), left_out, clusters)
         if t.given is None:
             rival = rival.model_copy(update={"choice": choice(rows, t.label, column, theirs[column], unseen)})
         if nearer and t.role == "primary":
             asked = unseen & positives(market, t, rows)
-            both, of_asked = (rows[AHEAD][asked], nearer[AHEAD][asked]), None if shown_to is None else shown_to[asked]
-            lost = recall_loss(*both, market.policy.max_candidates, of_asked)
+            both = rows[AHEAD][asked], nearer[AHEAD][asked]
+            lost = recall_loss(*both, market.policy.max_candidates, of_rows(shown_to, asked))
             rival = rival.model_copy(update={"recall": lost})
         tasks[t.name] = rival
     return InService(version=newest.version, tasks=tasks)
 
 
 def importances(market: Market, rank: Any, rows: Columns) -> dict[str, Importance]:
-    """Task -> what it would lose without each feature, on at most 4,000 rows of each label: one call of the model each."""
+    """Task -> what it would lose without each feature, on at most 4,000 rows, rare labels first: one call of the model each."""
     rng = np.random.default_rng(market.model.seed)
     counts = {t.name: counting(t, rows) for t in market.tasks}
     of_label = np.stack([counts[t.name] * (1 + rows[t.label]) for t in market.tasks], axis=1)
     chosen, weight = draw(np.unique(of_label, axis=0, return_inverse=True)[1].reshape(-1), SHUFFLED_ROWS, rng)
     others = rng.integers(len(of_label), size=len(chosen))
-    sample, shown_to = {name: column[chosen] for name, column in rows.items()}, clusters_of(rows)
+    sample = {name: column[chosen] for name, column in rows.items()}
+    shown_to = clusters_of(sample)
     before = score(market, rank, sample)
     found: dict[str, dict[str, tuple[float, Interval | None]]] = {t.name: {} for t in market.tasks}
     for f in market.features:
@@ -158,8 +159,7 @@ def importances(market: Market, rank: Any, rows: Columns) -> dict[str, Importanc
         for t in market.tasks:
             of_task = counts[t.name][chosen]
             p, q = (scores[raw_column(t.name)][of_task].astype(np.float64) for scores in (before, after))
-            clusters = None if shown_to is None else shown_to[chosen][of_task]
-            if (lost := auc_lost(sample[t.label][of_task], p, q, weight[of_task], clusters)) is not None:
+            if (lost := auc_lost(sample[t.label][of_task], p, q, weight[of_task], of_rows(shown_to, of_task))) is not None:
                 found[t.name][f.name] = lost
     return {
         t.name: Importance(
@@ -195,7 +195,7 @@ def _recall(market: Market, task: TaskSpec, rows: Columns, shown_to: Clusters) -
         return None
     asked = positives(market, task, rows)
     catalogue = Catalogue(market.policy.max_candidates, len(market.offers))
-    return recall(rows[AHEAD][asked], catalogue, None if shown_to is None else shown_to[asked])
+    return recall(rows[AHEAD][asked], catalogue, of_rows(shown_to, asked))
 
 
 def _slices(market: Market, rows: Columns) -> Callable[[NDArray[np.bool_]], Slices]:

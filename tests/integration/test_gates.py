@@ -149,6 +149,34 @@ def test_a_model_that_hardly_anything_judges_is_not_released(
     assert report.waits
 
 
+def test_towers_that_find_less_than_those_in_service_are_stopped(
+    components: Any, coupon_release: TrainedRelease, market: Market, rows: Columns, shipped: EvaluationReport
+) -> None:
+    from pipelines.recall import AHEAD, ahead
+    from pipelines.scoring import load_signatures
+
+    two = market.model_copy(update={"policy": market.policy.model_copy(update={"max_candidates": 2})})  # of five coupons
+    found = ahead(two, load_signatures(str(coupon_release.path)), rows)
+    assert ahead(market, {}, rows) == {}
+    accepted = rows["accepted"] == 1
+    assert np.array_equal(found[AHEAD] >= 0, accepted)
+    reports = {}
+    for name, column in (("the same", found[AHEAD]), ("worse", np.where(accepted, 2, -1))):
+        ours = rows | {AHEAD: column}
+        rival = components[0].in_service(two, coupon_release.releases, ours)
+        reports[name] = components[0].assess(two, ours, shipped.data, {}, rival)
+    recalled = reports["the same"].tasks["ctr"].recall
+    assert (recalled.k, recalled.offers, recalled.positives) == (2, 5, accepted.sum())
+    assert recalled.recall == np.mean(found[AHEAD][accepted] < 2)
+    assert 0.4 < recalled.recall < 1  # by chance two of five
+    (passed,) = [g for g in reports["the same"].gates if g.key.endswith("max_recall_loss")]
+    assert (passed.verdict, passed.value) == ("passed", 0)
+    assert reports["the same"].failed == ()
+    (reason,) = reports["worse"].refusals
+    assert reason.startswith(f"loss of recall@2 of ctr over release {coupon_release.version} is 0.")
+    assert reason.endswith("training.gates.ctr.max_recall_loss asks for 0.02")
+
+
 def test_a_release_that_takes_other_inputs_is_not_compared_with(
     components: Any, coupon_release: TrainedRelease, market: Market, rows: Columns
 ) -> None:

@@ -259,6 +259,11 @@ def test_importance_knows_what_matters(evaluation: EvaluationReport, market: Mar
     assert set(lost) == {f.name for f in market.features}
     assert next(iter(lost)) == "coupon"
     assert lost["coupon"] > 0.05 > abs(lost["gender"])
+    ctr = evaluation.tasks["ctr"]
+    assert ctr.importance_rows is not None
+    # Up to 4,000 rows all count.
+    assert (ctr.importance_rows.rows, ctr.importance_rows.positives) == (3808, ctr.positives)
+    assert ctr.importance_intervals["coupon"].low > ctr.importance_intervals["gender"].high
 
 
 def test_the_report_travels_with_the_release(coupon_release: TrainedRelease) -> None:

@@ -81,6 +81,16 @@ def test_calibration_tells_apart_slices_of_the_request_and_of_each_offer(gateway
     assert {o: logit(np.array(ctr[o])) for o in expected} == pytest.approx(expected, abs=1e-6)
 
 
+def test_calibration_tells_apart_pairs_of_a_request_and_an_offer(gateway):
+    pair = SliceShifts(precision=25, shift={"travel x 3": 1.0, "travel x 4": -9.0, "fashion x 3": -1.0})
+    gateway.serve_release(calibration=TaskCalibration(slices={"category x visits": pair}))
+    answer = gateway.decide(explain=True, shopper={"key": "s", "attributes": {"visits": 3}})
+    ctr = {c["offer_id"]: c["probability"]["ctr"] for c in answer["explain"]["candidates"] if c["probability"]}
+    prior = np.log(0.02 / 0.98)
+    expected = {"gamma-trip": prior + 1, "alpha-shoes": prior - 1, "beta-bank": prior}
+    assert {o: logit(np.array(ctr[o])) for o in expected} == pytest.approx(expected, abs=1e-6)
+
+
 def test_the_model_gets_request_features_once_and_offer_features_per_eligible_offer(gateway):
     gateway.serve_release()
     gateway.shoppers.by_key["s"] = {"click": 3}

@@ -6,6 +6,7 @@ import pytest
 from models import metrics
 from models.clusters import Clusters, codes, design_effect
 from models.evaluation import Change, Measured, compare, evaluate_task, log_loss_change
+from models.explored import compare_choices
 from models.metrics import Interval
 
 SHOPPERS, SLOTS = 250, 4
@@ -18,12 +19,20 @@ def change(labels: np.ndarray, p: np.ndarray, clusters: Clusters) -> Interval | 
     return None if found is None else found.interval
 
 
+def choice(labels: np.ndarray, p: np.ndarray, clusters: Clusters) -> Interval | None:
+    """Of what it would choose, over what a model would that knows nothing."""
+    found = compare_choices(labels, p, np.cos(np.arange(len(p)) % len(np.unique(p))), np.full(len(p), 0.5), clusters)
+    return None if found is None else found.gain
+
+
 INTERVALS: dict[str, Of] = {
     "AUC": metrics.auc_interval,
     "PCOC": metrics.pcoc_interval,
     "log loss": metrics.log_loss_interval,
     "log loss over another model": change,
 }
+
+ALL = INTERVALS | {"choice": choice}
 
 
 def pages(rng: np.random.Generator, shoppers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -59,19 +68,19 @@ def test_intervals_of_correlated_slots_cover_the_truth_by_shopper_and_not_by_row
         assert by_row < 0.90, name
 
 
-@pytest.mark.parametrize("name", INTERVALS)
+@pytest.mark.parametrize("name", ALL)
 def test_a_row_that_is_told_twice_tells_nothing_new(name: str) -> None:
     labels, p, _ = pages(np.random.default_rng(3), 100)
     row = np.arange(len(labels))
-    once = INTERVALS[name](labels, p, None)
-    assert INTERVALS[name](np.tile(labels, 2), np.tile(p, 2), np.tile(row, 2)) == pytest.approx(once)
-    assert INTERVALS[name](labels, p, row) == pytest.approx(once)
+    once = ALL[name](labels, p, None)
+    assert ALL[name](np.tile(labels, 2), np.tile(p, 2), np.tile(row, 2)) == pytest.approx(once)
+    assert ALL[name](labels, p, row) == pytest.approx(once)
 
 
 def test_nothing_can_be_told_from_one_shopper() -> None:
     labels, p = np.array([1, 0, 1, 0]), np.array([0.9, 0.8, 0.7, 0.4])
     alone = np.zeros(4, np.int64)
-    assert [interval(labels, p, alone) for interval in INTERVALS.values()] == [None] * 4
+    assert [interval(labels, p, alone) for interval in ALL.values()] == [None] * 5
 
 
 def test_clusters_are_any_numbers_and_become_codes() -> None:

@@ -189,6 +189,15 @@ class GateResult(Record):
         return f" over release {self.over}" if self.over is not None else ""
 
 
+class Examined(Record):
+    """A position of the page, as the bias tower has it."""
+
+    position: int
+    rows: int
+    seen: float
+    """Clicks that it leaves an offer, of those at the first position: e_k, the mean over its rows."""
+
+
 class EvaluationReport(Record):
     """evaluation.json."""
 
@@ -197,6 +206,8 @@ class EvaluationReport(Record):
     data: DataUsed = DataUsed()
     in_service: InService | None = None
     """None before the first release."""
+    examination: tuple[Examined, ...] = ()
+    """By position; none without a bias tower."""
 
     @property
     def failed(self) -> tuple[GateResult, ...]:

@@ -14,6 +14,7 @@ from tfx.utils import path_utils
 
 from features.market import Market, load_market
 from features.model_spec import TaskSpec
+from features.monitoring_spec import POSITION
 from features.slices import slice_values
 from features.training_spec import Gate
 from models import release
@@ -22,6 +23,7 @@ from models.clusters import Clusters, of_rows
 from models.evaluation import (
     DataUsed,
     EvaluationReport,
+    Examined,
     GateResult,
     InService,
     LabelCount,
@@ -35,7 +37,7 @@ from models.evaluation import (
 from models.gates import check_task
 from models.importance import Importance, auc_lost, draw
 from models.metrics import Interval
-from models.release import calibrated_column, raw_column
+from models.release import EXAMINATION, calibrated_column, raw_column
 from models.release_folder import newest_usable
 from models.retrieval import Catalogue, Recall, recall, recall_loss
 from pipelines.calibration import calibrated, counting, usable, where_shown
@@ -105,7 +107,7 @@ def assess(
         tasks[t.name] = measured.model_copy(update=found)
         if t.role == "primary":
             gates += check_task(t.name, market.training.gates.get(t.name, Gate()), measured, _trained_on(data, t), rival)
-    return EvaluationReport(tasks=tasks, gates=tuple(gates), data=data, in_service=rival)
+    return EvaluationReport(tasks=tasks, gates=tuple(gates), data=data, in_service=rival, examination=_examination(market, rows))
 
 
 def in_service(market: Market, releases: Path, rows: Columns) -> InService | None:
@@ -187,6 +189,17 @@ def _entire(market: Market, task: TaskSpec, rows: Columns) -> Measured:
         raw, calibrated = raw * rows[raw_column(link.name)], calibrated * rows[calibrated_column(link.name)]
         link = by_label[link.given] if link.given else None
     return Measured.of(labels, raw, calibrated, clusters_of(rows))
+
+
+def _examination(market: Market, rows: Columns) -> tuple[Examined, ...]:
+    """What positions leave of clicks, where that was learned; rows of unknown position say nothing."""
+    if market.model.bias is None:
+        return ()
+    found, group, size = np.unique(rows[POSITION], return_inverse=True, return_counts=True)
+    mean = np.bincount(group, weights=rows[EXAMINATION]) / size
+    return tuple(
+        Examined(position=int(k), rows=int(n), seen=float(e)) for k, n, e in zip(found, size, mean, strict=True) if k >= 0
+    )
 
 
 def _recall(market: Market, task: TaskSpec, rows: Columns, shown_to: Clusters) -> Recall | None:

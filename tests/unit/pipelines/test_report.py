@@ -10,7 +10,17 @@ import pytest
 import pipelines.report
 from features.market import Market
 from features.training_spec import Gate
-from models.evaluation import DataUsed, EvaluationReport, InService, LabelCount, Measured, SplitData, compare, evaluate_task
+from models.evaluation import (
+    DataUsed,
+    EvaluationReport,
+    Examined,
+    InService,
+    LabelCount,
+    Measured,
+    SplitData,
+    compare,
+    evaluate_task,
+)
 from models.explored import Choice, OnExplored
 from models.gates import check_task
 from models.log_used import LogUsed
@@ -69,6 +79,7 @@ def html(market: Market) -> Render:
                 gates=check_task("ctr", gate or Gate(), ctr, tasks["ctr"], rival),
                 data=DataUsed(splits=dict.fromkeys(("train", "valid", "eval"), used)),
                 in_service=rival,
+                examination=(Examined(position=0, rows=900, seen=1.0), Examined(position=1, rows=700, seen=0.631)),
             ),
             fits,
             VERSION,
@@ -134,6 +145,7 @@ def test_it_tells_of_the_data_the_tasks_and_their_slices(html: Render) -> None:
         "ctr by city, calibrated",
         "cvr where click = 1",
         "cvr with click, over all rows",
+        "position rows clicks left 0 900 100.0 % 1 700 63.1 %",
         "ctr, on 900 rows, 400 of them positive brand 0.0500 0.0400 to 0.0600",
         "Of 500 offers with ctr , 90.0 % are among the 100 of 2,000 that the two towers retrieve",
         "age -0.0010",

@@ -240,7 +240,8 @@ def test_values_that_the_market_does_not_know_are_an_anomaly(
         from pipelines.schema import schema_of
 
         names = [f.name for f in market.features] + ["accepted"]
-        seen = pd.DataFrame({name: rows[name] for name in names}).assign(**(dict.fromkeys(market.row_columns, -1) | {"accepted_usable": 1}))
+        others = dict.fromkeys(market.row_columns, -1) | {"accepted_usable": 1}
+        seen = pd.DataFrame({name: rows[name] for name in names}).assign(**others)
         for split, weather in (("train", seen["weather"]), ("eval", "Foggy")):
             found = tfdv.generate_statistics_from_dataframe(seen.assign(weather=weather))
             (tmp_path / f"Split-{split}").mkdir()

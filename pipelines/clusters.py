@@ -12,7 +12,7 @@ from features.spec import CLUSTER
 from models.clusters import Clusters
 from pipelines.calibration import Columns
 from pipelines.keys import canonical
-from pipelines.text import plain_key
+from pipelines.text import holds_several, plain_key
 
 SAID_BY = ("shopper_key", "decision_id")
 """Columns of a log, the first that says something counts."""
@@ -24,7 +24,7 @@ def cluster_column(columns: Mapping[str, pa.Array], rows: int) -> NDArray[np.int
     """[R], equal for rows of one shopper, or of one page where the shopper is not known; -1 where neither is."""
     found = np.full(rows, -1)
     for name in reversed(SAID_BY):
-        if name in columns and not pa.types.is_nested(columns[name].type):
+        if name in columns and not holds_several(columns[name].type):
             said = _hashed(plain_key(columns[name]))
             found = np.where(said >= 0, said, found)
     return found

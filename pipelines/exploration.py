@@ -10,6 +10,7 @@ from models.clusters import of_rows
 from models.explored import Choice, OnExplored, compare_choices
 from pipelines.calibration import Columns
 from pipelines.clusters import clusters_of
+from pipelines.text import holds_several
 
 SAID_AS = {EXPLORED: "explored", PROPENSITY: "propensity"}
 """Column of checked rows -> as rows that were joined from the log have it."""
@@ -56,7 +57,7 @@ def choice(rows: Columns, label: str, ours: str, theirs: NDArray[np.float64], co
 
 def _numbers(raw: pa.Array | None, rows: int) -> NDArray[np.float64]:
     """[R], NaN for what is none."""
-    if raw is None or pa.types.is_nested(raw.type):
+    if raw is None or holds_several(raw.type):
         return np.full(rows, np.nan)
     try:
         return np.asarray(pc.cast(raw, pa.float64(), safe=False).to_numpy(zero_copy_only=False))

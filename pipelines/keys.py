@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.refusals import Where, refuse_first, refuse_type
-from pipelines.text import plain_key
+from pipelines.text import holds_several, plain_key
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?")
 
@@ -22,7 +22,7 @@ def key_column(raw: pa.Array, where: Where) -> pa.Array:
     raw = plain_key(raw)
     if pa.types.is_null(raw.type):
         return raw.cast(pa.string())
-    if pa.types.is_nested(raw.type):
+    if holds_several(raw.type):
         refuse_type(raw, "one key per row", where)
     if pa.types.is_floating(raw.type):
         values = raw.cast(pa.float64()).to_numpy(zero_copy_only=False)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from features.spec import LOG_ROW
 from pipelines.keys import decoded
+from pipelines.text import plain_key
 
 FILE, ROW, KEY = "file", "row", "key"
 SCHEMA = pa.schema([(LOG_ROW, pa.int64()), (FILE, pa.string()), (ROW, pa.int64()), (KEY, pa.string())])
@@ -36,7 +37,8 @@ class Places:
         rows = np.flatnonzero(chosen)
         if not len(rows):
             return
-        keys = [None] * len(rows) if key is None else [v if v is None else _said(v) for v in key.take(pa.array(rows)).to_pylist()]
+        said = [None] * len(rows) if key is None else plain_key(key.take(pa.array(rows))).to_pylist()
+        keys = [one if one is None else _said(one) for one in said]
         columns = [before + rows, [str(file)] * len(rows), start + rows + 1, keys]
         self._writer.write_table(pa.table(dict(zip(SCHEMA.names, columns, strict=True)), schema=SCHEMA))
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from domain.errors import InvalidTrainingData
 
+_YEAR_1_S, _YEAR_9999_S = -62_135_596_800, 253_370_764_800
 _TEXT = ("large_string", "binary", "large_binary", "string_view", "binary_view")
 
 
@@ -21,14 +22,21 @@ def plain(raw: pa.Array) -> pa.Array:
 
 
 def plain_key(raw: pa.Array) -> pa.Array:
-    """As `plain`, with null for ""; text that is not UTF-8 stays bytes."""
+    """As `plain`, with null for ""; text that is not UTF-8 stays bytes, and times that Python has no object for are numbers."""
     raw = raw.dictionary_decode() if pa.types.is_dictionary(raw.type) else raw
+    if pa.types.is_duration(raw.type) or pa.types.is_time(raw.type) or _leaves_calendar(raw):
+        return raw.cast(pa.int32() if pa.types.is_time32(raw.type) else pa.int64())
     if not pa.types.is_string(raw.type) and str(raw.type) not in _TEXT:
         return raw
     if _not_utf8(raw) is None:
         return blank_as_null(plain(raw))
     raw = raw.cast(pa.large_binary() if str(raw.type).startswith("large") else pa.binary())
     return pc.replace_with_mask(raw, pc.fill_null(pc.equal(raw, pa.scalar(b"", raw.type)), False), pa.scalar(None, raw.type))
+
+
+def holds_several(kind: pa.DataType) -> bool:
+    """Whether a value of the type is made of others: a list, a struct, a map."""
+    return bool(kind.num_fields > 0)
 
 
 def blank_as_null(text: pa.Array) -> pa.Array:
@@ -41,9 +49,7 @@ def blank_as_null(text: pa.Array) -> pa.Array:
 
 def are_missing(raw: pa.Array) -> NDArray[np.bool_]:
     """[R], whether a value stands for none."""
-    raw = plain(raw)
-    if pa.types.is_string(raw.type):
-        raw = blank_as_null(raw)
+    raw = plain_key(raw)
     missing: NDArray[np.bool_] = pc.is_null(raw, nan_is_null=pa.types.is_floating(raw.type)).to_numpy(zero_copy_only=False)
     return missing
 
@@ -89,6 +95,14 @@ def _not_utf8(raw: Any) -> tuple[int, bytes] | None:
     except pa.ArrowInvalid:
         return next((row, got) for row, got in enumerate(as_bytes.to_pylist()) if got is not None and not _is_utf8(got))
     return None
+
+
+def _leaves_calendar(raw: pa.Array) -> bool:
+    if not pa.types.is_timestamp(raw.type):
+        return False
+    ends = pc.min_max(raw.cast(pa.int64())).as_py().values()
+    seconds = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[raw.type.unit]
+    return any(end is not None and not _YEAR_1_S <= end // seconds < _YEAR_9999_S for end in ends)
 
 
 def _is_utf8(got: bytes) -> bool:

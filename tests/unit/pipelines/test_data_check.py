@@ -72,6 +72,14 @@ def test_bad_rows_are_named_across_columns_and_files_and_the_rest_is_counted(
     assert len(found.wrong) == 7
 
 
+def test_keys_may_be_any_bytes(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
+    columns["shopper"] = [bytes([255, i // 10]) for i in range(200)]
+    pq.write_table(pa.table(columns), tmp_path / "log.parquet")
+    found = check_data(make_market(split={"kind": "hash", "by": "shopper"}), tmp_path / "log.parquet")
+    assert found.wrong == []
+    assert by_name(found.columns)["shopper"].distinct == 20
+
+
 def test_of_many_bad_rows_the_first_are_named(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
     columns["Age"] = ["old"] * 200
     age = by_name(check_data(make_market(), write_csv(tmp_path / "log.csv", columns)).columns)["Age"]

@@ -85,11 +85,26 @@ def test_keys_may_be_any_bytes() -> None:
     assert beside[0] == hash_split(pa.array(["text"]), HASH, seed=1)[0]
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pa.array([2**55, None], pa.timestamp("s")),
+        pa.array([1, None], pa.duration("s")),
+        pa.array([1, None], pa.time32("s")),
+        pa.array([0, None], pa.date64()),
+    ],
+    ids=lambda raw: str(raw.type),
+)
+def test_keys_may_be_times_that_no_calendar_has(raw: pa.Array) -> None:
+    assert len(hash_split(key_column(raw, where), HASH, seed=1)) == 2
+
+
 def test_keys_that_a_float_cannot_tell_apart_are_refused() -> None:
     with pytest.raises(InvalidTrainingData, match="row 2: expected a key that double holds exactly"):
         key_column(pa.array([5.0, 2.0**53 + 2]), where)
-    with pytest.raises(InvalidTrainingData, match="row 1: expected one key per row, not list"):
-        key_column(pa.array([["a"]]), where)
+    for kind in (pa.list_(pa.string()), pa.list_(pa.string(), 1), pa.large_list(pa.string())):
+        with pytest.raises(InvalidTrainingData, match=r"row 1: expected one key per row, not .*list"):
+            key_column(pa.array([["a"]], kind), where)
 
 
 def test_the_latest_rows_report() -> None:

@@ -15,7 +15,7 @@ from domain.errors import ContractError, NothingToLearn
 from features.log_schema import contiguous
 from features.market import Market
 from features.model_spec import TaskSpec
-from features.spec import RawTensor, Record
+from features.spec import CLUSTER, RawTensor, Record
 from models import metrics, release
 from models.calibration import Calibrator
 from models.calibration.selection import clearly_worse, enough
@@ -23,6 +23,7 @@ from models.release import Release, calibrated_column
 from models.release_folder import newest_usable
 from pipelines.bags import tensor_columns
 from pipelines.calibration import Columns, calibrated, counting, fit_task, where_shown
+from pipelines.clusters import SAID_BY, cluster_column, clusters_of
 from pipelines.examples import archive_end_ms, join_log, matures_s
 from pipelines.freshness import learned_through_ms, seen
 from pipelines.push import PARTIAL, link, push
@@ -144,6 +145,8 @@ def predicted(market: Market, trained: Release, rows: pa.Table) -> Columns:
 
     features = {f.name for f in market.features}
     columns = {name: rows[name].to_numpy() for name in rows.column_names if name not in features} | raw_tensors(market, rows)
+    said = {name: contiguous(rows[name]) for name in SAID_BY if name in rows.column_names}
+    columns[CLUSTER] = cluster_column(said, len(rows))
     return where_shown(market, columns | score(market, load_ranker(str(trained.path)), columns))
 
 
@@ -187,7 +190,9 @@ def _compare(
             "log_loss_after": metrics.log_loss(labels, new),
             "pcoc_before": metrics.pcoc(labels, old),
             "pcoc_after": metrics.pcoc(labels, new),
-            "replaced": clearly_worse(metrics.row_log_loss(labels, old), metrics.row_log_loss(labels, new), ERRORS),
+            "replaced": clearly_worse(
+                metrics.row_log_loss(labels, old), metrics.row_log_loss(labels, new), ERRORS, clusters_of(latest)
+            ),
         }
     )
 

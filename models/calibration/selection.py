@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from models.calibration.curves import Beta, Curve, Isotonic, Platt, Spline
 from models.calibration.logistic import Floats, Labels, Probabilities
+from models.clusters import Clusters, codes, count, ratio_error
 from models.metrics import row_log_loss
 
 Mask = NDArray[np.bool_]
@@ -63,14 +64,16 @@ def out_of_fold(labels: Labels, predict: Callable[[Mask, Mask], Floats]) -> Floa
     return loss
 
 
-def clearly_worse(loss: Floats, than: Floats, errors: float = 1.0) -> bool:
-    """Whether the first of two losses [R] of the same rows, R > 0, is higher by more than chance explains.
+def clearly_worse(loss: Floats, than: Floats, errors: float = 1.0, clusters: Clusters = None) -> bool:
+    """Whether the first of two losses [R] of the same rows, R > 0, is higher by more than chance explains; never by one cluster.
 
     Args:
       errors: how many standard errors of the mean difference chance is given.
+      clusters: [R], equal for rows that are not independent.
     """
-    difference = loss - than
-    return bool(difference.mean() > errors * difference.std() / np.sqrt(len(difference)))
+    difference, coded = loss - than, codes(clusters)
+    mean = float(difference.mean())
+    return count(coded, len(loss)) > 1 and mean > errors * ratio_error(difference - mean, len(loss), coded)
 
 
 def _folds(labels: Labels) -> Labels:

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from models.calibration import Beta, Isotonic, Platt, Spline, logit, sigmoid
 from models.calibration.curves import MIN_SLOPE, Curve
 from models.calibration.logistic import fit_logistic
-from models.calibration.selection import CANDIDATES, choose_curve
+from models.calibration.selection import CANDIDATES, choose_curve, clearly_worse
 
 Array = Any
 
@@ -206,3 +206,15 @@ def test_the_bounded_fit_is_the_optimum(seed: int, width: int, rows: int) -> Non
 def test_a_slope_that_wants_to_be_negative_stays_at_its_bound() -> None:
     z = np.linspace(-4, 4, 2000)
     assert Platt.fit((z < 0).astype(int), sigmoid(z)).slope == MIN_SLOPE
+
+
+def test_a_gain_on_one_shoppers_pages_is_one_gain() -> None:
+    # Ten shoppers with ten pages each: nine gain 0.1 on every page, one loses 0.6. By page that is clear, by shopper it is not.
+    shopper = np.repeat(np.arange(10), 10)
+    gain = np.where(shopper == 0, -0.6, 0.1)
+    before, after = np.full(100, 0.7), 0.7 - gain
+    assert gain.mean() == pytest.approx(0.03)
+    assert clearly_worse(before, after, 1.0)
+    assert not clearly_worse(before, after, 1.0, shopper)
+    assert clearly_worse(before, before - 0.01, 2.0, shopper)
+    assert not clearly_worse(before, after, 1.0, np.zeros(100, np.int64))

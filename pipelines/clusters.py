@@ -14,7 +14,8 @@ from pipelines.calibration import Columns
 from pipelines.keys import canonical
 from pipelines.text import holds_several, plain_key
 
-SAID_BY = ("shopper_key", "decision_id")
+PAGE = "decision_id"
+SAID_BY = ("shopper_key", PAGE)
 """Columns of a log, the first that says something counts."""
 EXACT = 2**53
 """Ids are below: whole numbers that a float holds, too."""

@@ -24,7 +24,7 @@ from models.evaluation import DataUsed, LabelCount, SplitData
 from models.log_used import LogUsed
 from pipelines.bags import tensor_columns
 from pipelines.batches import Batch, batches, read_batches, split_column
-from pipelines.clusters import cluster_column
+from pipelines.clusters import PAGE, cluster_column
 from pipelines.columns import decided_column, integer_column, label_column, usable_column
 from pipelines.exploration import exploration_columns
 from pipelines.keys import key_column
@@ -113,8 +113,8 @@ def ingest(market: Market, data: Path, directory: Path, continuing: bool = False
             codes = _split(market, batch, checked.group, random, cuts, times)
             key = batch.column(split_column(market)) if market.training.split.by is not None else None
             judging.note(codes == EVAL, batch.before, batch.file, batch.start, key)
-            if key is not None and market.training.split.kind == "hash":
-                keyless += key_column(key, batch.where(split_column(market))).null_count
+            if market.training.split.kind == "hash":
+                keyless += _keys(market, batch).null_count
             for f in market.features:
                 absent = are_missing(batch.column(f.log_column))
                 missing[f.name] += int(absent.sum())
@@ -248,9 +248,17 @@ def _split(
         return codes if spec.valid == "latest" else random.assign_before(codes == EVAL)
     if spec.kind == "random":
         return random.assign(batch.raw.num_rows)
+    return hash_split(_keys(market, batch), spec, market.model.seed, batch.before)
+
+
+def _keys(market: Market, batch: Batch) -> pa.Array:
+    """[R], what a split by hash goes by; of a shopper who is not known the page, if the rows say it."""
     column = split_column(market)
     keys = key_column(batch.column(column), batch.where(column))
-    return hash_split(keys, spec, market.model.seed, batch.before)
+    if keys.null_count and PAGE in batch:
+        pages = key_column(batch.column(PAGE), batch.where(PAGE))
+        keys = pc.coalesce(keys, pages) if pages.type == keys.type else keys
+    return keys
 
 
 def _span(raw: pa.Array, times: NDArray[np.float64], mask: NDArray[np.bool_], seen: Span | None) -> Span:

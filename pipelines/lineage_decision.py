@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from domain.events import EventStatus, EventType
 from features.market import Market
+from pipelines.clusters import PAGE, SAID_BY
 from pipelines.lineage import Releases, Training
 from pipelines.splits import EVAL, SPLITS, hash_split
 
@@ -106,9 +107,10 @@ def _place(market: Market, decision: Mapping[str, Any], slots: Sequence[Shown], 
     by, requested, keys = str(spec.by), decision.get("features") or {}, []
     for slot, logged in zip(slots, decision["slots"], strict=True):
         row = {**requested, **(logged.get("features") or {}), "impression_id": slot.impression_id}
-        row |= {name: decision.get(name) for name in ("decision_id", "shopper_key", "time_ms")}
+        row |= {name: decision.get(name) for name in (*SAID_BY, "time_ms")}
         if not slot.left_out:
-            keys.append(row.get(by))
+            key = row.get(by)
+            keys.append(row[PAGE] if by in SAID_BY and not key else key)  # as in training
     if any(key is None or key == "" for key in keys):
         return set()
     codes = hash_split(pa.array([str(key) for key in keys]), spec, market.model.seed)

@@ -111,6 +111,19 @@ def test_rows_without_a_key_do_not_go_together(make_market: MakeMarket, columns:
     assert [done.rows[split] / 200 for split in SPLITS] == pytest.approx([0.5, 0.2, 0.3], abs=0.15)
 
 
+def test_rows_without_a_key_go_by_their_page_where_it_is_known(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
+    columns |= {
+        "shopper": [None] * 190 + ["s"] * 10,
+        "decision_id": [f"d{i // 5}" for i in range(200)],
+        "Age": [i // 5 for i in range(200)],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "log.parquet")
+    done = ingest(make_market(split=HASH), tmp_path / "log.parquet", tmp_path / "rows")
+    groups = [set(ages(done, split)) for split in SPLITS]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 40
+    assert done.keyless == 0
+
+
 @pytest.mark.parametrize("name", ["log.csv", "log.parquet", "log.tfrecord"])
 def test_text_that_is_not_utf_8_is_named_in_every_format(
     make_market: MakeMarket, columns: Columns, tmp_path: Path, name: str

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.errors import InvalidTrainingData
@@ -21,6 +21,7 @@ def where(row: int) -> str:
     return f"row {row + 1}"
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | IDS, min_size=1))
 def test_an_id_is_the_same_to_the_last_digit_in_every_type(ids: list[int | None]) -> None:
     decimals = pa.array([None if i is None else Decimal(i) for i in ids], pa.decimal128(38, 0))
@@ -29,6 +30,7 @@ def test_an_id_is_the_same_to_the_last_digit_in_every_type(ids: list[int | None]
         assert whole_numbers(raw, where).to_pylist()[: len(ids)] == ids
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, LARGEST), min_size=1))
 def test_an_unsigned_id_is_the_same_to_the_last_digit(ids: list[int]) -> None:
     assert whole_numbers(pa.array([*ids, None], pa.uint64()), where).to_pylist() == [*ids, None]

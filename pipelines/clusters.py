@@ -24,10 +24,10 @@ EXACT = 2**53
 def cluster_column(columns: Mapping[str, pa.Array], rows: int) -> NDArray[np.int64]:
     """[R], equal for rows of one shopper, or of one page where the shopper is not known; -1 where neither is."""
     found = np.full(rows, -1)
-    for name in reversed(SAID_BY):
-        if name in columns and not holds_several(columns[name].type):
-            said = _hashed(plain_key(columns[name]))
-            found = np.where(said >= 0, said, found)
+    for name in SAID_BY:
+        unsaid = np.flatnonzero(found < 0)
+        if len(unsaid) and name in columns and not holds_several(columns[name].type):
+            found[unsaid] = _hashed(plain_key(columns[name]).take(pa.array(unsaid)))
     return found
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from tfx.orchestration.pipeline import Pipeline
 
 from domain.errors import OfferRankError
+from domain.local_paths import require_local
 from features.market import load_market
 from pipelines.components.ingest_log import IngestLog
 from pipelines.metadata_address import VARIABLE, metadata_address
@@ -34,7 +35,10 @@ def log_pipeline(
 
     Raises:
       InvalidMarket: the market cannot be used.
+      OfferRankError: a path is an address.
     """
+    for path in (market_file, log_dir, out, work):
+        require_local(path)
     # Its tasks are processes of their own on one store: that of the setting, or a file in the folder that they share.
     url = os.environ.get(VARIABLE)
     metadata = metadata_address(url, out).config if url else None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from domain.errors import InvalidTrainingData
 
 _YEAR_1_S, _YEAR_9999_S = -62_135_596_800, 253_370_764_800
-_TEXT = ("large_string", "binary", "large_binary", "string_view", "binary_view")
+_TEXT = ("large_string", "binary", "large_binary")
 
 
 def plain(raw: pa.Array) -> pa.Array:

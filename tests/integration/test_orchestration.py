@@ -13,7 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from domain.errors import ContractError
+from domain.errors import ContractError, OfferRankError
 from features.market import load_market
 from offerrank.cli import app
 from pipelines.workplace import Workplace
@@ -115,6 +115,14 @@ def test_every_container_is_the_image_and_beams_runner_is_passed_on(job: dict[st
     assert {"--runner=SparkRunner", "--spark_master_url=spark://spark:7077"} <= set(statistics)
 
 
+def test_a_pipeline_has_no_addresses_for_folders() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TFX's own imports
+        from pipelines.orchestration import log_pipeline
+    with pytest.raises(OfferRankError, match="s3://shop/log: expected a path of this machine"):
+        log_pipeline(MARKET, Path("s3://shop/log"), Path("/mnt/releases"), Path("/mnt/work"))
+
+
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="Airflow has no environment in common with TFX 1.21")
 def test_airflow_loads_a_dag_for_the_full_training_and_one_for_the_incremental(tmp_path: Path) -> None:
     assert AIRFLOW_PYTHON.exists(), "`make airflow` builds it"
@@ -148,6 +156,7 @@ def test_airflow_loads_a_dag_for_the_full_training_and_one_for_the_incremental(t
     [
         (["--to", "cron", "--out", "job.yaml"], "expected kubeflow, got 'cron'"),
         (["--out", "job.yaml", "--infra-validator", "podman"], "expected docker or kubernetes, got 'podman'"),
+        (["--out", "job.yaml", "--releases", "gs://releases"], "gs://releases: expected a path of this machine"),
         (["--out", "job.txt"], "expected a file that ends in .json, .yaml or .yml, got 'job.txt'"),
         (["--out", "job.yaml", "--beam-runner", "storm"], "expected one of direct, flink, spark, dataflow, got 'storm'"),
     ],

@@ -22,6 +22,7 @@ from tfx.proto import example_gen_pb2, pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types.standard_artifacts import TransformGraph
 
 from features.market import Market
+from features.slices import parts_of
 from features.training_spec import Gate
 from pipelines.components import parquet_examples
 from pipelines.components.anomaly_check import AnomalyCheck
@@ -166,8 +167,9 @@ def eval_config(market: Market, rows: Ingested | None) -> tfma.EvalConfig:
     Every task has one threshold that always holds: TFMA blesses nothing without any.
     """
     several = len(market.tasks) > 1
-    # Hardly two rows share a float: each would become a slice of its own.
-    sliced = [f.name for f in market.features if f.name in market.training.slices and f.dtype != "float"]
+    # A campaign has no column, and a placement one of codes.
+    single = {f.name for f in market.features}
+    sliced = [parts for name in market.training.slices if single.issuperset(parts := parts_of(name))]
     model = tfma.ModelSpec(signature_name="examples", model_type="tf_generic")
     if several:
         model.label_keys.update({t.name: t.label for t in market.tasks})
@@ -176,7 +178,7 @@ def eval_config(market: Market, rows: Ingested | None) -> tfma.EvalConfig:
         model.label_key, model.example_weight_key = market.tasks[0].label, market.tasks[0].counts_column
     config = tfma.EvalConfig(
         model_specs=[model],
-        slicing_specs=[tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[name]) for name in sliced)],
+        slicing_specs=[tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=parts) for parts in sliced)],
         options=tfma.Options(include_default_metrics={"value": False}),
     )
     for t in market.tasks:

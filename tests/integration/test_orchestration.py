@@ -86,6 +86,17 @@ def test_a_training_here_has_it_only_where_the_market_asks_for_it(engine: str | 
         assert json.loads(spec)["local_docker"] == {}
 
 
+def test_tfma_slices_by_features_and_pairs_of_them() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TFX's own imports
+        from pipelines.ranking import eval_config
+    market = load_market(MARKET)
+    slices = ("device", "campaign", "device x category", "device x placement")
+    market = market.model_copy(update={"training": market.training.model_copy(update={"slices": slices})})
+    config = eval_config(market, None)
+    assert [list(spec.feature_keys) for spec in config.slicing_specs] == [[], ["device"], ["device", "category"]]
+
+
 def test_a_release_that_the_image_did_not_load_is_an_error_that_says_so() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TFX's own imports

@@ -65,6 +65,9 @@ bench-speed: install ## an epoch of the ranker, its input pipeline, and PyTorch'
 	@$(BIN)/python -c "import torch" 2>/dev/null || $(UV) pip install -q --python $(BIN)/python --torch-backend cpu torch
 	@$(BIN)/python -m benchmarks.models.speed $(ARGS)
 
+bench-pipeline: install ## seconds and peak memory of a training by component; ARGS="--rows 1000000 --json FILE"
+	@$(BIN)/python -m benchmarks.pipeline $(ARGS)
+
 lock: install ## resolve the lock files anew
 	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q --extra dev pyproject.toml -o requirements.lock
 	$(UV) pip compile --python-version 3.11 --generate-hashes --no-annotate --no-header -q --extra airflow pyproject.toml -o requirements-airflow.lock
@@ -72,4 +75,4 @@ lock: install ## resolve the lock files anew
 clean: ## remove both environments and everything the demo wrote
 	rm -rf .venv .venv-airflow .offerrank
 
-.PHONY: help install airflow demo check test bench bench-models bench-speed studies adversary faults lock clean
+.PHONY: help install airflow demo check test bench bench-models bench-speed bench-pipeline studies adversary faults lock clean

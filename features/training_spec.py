@@ -124,6 +124,11 @@ class TrainingSpec(Record):
     """A click counts for an impression this long before it; nobody looks at a confirmation page for longer than an hour."""
     conversion_window_s: int = Field(default=7 * 86_400, ge=1)
     """A conversion counts for a click this long before it. Training waits that long, so a long one learns from old pages."""
+    keep_negatives: float = Field(default=1.0, gt=0, le=1)
+    """Share of the training rows with a first label of 0 that the networks are fitted on; each stands for those left out, so odds
+    and calibration stay right. Statistics, vocabularies, `valid` and `eval` are of all rows."""
+    tfma: bool = False
+    """Whether TFX's Evaluator measures the model as well, for TFMA's views by slice; its approximate AUC is a gate then."""
     delayed_labels: Literal["wait", "importance", "ignore"] = "wait"
     """Of rows of the event log: a label counts once no event can change it any more; or incremental trainings take each click at
     once, with importance weights for conversions (ES-DFM), where no feature tells the time; or a label counts as it is known when

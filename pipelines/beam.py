@@ -1,4 +1,4 @@
-"""Where Beam runs the components that read all rows: ExampleGen, StatisticsGen, Transform, Evaluator."""
+"""Where Beam runs the components that read all rows: StatisticsGen, Transform, and TFMA's."""
 
 from collections.abc import Sequence
 

@@ -1,10 +1,11 @@
 """The training pipeline: TFX's components, and ours between them.
 
 ExampleGen > StatisticsGen > ImportSchemaGen > ExampleValidator > AnomalyCheck > Transform > Trainer
-  > Calibrator > Assessor > Evaluator > Release > ServingCheck > Pusher
+  > Calibrator > Assessor > Release > ServingCheck > Pusher
 
-With `training.infra_validator` InfraValidator stands beside ServingCheck. A warm start imports the
-Transform graph of the release before, with grown vocabularies, in place of Transform.
+The Assessor's exact metrics decide what is pushed. With `training.tfma` TFX's Evaluator has to bless the model, too; with
+`training.infra_validator` InfraValidator stands beside ServingCheck. Both read tf.Examples, which TfExamples makes for them.
+A warm start imports the Transform graph of the release before, with grown vocabularies, in place of Transform.
 """
 
 from collections.abc import Sequence
@@ -24,16 +25,16 @@ from tfx.types.standard_artifacts import TransformGraph
 from features.market import Market
 from features.slices import parts_of
 from features.training_spec import Gate
-from pipelines.components import parquet_examples
+from pipelines.components import tf_examples
 from pipelines.components.anomaly_check import AnomalyCheck
 from pipelines.components.assessor import Assessor
 from pipelines.components.atomic_pusher import AtomicPusher
 from pipelines.components.calibrator import Calibrator
+from pipelines.components.parquet_examples import ParquetExamples
 from pipelines.components.release import Release
 from pipelines.components.serving_check import ServingCheck
 from pipelines.ingest import Ingested
 from pipelines.requirements import TaskRows
-from pipelines.splits import SPLITS
 from pipelines.workplace import Workplace
 
 IN_PROCESS = ("--direct_running_mode=in_memory", "--direct_num_workers=1", "--sdk_container_image=none")
@@ -54,21 +55,15 @@ def ranking_pipeline(
 
     Args:
       out: releases folder.
-      rows: how many of what there are; none where they are laid out by the pipeline itself, in which case Evaluator knows no
-        bounds and the gates of the calibrated evaluation alone decide.
+      rows: how many of what there are; none where they are laid out by the pipeline itself, in which case TFX's Evaluator, if
+        it is asked for, knows no bounds.
       previous: the release to start from; `work.transform` is then used in place of a Transform.
       beam_args: pipeline options of Beam.
       first: components that run before all others.
       metadata: a ConnectionConfig of ML Metadata; without one, a file in `work`.
     """
     custom_config = {"market": str(work.market)}
-    examples = FileBasedExampleGen(
-        input_base=str(work.rows),
-        input_config=example_gen_pb2.Input(
-            splits=[example_gen_pb2.Input.Split(name=split, pattern=f"{split}/*.parquet") for split in SPLITS]
-        ),
-        custom_executor_spec=executor_spec.BeamExecutorSpec(parquet_examples.Executor),
-    ).with_id("ExampleGen")
+    examples = ParquetExamples(rows=str(work.rows)).with_id("ExampleGen")
     statistics = StatisticsGen(examples=examples.outputs["examples"], exclude_splits=["valid"])
     schema = ImportSchemaGen(schema_file=str(work.schema))
     validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
@@ -113,13 +108,6 @@ def ranking_pipeline(
         data_file=str(work.used),
         places_file=str(work.places),
     )
-    evaluator = Evaluator(
-        examples=examples.outputs["examples"],
-        model=trainer.outputs["model"],
-        eval_config=eval_config(market, rows),
-        example_splits=["eval"],
-        schema=schema.outputs["schema"],
-    )
     release = Release(
         model=trainer.outputs["model"],
         calibration=calibrator.outputs["calibration"],
@@ -130,22 +118,24 @@ def ranking_pipeline(
         origin_file=str(work.origin),
     )
     serving_check = ServingCheck(release_model=release.outputs["release_model"], market_file=str(work.market))
+    records = [_tf_examples(work)] if market.training.tfma or market.training.infra_validator else []
+    judges = [_evaluator(market, rows, records[0], trainer, schema)] if market.training.tfma else []
     checks = [serving_check]
     if (platform := market.training.infra_validator) is not None:
         from pipelines.components.infra_validator import (
             InfraValidator,  # clients of Docker and Kubernetes: a second that few need
         )
 
-        checks.append(InfraValidator(release.outputs["release_model"], examples.outputs["examples"], platform))
+        checks.append(InfraValidator(release.outputs["release_model"], records[0].outputs["examples"], platform))
     pusher = AtomicPusher(
         model=release.outputs["release_model"],
-        model_blessing=evaluator.outputs["blessing"],
+        model_blessing=judges[0].outputs["blessing"] if judges else None,
         infra_blessing=serving_check.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(out))),
     ).with_id("Pusher")
     pusher.add_upstream_nodes(checks)
     for component in first:
-        for node in (examples, schema):
+        for node in (examples, schema, *records):
             node.add_upstream_node(component)
     return Pipeline(
         pipeline_name=market.name,
@@ -154,10 +144,29 @@ def ranking_pipeline(
         components=[
             *first,
             *(examples, statistics, schema, validator, check, transform, trainer),
-            *(calibrator, assessor, evaluator, release, *checks, pusher),
+            *(calibrator, assessor, *records, *judges, release, *checks, pusher),
         ],
         enable_cache=False,
         beam_pipeline_args=list(beam_args),
+    )
+
+
+def _tf_examples(work: Workplace) -> Any:
+    """The rows of `eval` as tf.Examples."""
+    return FileBasedExampleGen(
+        input_base=str(work.rows),
+        input_config=example_gen_pb2.Input(splits=[example_gen_pb2.Input.Split(name="eval", pattern="eval/*.parquet")]),
+        custom_executor_spec=executor_spec.BeamExecutorSpec(tf_examples.Executor),
+    ).with_id("TfExamples")
+
+
+def _evaluator(market: Market, rows: Ingested | None, records: Any, trainer: Any, schema: Any) -> Any:
+    return Evaluator(
+        examples=records.outputs["examples"],
+        model=trainer.outputs["model"],
+        eval_config=eval_config(market, rows),
+        example_splits=["eval"],
+        schema=schema.outputs["schema"],
     )
 
 

@@ -25,6 +25,7 @@ READS = {
     "Trainer": ("train", "valid"),
     "Calibrator": ("valid",),
     "Assessor": ("eval",),
+    "TfExamples": ("eval",),
     "Evaluator": ("eval",),
 }
 """Step -> splits that it reads."""

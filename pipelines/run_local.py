@@ -28,7 +28,7 @@ from pipelines.run_details import details_kept, rows_of
 from pipelines.scratch import scratch_folder, temporary_files_in
 from pipelines.workplace import Workplace
 
-COMPONENTS = 13
+COMPONENTS = 12
 BEFORE = 2
 """Steps that come first: reading the log and importing TFX."""
 LOG = "train.log"
@@ -124,7 +124,7 @@ def train(
             stack.enter_context(details_kept(record, Workplace(work), metadata, out, lasting=work_dir is not None))
         stack.enter_context(logs_to(work / LOG))
         seconds: dict[str, float] = {}
-        steps = BEFORE + COMPONENTS + (market.training.infra_validator is not None)
+        steps = BEFORE + COMPONENTS + _asked_for(market)
         with step("read", 1, steps, seconds):
             rows = Workplace(work).lay_out(market_path, data, through_ms, labels, previous)
             if record is not None:
@@ -148,6 +148,12 @@ def train(
         if record is not None:
             record.know(release=result.version)
         return result
+
+
+def _asked_for(market: Market) -> int:
+    """Components that are there only where the market asks for them: Evaluator, InfraValidator, and TfExamples for them."""
+    asked = (market.training.tfma, market.training.infra_validator is not None)
+    return sum(asked) + any(asked)
 
 
 def _require_writable(out: Path) -> None:
@@ -231,7 +237,8 @@ def _result(out: Path, work: Path, rows: Ingested, seconds: dict[str, float]) ->
         (Workplace(work).outputs("Assessor", "assessment") / Path(release.EVALUATION).name).read_bytes()
     )
     failures = evaluation.refusals
-    if not failures and not (Workplace(work).outputs("Evaluator", "blessing") / "BLESSED").exists():
+    judged = (work / "artifacts" / "Evaluator").exists()
+    if not failures and judged and not (Workplace(work).outputs("Evaluator", "blessing") / "BLESSED").exists():
         failures = _tfma_failures(Workplace(work).outputs("Evaluator", "evaluation"))
     if failures:
         raise (Unjudged if evaluation.waits else NotBlessed)(failures, _write_report(work, failures))

@@ -1,6 +1,7 @@
 """Rows of a split as columns, and what a SavedModel makes of them."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,26 +10,28 @@ from numpy.typing import NDArray
 from features.market import Market
 from models.legacy_keras import tf
 from models.release import EXAMINATION, raw_column
-from pipelines.examples_io import BATCH_ROWS, read_split
+from pipelines.examples_io import BATCH_ROWS, files_of, read_files
 
 Columns = dict[str, NDArray[Any]]
 
 
 def read_columns(market: Market, examples_uri: str, split: str) -> Columns:
-    """All rows of a split: the features' tensors and labels by name; text as str."""
-    batches = [
-        {name: tensor.numpy() for name, tensor in {**features, **labels}.items()}
-        for features, labels in read_split(examples_uri, split, market)
-    ]
-    columns = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
-    for f in market.features:
-        if f.dtype == "string":
-            columns[f.name] = np.vectorize(bytes.decode, otypes=[object])(columns[f.name])
-    return columns
+    """All rows of a split: the features' tensors and labels by name; text as str, in few objects where it repeats itself."""
+    text = [f.name for f in market.features if f.dtype == "string"]
+    decoded: dict[bytes, str] = {}
+    batches: list[Columns] = []
+    for features, others in read_files(files_of(examples_uri, split), market):
+        for name in text:
+            flat = [decoded.setdefault(value, value.decode()) for value in features[name].ravel().tolist()]
+            features[name] = np.array(flat, object).reshape(features[name].shape)
+        batches.append(features | others)
+    return {name: np.concatenate([b.pop(name) for b in batches]) for name in list(batches[0])}
 
 
+@lru_cache(maxsize=2)
 def load_signatures(saved_model: str) -> Mapping[str, Any]:
-    """By name, as `models.export` has them."""
+    """By name, as `models.export` has them; those of a training and of the release in service are loaded once for all components
+    of a process."""
     signatures: Mapping[str, Any] = tf.saved_model.load(saved_model).signatures
     return signatures
 

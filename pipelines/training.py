@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_transform as tft
+from numpy.typing import NDArray
 
 from domain.errors import ContractError
 from features.market import Market, load_market
@@ -17,7 +18,7 @@ from models.fit import Rows, Start, fit_ranker, fit_towers
 from models.legacy_keras import tf
 from models.preprocessing import Encoding, encoding_of
 from models.warm_start import carry_over, load_weights, row_sources, save_weights
-from pipelines.examples_io import read_files
+from pipelines.examples_io import count_rows, read_files
 from pipelines.progress import tell
 from pipelines.scoring import Columns
 
@@ -31,7 +32,7 @@ def run_fn(fn_args: Any) -> None:
     transformed = tft.TFTransformOutput(fn_args.transform_output)
     encoding = encoding_of(market, transformed)
     transform = transformed.transform_features_layer()
-    train, columns = load_rows(market, encoding, transform, fn_args.train_files)
+    train, columns = load_rows(market, encoding, transform, fn_args.train_files, market.training.keep_negatives)
     valid, _ = load_rows(market, encoding, transform, fn_args.eval_files)
     previous = fn_args.custom_config.get("previous")
     start = TakeOver(market, encoding, Path(previous)) if previous else None
@@ -127,28 +128,57 @@ def _gained(before: Encoding, after: Encoding) -> dict[str, int]:
     return {column.partition(":")[0]: entries for column, entries in grown.items() if entries}
 
 
-def load_rows(market: Market, encoding: Encoding, transform: Any, patterns: list[str]) -> tuple[Rows, Columns]:
-    """All rows of some files, transformed and packed, in an order of their own: Beam's differs from run to run.
+def load_rows(
+    market: Market, encoding: Encoding, transform: Any, patterns: list[str], keep_negatives: float = 1.0
+) -> tuple[Rows, Columns]:
+    """All rows of some files, transformed and packed, in their order; nothing is held twice.
+
+    Args:
+      keep_negatives: share of the rows to keep of those whose first label is 0 for sure, drawn by the row's number. What is kept
+        stands for the others, too, see `Rows.stands_for`.
 
     Returns:
       the rows, and `market.row_columns` but for time, place in the log and position, [N] each.
     """
+    first, usable = market.tasks[0].label, market.tasks[0].usable_column
     files = sorted(name for pattern in patterns for name in tf.io.gfile.glob(pattern))
-    packed: list[dict[str, Any]] = []
-    others: list[dict[str, Any]] = []
-    for features, other in read_files(files, market):
-        packed.append({name: tensor.numpy() for name, tensor in pack(encoding, transform(features)).items()})
-        others.append({name: tensor.numpy() for name, tensor in other.items()})
-    inputs = {name: np.concatenate([p[name] for p in packed]) for name in packed[0]}
-    columns = {name: np.concatenate([o[name] for o in others]) for name in others[0]}
-    # What counts is the least of the keys: rows of a file that does not say come in the order that they have without it.
-    for name in ("time_ms", LOG_ROW):
-        columns.pop(name)
-    counts = {name: columns.pop(name) for name in market.row_columns if name in columns and name != "position"}
-    inner = [column for matrix in inputs.values() for column in matrix.T]
-    order = np.lexsort([*counts.values(), *inner, *columns.values()])
-    labels = {t.label: columns[t.label][order].astype(np.float32) for t in market.tasks}
-    positions = columns["position"][order].astype(np.int32) if "position" in columns else None
-    weights = {t.name: counts[t.usable_column][order].astype(np.float32) for t in market.tasks}
-    rows = Rows({name: x[order] for name, x in inputs.items()}, labels, positions, weights)
-    return rows, {name: column[order] for name, column in counts.items()}
+    rng = np.random.default_rng(market.model.seed)
+    total = count_rows(files)
+    held = _Filled(total)
+    for features, others in read_files(files, market):
+        drawn = rng.random(len(others[first])) < keep_negatives
+        negative = (others[first] == 0) & (others[usable] == 1)
+        kept = np.flatnonzero(drawn | ~negative)
+        packed = pack(encoding, transform({name: tf.constant(x[kept]) for name, x in features.items()}))
+        held.add({f"input {name}": x.numpy() for name, x in packed.items()} | {name: x[kept] for name, x in others.items()})
+    columns = held.columns()
+    inputs = {name.removeprefix("input "): columns.pop(name) for name in list(columns) if name.startswith("input ")}
+    labels = {t.label: columns[t.label].astype(np.float32) for t in market.tasks}
+    positions = columns["position"].astype(np.int32) if "position" in columns else None
+    weights = {t.name: columns[t.usable_column].astype(np.float32) for t in market.tasks}
+    stands_for = None
+    if keep_negatives < 1:
+        negative = (columns[first] == 0) & (columns[usable] == 1)
+        stands_for = (len(negative) / total * np.where(negative, 1 / keep_negatives, 1)).astype(np.float32)
+    left = {name: columns[name] for name in market.row_columns if name not in ("time_ms", LOG_ROW, "position")}
+    return Rows(inputs, labels, positions, weights, stands_for), left
+
+
+class _Filled:
+    """Columns that are filled batch by batch."""
+
+    def __init__(self, at_most: int) -> None:
+        self._at_most, self._rows = at_most, 0
+        self._columns: dict[str, NDArray[Any]] = {}
+
+    def add(self, batch: dict[str, NDArray[Any]]) -> None:
+        """More rows; a column has one shape and type."""
+        rows = len(next(iter(batch.values())))
+        for name, x in batch.items():
+            column = self._columns.setdefault(name, np.empty((self._at_most, *x.shape[1:]), x.dtype))
+            column[self._rows : self._rows + rows] = x
+        self._rows += rows
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """What has been added."""
+        return {name: x[: self._rows] for name, x in self._columns.items()}

@@ -39,7 +39,7 @@ MODEL: dict[str, Any] = {
 }
 SEED = 1
 TABLES = (1_000, 1_000_000, 10_000_000)
-STEP_ROWS = 16 * 512
+STEP_ROWS = 8 * 512
 STEP_MODEL = MODEL | {"embedding_dim": 8}
 
 

@@ -17,7 +17,7 @@ from pipelines.push import push
 
 
 class Executor(executor.Executor):
-    """Pushes where Evaluator, ServingCheck and the gates of the calibrated evaluation all agree."""
+    """Pushes where ServingCheck and the gates of the calibrated evaluation agree, and Evaluator, if there is one."""
 
     def Do(self, input_dict: dict[str, Any], output_dict: dict[str, Any], exec_properties: dict[str, Any]) -> None:  # noqa: N802
         """Copies beside the destination, then renames.
@@ -32,7 +32,7 @@ class Executor(executor.Executor):
         if failures or not self.CheckBlessing(input_dict):
             self._MarkNotPushed(pushed)
             refusal = Unjudged if evaluation.waits else NotBlessed
-            raise refusal(failures or ("Evaluator or ServingCheck did not bless it",), model / release.REPORT)
+            raise refusal(failures or ("ServingCheck or Evaluator did not bless it",), model / release.REPORT)
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties["push_destination"], destination)
         path = push(model, Path(destination.filesystem.base_directory))

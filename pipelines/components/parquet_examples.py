@@ -1,35 +1,26 @@
-"""ExampleGen's executor for our own Parquet: whole batches become tf.Examples at once, in C++."""
+"""ExampleGen: the rows as they are, in Parquet, which all that read them take by the batch.
 
-import os
-from collections.abc import Iterator
-from typing import Any
+As tf.Examples a row would become a Python object, a gzipped record and a parsed one again, in each component that reads it.
+"""
 
-import apache_beam as beam
-import pyarrow as pa
-from tfx.components.example_gen.base_example_gen_executor import BaseExampleGenExecutor
-from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+from pathlib import Path
 
-from pipelines.bags import as_lists
+from tfx.components.util import examples_utils
+from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils
+from tfx.types.standard_artifacts import Examples
 
-
-class Executor(BaseExampleGenExecutor):
-    """Reads the splits that the input config names."""
-
-    def GetInputSourceToExamplePTransform(self) -> Any:  # noqa: N802
-        """TFX's hook."""
-        return _read_examples
+from pipelines.examples_io import write_split
+from pipelines.splits import SPLITS
 
 
-@beam.ptransform_fn
-@beam.typehints.with_input_types(beam.Pipeline)
-@beam.typehints.with_output_types(bytes)
-def _read_examples(pipeline: Any, exec_properties: dict[str, Any], split_pattern: str) -> Any:
-    pattern = os.path.join(exec_properties["input_base"], split_pattern)
-    return pipeline | "Read" >> beam.io.ReadFromParquetBatched(pattern) | "Encode" >> beam.FlatMap(_encode)
-
-
-def _encode(table: pa.Table) -> Iterator[bytes]:
-    encoder = RecordBatchToExamplesEncoder()
-    for batch in table.combine_chunks().to_batches():
-        lists = [as_lists(column) for column in batch.columns]
-        yield from encoder.encode(pa.RecordBatch.from_arrays(lists, names=batch.schema.names))
+@component
+def ParquetExamples(examples: OutputArtifact[Examples], rows: Parameter[str]) -> None:  # noqa: N802
+    """`rows` holds `<split>/*.parquet`."""
+    for split in SPLITS:
+        write_split(Path(rows) / split, Path(examples.uri), split)
+    examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
+    examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_PARQUET)
+    examples_utils.set_file_format(examples, example_gen_pb2.FileFormat.Name(example_gen_pb2.FileFormat.FILE_FORMAT_PARQUET))

@@ -22,6 +22,7 @@ from models.legacy_keras import tf
 from pipelines.components.assessor import EVALUATION_FILE, PREDICTIONS_FILE
 from pipelines.components.calibrator import CALIBRATOR_FILE
 from pipelines.report import write_report
+from pipelines.scoring import load_signatures
 from retrieval.index import build_index
 
 MODEL_NAME = "ranker"
@@ -55,7 +56,7 @@ def Release(  # noqa: N802
     specs = release.FeatureSpecs.of(market)
     (folder / release.FEATURE_SPEC).write_text(specs.model_dump_json(indent=2) + "\n", encoding="utf-8")
     catalogue = OfferColumns.of(market)
-    embeddings = embed_offers(tf.saved_model.load(str(folder)), catalogue)
+    embeddings = embed_offers(load_signatures(path_utils.serving_model_path(model.uri))["offers"], catalogue)
     build_index([o.id for o in market.offers], embeddings).save(extra)
     write_warm_up(market, catalogue, folder / release.WARMUP)
     created_ms = now_ms()
@@ -86,10 +87,10 @@ def _say(artifact: Any, manifest: release.Manifest) -> None:
             artifact.set_int_custom_property(name, value)
 
 
-def embed_offers(model: Any, catalogue: OfferColumns) -> NDArray[np.float32]:
-    """[N, D], the whole catalogue through the offer tower, in its order."""
+def embed_offers(offers: Any, catalogue: OfferColumns) -> NDArray[np.float32]:
+    """[N, D], the whole catalogue through the offer tower, the signature `offers`, in its order."""
     tensors = {name: tf.constant(column) for name, column in catalogue.columns.items()}
-    embeddings: NDArray[np.float32] = model.signatures["offers"](**tensors)["embedding"].numpy()
+    embeddings: NDArray[np.float32] = offers(**tensors)["embedding"].numpy()
     return embeddings
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import log_entries
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from growing_archive import GrowingArchive
@@ -16,10 +15,10 @@ from domain.errors import ContractError
 from features.market import Market, load_market
 from models import release
 from models.fit import Rows, fit_ranker
-from models.legacy_keras import tf
 from models.release import Origin
 from models.warm_start import save_weights
 from pipelines.examples import write_training_rows
+from pipelines.examples_io import files_of, write_split
 from pipelines.ingest import ingest
 from pipelines.training import TakeOver, load_rows, weigh_entries
 
@@ -62,25 +61,13 @@ class Joined:
             train = pq.read_table(splits / "train" / "rows.parquet").to_pylist()
             self.learned = learn(self.text, train, self.folder)
         encoding, transform = self.learned.encoding, self.learned.transform
+        examples = self.folder / f"examples-{now_ms}"
+        for split in ("train", "valid"):
+            write_split(splits / split, examples, split)
         (train, columns), (valid, _) = (
-            load_rows(self.market, encoding, transform, [write_examples(splits / split / "rows.parquet")])
-            for split in ("train", "valid")
+            load_rows(self.market, encoding, transform, files_of(str(examples), split)) for split in ("train", "valid")
         )
         return Origin(rows={}, trained_through_ms=report.newest_ms, labels=report.labels), train, columns, valid
-
-
-def write_examples(rows: Path) -> str:
-    """As ExampleGen writes them."""
-    from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
-
-    table = pq.read_table(rows)
-    types = [pa.binary() if pa.types.is_string(t) else t for t in table.schema.types]
-    columns = [pa.array([[v] for v in c.cast(t).to_pylist()], pa.list_(t)) for c, t in zip(table.columns, types, strict=True)]
-    batch = pa.RecordBatch.from_arrays(columns, names=table.column_names)
-    with tf.io.TFRecordWriter(str(rows.with_suffix(".gz")), "GZIP") as writer:
-        for example in RecordBatchToExamplesEncoder().encode(batch):
-            writer.write(example)
-    return str(rows.with_suffix(".gz"))
 
 
 @pytest.mark.parametrize(("delayed_labels", "expected"), [("wait", PCVR), ("ignore", 0.75 * PCVR)])

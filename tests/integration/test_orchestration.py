@@ -23,15 +23,23 @@ MARKET = REPOSITORY / "examples" / "confirmation" / "market.toml"
 AIRFLOW_PYTHON = REPOSITORY / ".venv-airflow" / "bin" / "python"
 TASKS = {
     *("IngestLog", "ExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "AnomalyCheck", "Transform"),
-    *("Trainer", "Calibrator", "Assessor", "Evaluator", "Release", "ServingCheck", "InfraValidator", "Pusher"),
+    *("Trainer", "Calibrator", "Assessor", "Release", "ServingCheck", "Pusher"),
 }
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that wants TFX's Evaluator, too."""
+    path = tmp_path_factory.mktemp("market") / "market.toml"
+    path.write_text(MARKET.read_text().replace("[training]\n", "[training]\ntfma = true\n"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def job(market: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `offerrank pipeline compile` writes."""
     out = tmp_path_factory.mktemp("kubeflow") / "job.yaml"
-    command = ["pipeline", "compile", "--market", str(MARKET), "--to", "kubeflow", "--out", str(out), "--log", "/mnt/log"]
+    command = ["pipeline", "compile", "--market", str(market), "--to", "kubeflow", "--out", str(out), "--log", "/mnt/log"]
     command += ["--work-dir", "/mnt/work", "--releases", "/mnt/releases", "--image", "registry.example/offerrank:1"]
     command += ["--infra-validator", "kubernetes", "--beam-runner", "spark", "--beam-arg=--spark_master_url=spark://spark:7077"]
     subprocess.run([sys.executable, "-m", "offerrank", *command], check=True, capture_output=True, timeout=120)
@@ -50,9 +58,10 @@ def parameters(task: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_job_has_every_component_after_the_log_is_ingested(job: dict[str, Any]) -> None:
     tasks = tasks_of(job)
-    assert tasks.keys() == TASKS
+    assert tasks.keys() == TASKS | {"TfExamples", "Evaluator", "InfraValidator"}
     assert "dependentTasks" not in tasks["IngestLog"]
-    assert tasks["ExampleGen"]["dependentTasks"] == tasks["ImportSchemaGen"]["dependentTasks"] == ["IngestLog"]
+    for task in ("ExampleGen", "ImportSchemaGen", "TfExamples"):
+        assert tasks[task]["dependentTasks"] == ["IngestLog"]
     assert {"Evaluator", "ServingCheck", "InfraValidator"} <= set(tasks["Pusher"]["dependentTasks"])
 
 
@@ -78,8 +87,8 @@ def test_a_training_here_has_it_only_where_the_market_asks_for_it(engine: str | 
     market = market.model_copy(update={"training": market.training.model_copy(update={"infra_validator": engine})})
     pipeline = ranking_pipeline(market, Workplace(tmp_path), tmp_path / "releases", rows=None)
     nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in Compiler().compile(pipeline).nodes}
-    assert nodes.keys() == TASKS - {"IngestLog"} - (set() if engine else {"InfraValidator"})
-    before = {"Evaluator", "Release", "ServingCheck"} | ({"InfraValidator"} if engine else set())
+    assert nodes.keys() == TASKS - {"IngestLog"} | ({"TfExamples", "InfraValidator"} if engine else set())
+    before = {"Release", "ServingCheck"} | ({"InfraValidator"} if engine else set())
     assert set(nodes["Pusher"].upstream_nodes) == before
     if engine:
         spec = nodes["InfraValidator"].parameters.parameters["serving_spec"].field_value.string_value
@@ -111,9 +120,9 @@ def test_a_release_that_the_image_did_not_load_is_an_error_that_says_so() -> Non
         require_blessed(blessing)
 
 
-def test_components_find_what_ingestion_lays_out(job: dict[str, Any]) -> None:
+def test_components_find_what_ingestion_lays_out(job: dict[str, Any], market: Path) -> None:
     tasks = tasks_of(job)
-    assert parameters(tasks["IngestLog"]) == {"market_file": str(MARKET), "log_dir": "/mnt/log", "work": "/mnt/work"}
+    assert parameters(tasks["IngestLog"]) == {"market_file": str(market), "log_dir": "/mnt/log", "work": "/mnt/work"}
     text = json.dumps(job)
     for path in ("/mnt/work/rows", "/mnt/work/market.toml", "/mnt/work/schema.pbtxt", "/mnt/work/origin.json", "/mnt/releases"):
         assert path in text

@@ -21,7 +21,7 @@ from tests.integration.conftest import TrainedRelease
 
 COMPONENTS = {
     *("ExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "AnomalyCheck", "Transform", "Trainer"),
-    *("Calibrator", "Assessor", "Evaluator", "Release", "ServingCheck", "Pusher"),
+    *("Calibrator", "Assessor", "Release", "ServingCheck", "Pusher"),
 }
 
 

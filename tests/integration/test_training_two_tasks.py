@@ -57,6 +57,7 @@ priors = { ctr = 0.1, cvr = 0.1 }
 [training]
 split = { kind = "time", by = "time_ms", valid_fraction = 0.1, eval_fraction = 0.2 }
 slices = ["country"]
+tfma = true
 gates.ctr = { min_auc = 0.999 }
 [model]
 epochs = 8
@@ -193,7 +194,7 @@ def test_the_report_counts_what_was_trained_on(report: EvaluationReport) -> None
     assert train.tasks["cvr"].rows == train.tasks["ctr"].positives
 
 
-def test_evaluator_withholds_its_blessing_too(refused: Refused) -> None:
+def test_where_it_is_asked_for_tfx_s_evaluator_withholds_its_blessing_too(refused: Refused) -> None:
     assert [p.name for p in refused.artifacts.glob("Evaluator/blessing/*/*")] == ["NOT_BLESSED"]
 
 

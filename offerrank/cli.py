@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class _OneLineErrors(TyperGroup):
     """What OfferRank raises on purpose is the user's to mend: one line on standard error, no traceback.
 
-    The exit code is 2, as for wrong usage; 3 says that nothing is wrong but the model, which missed a gate.
+    The exit code is 2, as for wrong usage; 3 says that nothing is wrong but the model, which missed a gate
+    or could not be judged.
     """
 
     def invoke(self, ctx: Any) -> Any:

@@ -158,10 +158,10 @@ def _of_all(gate: Gate, counted: LabelCount, result: GateResult) -> GateResult:
     if seen and not counted.rows:
         return _unjudged(gate, f"release {result.over} has learned from all {seen:,} rows", result)
     negatives = counted.rows - counted.positives
-    kind, count = ("positives", counted.positives) if counted.positives <= negatives else ("negatives", negatives)
+    kind, count = ("positive", counted.positives) if counted.positives <= negatives else ("negative", negatives)
     without = f", without {seen:,} that it has learned from" if seen else ""
-    few = f"{count} {kind} in {counted.rows:,} rows{without}, min_positives asks for {gate.min_positives}"
-    return _unjudged(gate, few, result)
+    few = f"{count} {kind}{'' if count == 1 else 's'} in {counted.rows:,} rows{without}"
+    return _unjudged(gate, f"{few}, min_positives asks for {gate.min_positives}", result)
 
 
 def _unjudged(gate: Gate, why: str, result: GateResult) -> GateResult:

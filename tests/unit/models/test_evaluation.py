@@ -47,7 +47,7 @@ def test_a_model_that_cannot_be_judged_is_not_released_and_says_so_once() -> Non
 
 def test_it_is_the_fewer_of_positives_and_negatives_that_there_are_too_few_of() -> None:
     task = evaluate_task(np.array([1, 1, 1, 0]), RAW, CALIBRATED, {})
-    assert check_gate("ctr", Gate(min_positives=3), task)[0].note == "1 negatives in 4 rows, min_positives asks for 3"
+    assert check_gate("ctr", Gate(min_positives=3), task)[0].note == "1 negative in 4 rows, min_positives asks for 3"
 
 
 def test_a_model_that_cannot_be_judged_is_released_where_the_market_says_so_by_name() -> None:

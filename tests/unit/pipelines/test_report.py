@@ -1,6 +1,7 @@
 import re
 import tomllib
 from collections.abc import Callable
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -77,7 +78,9 @@ def html(market: Market) -> Render:
             EvaluationReport(
                 tasks={"ctr": ctr, "cvr": cvr},
                 gates=check_task("ctr", gate or Gate(), ctr, tasks["ctr"], rival),
-                data=DataUsed(splits=dict.fromkeys(("train", "valid", "eval"), used)),
+                data=DataUsed(
+                    splits=dict.fromkeys(("train", "valid", "eval"), used), warnings=("column 'sum': 1e+20 is too much",)
+                ),
                 in_service=rival,
                 examination=(Examined(position=0, rows=900, seen=1.0), Examined(position=1, rows=700, seen=0.631)),
             ),
@@ -151,6 +154,10 @@ def test_it_tells_of_the_data_the_tasks_and_their_slices(html: Render) -> None:
         "age -0.0010",
     ):
         assert part in said
+
+
+def test_what_is_odd_about_the_data_is_said(html: Render) -> None:
+    assert "column 'sum': 1e+20 is too much" in unescape(text(html()))
 
 
 def test_training_curves_show_which_epoch_was_kept(html: Render) -> None:

@@ -12,7 +12,12 @@ KEPT = 50
 
 
 def keep_report(releases: Path, run: str, report: Path) -> None:
-    """Copies a run's report to `releases/refused/<run>.html`, and keeps the newest 50. One that cannot be kept ends nothing."""
+    """Copies a run's report to `releases/refused/<run>.html`, and keeps the newest 50. One that cannot be kept ends nothing.
+
+    A run that is refused makes no folder of releases where there is none.
+    """
+    if not releases.is_dir():
+        return
     folder = releases / FOLDER
     temporary = folder / f".{run}.{os.getpid()}"
     try:

@@ -1,4 +1,4 @@
-"""Memory and time of the join of the log, by its length: `python -m benchmarks.join --slots 200000 2000000`; half a minute.
+"""Memory and time of the join of the log, by its length: `python -m benchmarks.join --slots 200000 2000000`; two minutes.
 
 Hours of the confirmation market with a part a minute, 20,000 sold slots each; one in twenty is clicked, one in ten of those
 converts, days later. Each length has a process of its own.
@@ -6,7 +6,6 @@ converts, days later. Each length has a process of its own.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from features.log_archive import DECISIONS, EVENTS, Archived, StreamId, part_pat
 from features.log_schema import decision_schema, event_schema
 from features.market import Market, load_market
 from pipelines.examples import write_training_rows
+from pipelines.recording import peak_bytes
 
 MARKET = Path(__file__).resolve().parents[1] / "examples" / "confirmation" / "market.toml"
 SLOTS_PER_PAGE, SLOTS_PER_HOUR, PARTS_PER_HOUR = 2, 20_000, 60
@@ -56,7 +56,7 @@ def measured(folder: Path) -> dict[str, float]:
     began_s = time.monotonic()
     report = write_training_rows(market, folder / "log", BEGIN_MS + 10_000 * HOUR_MS, folder / "rows.parquet")
     seconds = time.monotonic() - began_s
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak_mb = peak_bytes() / 2**20
     return {
         "rows": report.rows,
         "clicks": report.clicks,

@@ -11,7 +11,7 @@ def test_lists_have_their_length_and_any_values() -> None:
         **{"tags": [3], "tags_weights": [3]},
         **{"colour": [], "click": [], "conversion": []},
         **{"click_usable": [], "conversion_usable": [], "cvr_counts": [], "time_ms": [], "cluster_id": []},
-        **{"explored": [], "propensity_ppb": []},
+        **{"explored": [], "propensity_ppb": [], "log_row": []},
     }
     assert all(f.presence.min_fraction == 1 for f in schema.values())
     # What stands for a missing colour is none of the unknown ones.

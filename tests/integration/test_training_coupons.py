@@ -239,7 +239,7 @@ def test_baseline_statistics_describe_the_training_rows(coupon_release: TrainedR
     content = (coupon_release.path / release.STATISTICS).read_bytes()
     (split,) = statistics_pb2.DatasetFeatureStatisticsList.FromString(content).datasets
     assert split.num_examples == 7659
-    beside = {"accepted", "accepted_usable", "time_ms", "cluster_id", "explored", "propensity_ppb"}
+    beside = {"accepted", "accepted_usable", "time_ms", "log_row", "cluster_id", "explored", "propensity_ppb"}
     assert {f.path.step[0] for f in split.features} == {f.name for f in market.features} | beside
 
 

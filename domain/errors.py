@@ -8,7 +8,8 @@
     ├── InvalidTrainingData a training log cannot be used: names the column and what was got
     │   └── NothingToLearn  nothing is wrong with it, and there is too little in it yet
     ├── NotBlessed          a trained model missed a gate: names it, the value and the bound; nothing was released
-    │   └── Unjudged        it missed none, and there are too few rows to judge it by
+    │   ├── Unjudged        it missed none, and there are too few rows to judge it by
+    │   └── LabelsDoubted   none was trained: new labels are far from what the release in service expects
     ├── DependencyError     something we call failed: a named fallback takes over, the decision says `degraded`
     │   ├── DependencyTimeout
     │   └── Unavailable
@@ -76,6 +77,14 @@ class NotBlessed(OfferRankError):
 
 class Unjudged(NotBlessed):
     """A trained model that nothing is held against: there were too few rows to judge it by, and more may come."""
+
+
+class LabelsDoubted(NotBlessed):
+    """Nothing was learned: the release in service does not believe new labels. `failures` has a line per task and time."""
+
+    def __init__(self, failures: tuple[str, ...]) -> None:
+        OfferRankError.__init__(self, f"these labels are not learned from: {'; '.join(failures)}")
+        self.failures = failures
 
 
 class DependencyError(OfferRankError):

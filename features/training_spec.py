@@ -55,6 +55,11 @@ class Gate(Record):
     """Share of positives among the training rows that count; below it something is wrong with the labels."""
     max_label_rate: float | None = Field(default=None, ge=0, le=1)
     """Upper bound of the same."""
+    labels_min_pcoc: float = Field(default=0.5, ge=0)
+    """PCOC of the release in service on an hour of new rows: where its whole interval lies below, labels are taken for
+    broken, and `offerrank retrain` does not learn from them."""
+    labels_max_pcoc: float = Field(default=2.0, ge=1)
+    """Upper bound of the same: of clicks that got lost half are missing."""
     min_positives: int = Field(default=100, ge=1)
     """With fewer positives, or fewer negatives, among the rows that judge, a model cannot be judged, nor a slice with fewer:
     PCOC's standard error is about 1 / sqrt(positives)."""

@@ -148,6 +148,8 @@ class DataUsed(Record):
     """What became of the event log that they were joined from; None of rows from elsewhere."""
     warnings: tuple[str, ...] = ()
     """What a training goes on with, and somebody should look at."""
+    progressive: bool = False
+    """Whether `eval` was judged, and then learned from."""
 
 
 class GateResult(Record):

@@ -45,6 +45,14 @@ class Rows:
     def __len__(self) -> int:
         return len(self.inputs["request_ids"])
 
+    def take(self, rows: NDArray[Any]) -> "Rows":
+        """Some of them, by number or by mask."""
+        inputs, labels, weights = (
+            {name: column[rows] for name, column in columns.items()} for columns in (self.inputs, self.labels, self.weights)
+        )
+        positions, stands_for = (None if x is None else x[rows] for x in (self.positions, self.stands_for))
+        return Rows(inputs, labels, positions, weights, stands_for)
+
 
 def fit_ranker(
     market: Market, encoding: Encoding, train: Rows, valid: Rows, report: Report, start: Start | None = None
@@ -52,11 +60,33 @@ def fit_ranker(
     """The market's ensemble, one member after the other."""
     members, histories = [], []
     for number in range(market.model.members):
-        spec = market.model.model_copy(update={"seed": market.model.seed + MEMBER_SEED * number})
-        member, history = _fit_member(market.model_copy(update={"model": spec}), encoding, train, valid, report, start, number)
+        member, history = _fit_member(of_member(market, number), encoding, train, valid, report, start, number)
         members.append(member)
         histories.append(history)
     return Ensemble(members), Histories(fits=tuple(histories))
+
+
+def resume_ranker(market: Market, encoding: Encoding, rows: Rows, start: Start) -> Ensemble:
+    """The market's ensemble as `start` sets it, ready to go on; `rows` only build it."""
+    return Ensemble(
+        [_started(of_member(market, number), encoding, rows, start, number) for number in range(market.model.members)]
+    )
+
+
+def of_member(market: Market, number: int) -> Market:
+    """The market with the seed of a member."""
+    spec = market.model.model_copy(update={"seed": market.model.seed + MEMBER_SEED * number})
+    return market.model_copy(update={"model": spec})
+
+
+def _started(market: Market, encoding: Encoding, rows: Rows, start: Start | None, number: int) -> Ranker:
+    """A compiled network with its initial weights."""
+    keras.utils.set_random_seed(market.model.seed)
+    ranker = new_ranker(market, encoding, rows, number)
+    ranker.compile(optimizer=LazyAdam(market.model.learning_rate), weighted_metrics=[])
+    if start is not None:
+        start(ranker)
+    return ranker
 
 
 def _fit_member(
@@ -64,11 +94,7 @@ def _fit_member(
 ) -> tuple[Ranker, History]:
     """Stops once the first task's validation loss no longer falls, and keeps the weights of its lowest point."""
     spec = market.model
-    keras.utils.set_random_seed(spec.seed)
-    ranker = new_ranker(market, encoding, train, number)
-    ranker.compile(optimizer=LazyAdam(spec.learning_rate), weighted_metrics=[])
-    if start is not None:
-        start(ranker)
+    ranker = _started(market, encoding, train, start, number)
     primary, members = market.tasks[0].name, market.model.members
     name = f"ranker {number + 1}/{members}" if members > 1 else "ranker"
     stop = keras.callbacks.EarlyStopping(f"val_{primary}_loss", mode="min", patience=spec.patience, restore_best_weights=True)
@@ -111,15 +137,25 @@ def columns_of(tasks: tuple[TaskSpec, ...], rows: Rows) -> tuple[Any, Any, Any, 
             weights[:, i] *= rows.weights[t.name]
     if rows.stands_for is not None:
         weights *= rows.stands_for[:, None]
-    positions = np.full(len(rows), UNKNOWN, np.int32) if rows.positions is None else rows.positions.astype(np.int32)
-    return rows.inputs, positions, np.stack([rows.labels[t.label] for t in tasks], axis=1), weights
+    return rows.inputs, positions_of(rows), np.stack([rows.labels[t.label] for t in tasks], axis=1), weights
+
+
+def positions_of(rows: Rows) -> NDArray[np.int32]:
+    """[N], unknown where the log does not tell."""
+    return np.full(len(rows), UNKNOWN, np.int32) if rows.positions is None else rows.positions.astype(np.int32)
 
 
 def fit_towers(market: Market, encoding: Encoding, train: Rows, report: Report, start: Start | None = None) -> TwoTower:
     """Fits on the rows that count for the first task and whose label is 1; where there is none, as `start` left them."""
-    spec, first = market.model, market.tasks[0]
+    towers = resume_towers(market, encoding, train, start)
+    learn_clicks(market, towers, train, market.model.tower_epochs, report)
+    return towers
+
+
+def resume_towers(market: Market, encoding: Encoding, train: Rows, start: Start | None) -> TwoTower:
+    """Compiled, with their initial weights; `train` only builds them."""
+    spec = market.model
     keras.utils.set_random_seed(spec.seed)
-    clicked = train.labels[first.label] * train.weights.get(first.name, np.ones(len(train), np.float32)) > 0
     towers = TwoTower(encoding, spec)
     towers.compile(optimizer=LazyAdam(spec.learning_rate), weighted_metrics=[])
     if start is not None:
@@ -127,20 +163,32 @@ def fit_towers(market: Market, encoding: Encoding, train: Rows, report: Report, 
         towers.query(**of_group(one, "request"))
         towers.offer(**of_group(one, "offer"))
         start(towers)
+    return towers
+
+
+def learn_clicks(market: Market, towers: TwoTower, rows: Rows, epochs: int, report: Report) -> None:
+    """So many passes over the rows that count for the first task and whose label is 1, from where the towers are."""
+    spec, clicked = market.model, clicked_rows(market, rows)
     if not clicked.any():
-        return towers
-    inputs = {name: column[clicked] for name, column in train.inputs.items()}
+        return
+    inputs = {name: column[clicked] for name, column in rows.inputs.items()}
     described = np.concatenate(list(of_group(inputs, "offer").values()), axis=1)
     _, offer, count = np.unique(described, axis=0, return_inverse=True, return_counts=True)
     offer = offer.reshape(-1)  # NumPy 2.0 alone gives it a second axis
     probability = (count / count.sum())[offer].astype(np.float32)
     towers.fit(
         batches((inputs, offer.astype(np.int64), probability), spec, shuffle=True),
-        epochs=spec.tower_epochs,
+        epochs=epochs,
         verbose=0,
-        callbacks=[_Reporter("two towers", int(clicked.sum()), spec.tower_epochs, spec.batch_size, report)],
+        callbacks=[_Reporter("two towers", int(clicked.sum()), epochs, spec.batch_size, report)],
     )
-    return towers
+
+
+def clicked_rows(market: Market, rows: Rows) -> NDArray[np.bool_]:
+    """[N], rows that count for the first task and whose label is 1."""
+    first = market.tasks[0]
+    clicked: NDArray[np.bool_] = rows.labels[first.label] * rows.weights.get(first.name, np.ones(len(rows), np.float32)) > 0
+    return clicked
 
 
 def _first(inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

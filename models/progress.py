@@ -84,7 +84,21 @@ class History(Record):
         return {t: min(self.epochs, key=lambda e: e.valid_loss[t]).epoch for t in tasks}
 
 
+class Recall(Record):
+    """Of offers that were wanted, among those of the market, by the two towers, around their pass over new clicks."""
+
+    at: int
+    """Of so many offers that are nearest to a request."""
+    clicks: int
+    before: float | None
+    judged: float | None
+    """In the pass: of each part of the rows when the parts before it were learned."""
+    after: float | None
+
+
 class Histories(Record):
-    """history.json: the fit of each member of the ensemble."""
+    """history.json: the fit of each member of the ensemble; of one that goes on, its pass over the new rows."""
 
     fits: tuple[History, ...]
+    recall: Recall | None = None
+    """Of a progressive pass."""

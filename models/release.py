@@ -9,11 +9,13 @@ TensorFlow-free, because the gateway reads releases. The nearest-neighbour index
 
 import hashlib
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from domain.errors import ContractError, IncompleteRelease
@@ -41,6 +43,10 @@ WEIGHTS = f"{EXTRA}/weights.npz"
 DELAYS = f"{EXTRA}/delay_weights.npz"
 TRANSFORM = f"{EXTRA}/transform"
 WARM_START = f"{EXTRA}/warm_start.json"
+PROGRESSIVE = f"{EXTRA}/progressive.npz"
+"""Of a model that is no release yet: what it said of rows before it learned from them."""
+AHEAD = "retrieval.ahead"
+"""Column of rows: offers of the catalogue that are nearer to the request than the row's own; -1 where that was not looked up."""
 EXAMINATION = "examination"
 """Output and column: P(seen at the row's position) over that at the first."""
 SAVED_MODEL = "saved_model.pb"
@@ -58,6 +64,11 @@ def raw_column(task: str) -> str:
 def calibrated_column(task: str) -> str:
     """Column of eval_predictions.parquet with the calibrated probability."""
     return f"calibrated.{task}"
+
+
+def judged_column(task: str) -> str:
+    """Column of eval_predictions.parquet with what the model said of a row, where it was shown, before it learned from it."""
+    return f"judged.{task}"
 
 
 class FileRecord(Record):
@@ -91,6 +102,12 @@ class FinalLabels(Record):
     conversion_window_s: int
     importance: bool = False
     """Whether clicks enter before their conversions are final, with importance weights."""
+    waiting: dict[str, int] = Field(default={})
+    """Label -> as of when it was learned from, where that is longer ago: what came since was too little to judge by."""
+
+    def learned_ms(self, label: str) -> int:
+        """As of when a label was learned from."""
+        return self.waiting.get(label, self.as_of_ms)
 
     @classmethod
     def of(cls, market: Market, as_of_ms: int) -> Self | None:
@@ -106,11 +123,34 @@ class FinalLabels(Record):
         )
 
 
+class LeftOut(Record):
+    """Labels of some time that nobody believes, and that are not learned from."""
+
+    label: str
+    from_ms: int
+    """Of decisions since then."""
+    until_ms: int
+    """And before then."""
+    why: str
+
+
+def left_out(time_ms: NDArray[np.int64], label: str, spans: Sequence[LeftOut]) -> NDArray[np.bool_]:
+    """[R], rows decided in a time whose labels are left out."""
+    found = np.zeros(len(time_ms), bool)
+    for span in (span for span in spans if span.label == label):
+        found |= (time_ms >= span.from_ms) & (time_ms < span.until_ms)
+    return found
+
+
 class Origin(Record):
     """What a release learned from."""
 
     rows: dict[str, int]
     """Rows per split."""
+    progressive: bool = False
+    """Whether rows of `eval` were scored first and then learned from, instead of being held out."""
+    left_out: tuple[LeftOut, ...] = ()
+    """What it, and the releases before it, did not learn from, since the release in service did not believe it."""
     trained_through_ms: int | None = None
     """Time of the newest logged decision that it or the releases before it learned from; none for rows from elsewhere."""
     labels: FinalLabels | None = None

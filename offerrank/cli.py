@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import typer
 from typer.core import TyperGroup
 
+from domain.doubted import Doubted
 from domain.errors import NotBlessed, OfferRankError
 from domain.local_paths import require_local
 from offerrank import options
@@ -175,6 +176,10 @@ def retrain(
     full_every: Annotated[
         str, typer.Option(help="Train on the whole log when the last such training is this long ago; 0s for each time.")
     ] = "24h",
+    doubted: Annotated[
+        Doubted,
+        typer.Option(help="What becomes of new labels that the release in service does not believe, while they last."),
+    ] = Doubted.REFUSE,
     delay: Annotated[
         str | None,
         typer.Option(help="Wait before the first time, such as 60s, and load TensorFlow meanwhile.", show_default=False),
@@ -199,6 +204,7 @@ def retrain(
         every_s=options.seconds(every) if every else None,
         delay_s=options.seconds(delay) if delay else 0,
         full_every_s=0 if full_every == "0s" else options.seconds(full_every),
+        doubted=doubted,
     )
     run(market, log_dir, out, schedule, json, beam_args(beam_runner, beam_arg), metadata)
 

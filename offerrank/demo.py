@@ -43,6 +43,7 @@ TRAINING_NICE = 5
 LOADING_S = 50.0
 SETTLED_S = 10.0
 AGAIN_S = 60.0
+FULL_EVERY = "20m"
 ARCHIVE_EVERY_S = 5.0
 KEPT_RUNS = 2
 FAULTS = "faults.json"
@@ -205,8 +206,8 @@ class Demo:
     def _start_training(self, delay_s: int) -> subprocess.Popen[bytes]:
         plan = self._stack.plan
         arguments = ["retrain", "--market", str(plan.market), "--log-dir", str(plan.log_dir), "--out", str(plan.releases)]
-        # Its first release has seen a minute of a day: too little to keep what numbers mean by then.
-        arguments += ["--full-every", "0s"]
+        # Its first release has seen a minute of a day: too little to keep for long what numbers mean by then.
+        arguments += ["--full-every", FULL_EVERY]
         if delay_s > 0:
             arguments += ["--delay", f"{delay_s}s"]
         (plan.run_dir / "logs" / "training.log").unlink(missing_ok=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from domain.clock import now_ms
-from domain.errors import OfferRankError
+from domain.doubted import Doubted
+from domain.errors import LabelsDoubted, NothingToLearn, OfferRankError
 from domain.signals import TERMINAL, told_to_stop
 from features.market import load_market
 from models.turns import Training, Turns, read_turns, write_turns
@@ -37,6 +38,8 @@ class Schedule:
     """Seconds before the first."""
     full_every_s: int
     """Age of the last full training at which the next one is due; 0 trains on the whole log each time."""
+    doubted: Doubted = Doubted.REFUSE
+    """What becomes of labels that the release in service does not believe."""
 
 
 def retrain(
@@ -109,9 +112,9 @@ def _turn(
     Args:
       stopped: whether it was told so where signals do not end it, before the pipeline runs.
     """
-    from pipelines.examples import write_training_rows
-    from pipelines.freshness import release_to_continue
+    from pipelines.freshness import release_in_service, release_to_continue
     from pipelines.scratch import scratch_folder
+    from pipelines.turn_rows import lay_by
 
     before = turns = read_turns(out)
     training: Training = "incremental"
@@ -120,32 +123,38 @@ def _turn(
         previous, why = release_to_continue(market, out, now_ms(), schedule.full_every_s, before.full.began_ms)
         training = "incremental" if previous else "full"
         if previous:
-            turns = turns.made_up_by(previous.manifest.full_ms or previous.manifest.created_ms)
-        turns = turns.began(training, now_ms())
+            before = before.made_up_by(previous.manifest.full_ms or previous.manifest.created_ms)
+        turns = before.began(training, now_ms())
         _note(out, turns)
+        say(f"{training} training: {why}")
         with scratch_folder("rows") as folder, recorded(out, training, market.name, log_dir.absolute()) as record:
             record.know(previous=previous.version if previous else None)
-            rows = folder / "rows.parquet"
             with listening(record), step("join", 1, 1, {}):
-                report = write_training_rows(market, log_dir, now_ms(), rows, previous.manifest if previous else None)
-                record.rows = lambda _: (None, report.rows)
+                service = previous or release_in_service(market, out)
+                rows = lay_by(market, log_dir, now_ms(), folder, service, anew=previous is None, doubted=schedule.doubted)
+                record.rows = lambda _: (None, rows.rows)
             if stopped():
                 raise SystemExit
-            say(f"{training} training: {why}")
-            say(f"{report.rows:,} impressions, {report.clicks:,} clicks and {report.conversions:,} conversions to learn from")
-            say(report.used.sentence)
+            for line in rows.said:
+                say(line)
             train(
                 market_path,
-                rows,
+                rows.data,
                 out,
                 as_json,
-                through_ms=report.newest_ms,
-                labels=report.labels,
+                through_ms=rows.through_ms,
+                labels=rows.labels,
                 previous=previous,
+                new=rows.new,
+                left_out=rows.left_out,
                 beam_args=beam_args,
                 metadata=metadata,
                 record=record,
             )
+    except (NothingToLearn, LabelsDoubted) as e:
+        # It was not for this training to be tried: the next one of its kind is due when it was.
+        _note(out, before.ended(training, outcome_of(e), one_line(e)))
+        raise
     except Exception as e:
         _note(out, turns.ended(training, outcome_of(e), one_line(e)))
         raise

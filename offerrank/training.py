@@ -17,7 +17,7 @@ from rich.table import Table
 
 from domain.errors import OfferRankError
 from features.market import load_market
-from models.release import FinalLabels, Release
+from models.release import FinalLabels, LeftOut, Release
 from offerrank.demo_view import Pipeline
 
 if TYPE_CHECKING:
@@ -29,13 +29,15 @@ _STEP = re.compile(r"^\[(\d+)/(\d+)\] (.+)$")
 
 def train(
     market: Path,
-    data: Path,
+    data: Path | None,
     out: Path,
     as_json: bool,
     work_dir: Path | None = None,
     through_ms: int | None = None,
     labels: FinalLabels | None = None,
     previous: Release | None = None,
+    new: Path | None = None,
+    left_out: tuple[LeftOut, ...] = (),
     beam_args: Sequence[str] = (),
     metadata: str | None = None,
     record: "Recorder | None" = None,
@@ -58,8 +60,9 @@ def train(
 
     store = metadata_address(metadata, out)
     if record is None:
+        assert data is not None
         with recorded(out, "training", load_market(market).name, data.absolute()) as began:
-            train(market, data, out, as_json, work_dir, through_ms, labels, previous, beam_args, metadata, began)
+            train(market, data, out, as_json, work_dir, beam_args=beam_args, metadata=metadata, record=began)
         return
     # On a terminal the pipeline draws bars; in a log, lines that `progress_in` understands.
     progress = None if sys.stderr.isatty() else _Progress()
@@ -72,6 +75,8 @@ def train(
         through_ms=through_ms,
         labels=labels,
         previous=previous,
+        new=new,
+        left_out=left_out,
         beam_args=beam_args,
         record=record,
         metadata=store,

@@ -35,7 +35,7 @@ from features.log_schema import contiguous
 from features.market import Market
 from features.model_spec import TaskSpec
 from models.log_used import LogUsed
-from models.release import FinalLabels, Origin
+from models.release import FinalLabels, LeftOut, Origin, left_out
 from pipelines.joining import SHOWN_WITHIN_MS, Hour, LogJoin, Span
 from pipelines.row_groups import written_in_order
 
@@ -84,25 +84,35 @@ def training_rows(market: Market, log_dir: Path, now_ms: int) -> pa.Table:
     return join_log(market, log_dir, now_ms)[0]
 
 
-def write_training_rows(market: Market, log_dir: Path, now_ms: int, path: Path, previous: Origin | None = None) -> JoinReport:
+def write_training_rows(
+    market: Market,
+    log_dir: Path,
+    now_ms: int,
+    path: Path,
+    previous: Origin | None = None,
+    through: Origin | None = None,
+) -> JoinReport:
     """`learnable_rows` into a Parquet file that training reads, in bounded memory; on an error nothing is written.
 
     The file's metadata say what became of the log: `models.log_used`.
     """
     with written_in_order(path) as newest_first:
-        report = _learn(market, log_dir, now_ms, previous, newest_first.take)
+        report = _learn(market, log_dir, now_ms, previous, through, newest_first.take)
         newest_first.metadata = report.used.metadata()
     return report
 
 
-def learnable_rows(market: Market, log_dir: Path, now_ms: int, previous: Origin | None = None) -> tuple[pa.Table, JoinReport]:
+def learnable_rows(
+    market: Market, log_dir: Path, now_ms: int, previous: Origin | None = None, through: Origin | None = None
+) -> tuple[pa.Table, JoinReport]:
     """The rows that one training counts, so that a chain of trainings counts each label once.
 
     With `training.delayed_labels = "wait"` a column `<label>_usable` (int64 0/1) says for which labels a row counts:
 
-        usable = matured as of now, and not yet matured as of the join for `previous`
+        usable = matured as of now, and not yet matured when `previous` learned that label
 
-    and rows that count for none are left out. "Now" is no later than the end of the archive, since a click may stand beyond it.
+    and neither `Origin.left_out`; rows that count for none are left out. "Now" is no later than the end of the archive, since a
+    click may stand beyond it.
     With "importance" there is also `TaskSpec.delay_column` and, going on from `previous`, `TaskSpec.entry_column`. A click enters
     when it has come since, and another time when it converts: with the time from the click to the end of its hour, if all hours
     had been as long as this one.
@@ -110,6 +120,8 @@ def learnable_rows(market: Market, log_dir: Path, now_ms: int, previous: Origin 
 
     Args:
       previous: what the release to go on from has learned; none for a full training.
+      through: what another release has learned, in place of what can be learned now: the two calls with `previous` and with
+        `through` of one release share all that there is between them.
     Returns:
       As `join_log`; the report is of the rows that count, and its clicks and conversions of those whose label does.
     Raises:
@@ -117,27 +129,41 @@ def learnable_rows(market: Market, log_dir: Path, now_ms: int, previous: Origin 
         of the labels.
     """
     hours: list[pa.Table] = []
-    report = _learn(market, log_dir, now_ms, previous, hours.append)
+    report = _learn(market, log_dir, now_ms, previous, through, hours.append)
     return pa.concat_tables(reversed(hours)), report
 
 
-def _learn(market: Market, log_dir: Path, now_ms: int, previous: Origin | None, take: Callable[[pa.Table], None]) -> JoinReport:
+def _learn(
+    market: Market,
+    log_dir: Path,
+    now_ms: int,
+    previous: Origin | None,
+    through: Origin | None,
+    take: Callable[[pa.Table], None],
+) -> JoinReport:
     """Hands over the rows of `learnable_rows`, the newest hour first."""
+    doubted = (previous or through or Origin(rows={})).left_out
     if market.training.delayed_labels == "ignore":
-        join = _Rows(market, log_dir, now_ms, [((previous.trained_through_ms or 0) + 1 if previous else 0, now_ms)])
+        since_ms = (previous.trained_through_ms or 0) + 1 if previous else 0
+        join = _Rows(market, log_dir, now_ms, [(since_ms, (through and through.trained_through_ms) or now_ms)])
         for rows in join:
-            take(rows.drop([_CLICK_MS, _CONVERSION_MS]))
+            kept = [pc.invert(_left_out(rows, label, doubted)) for label in _labels(market)]
+            if len(rows := rows.filter(reduce(pc.and_, kept))):
+                take(rows.drop([_CLICK_MS, _CONVERSION_MS]))
         join.report.used.expect_impressions(market, log_dir)
         return join.checked()
     as_of_ms = archive_end_ms(log_dir, now_ms)
-    before_ms = previous.labels.as_of_ms if previous and previous.labels else None
-    if before_ms is not None and as_of_ms <= before_ms:
+    before_ms = _learned_ms(market, previous)
+    if before_ms is not None and as_of_ms <= max(before_ms.values()):
         raise NothingToLearn(str(log_dir), "entries that were archived since the last training", "none")
+    if through is not None and through.labels is not None:
+        as_of_ms = min(as_of_ms, through.labels.as_of_ms)
+    until_ms = _learned_ms(market, through) or dict.fromkeys(matures_s(market), as_of_ms)
     join = _Rows(market, log_dir, as_of_ms, _spans(market, before_ms, as_of_ms))
     counted = dict.fromkeys(matures_s(market), 0)
     positives, learned, newest_ms, oldest_ms = dict(counted), 0, 0, 0
     for rows in join:
-        rows, counts = _usable(market, rows, before_ms, as_of_ms)
+        rows, counts = _usable(market, rows, before_ms, until_ms, as_of_ms, doubted)
         oldest_ms = max(oldest_ms, pc.max(rows["elapsed_ms"]).as_py())
         for label, counting in counts.items():
             counted[label] += _count(counting)
@@ -159,33 +185,64 @@ def _learn(market: Market, log_dir: Path, now_ms: int, previous: Origin | None, 
         clicks=of.get("click", 0),
         conversions=of.get("conversion", 0),
         newest_ms=newest_ms,
-        labels=FinalLabels.of(market, as_of_ms),
+        labels=through.labels if through and through.labels else FinalLabels.of(market, as_of_ms),
     )
 
 
-def _spans(market: Market, before_ms: int | None, as_of_ms: int) -> list[Span]:
+def recounted(market: Market, rows: pa.Table, report: JoinReport) -> JoinReport:
+    """The report of some of the rows of `learnable_rows`."""
+    of = {}
+    for label, source in _labels(market).items():
+        usable, entry = f"{label}_usable", f"{label}_entry_ms"
+        counts = pc.equal(rows[usable], 1) if usable in rows.column_names else pc.is_valid(rows[label])
+        if entry in rows.column_names:
+            counts = pc.or_(counts, pc.greater_equal(rows[entry], 0))
+        of[source] = _count(pc.and_(pc.equal(rows[label], 1), counts))
+    clicks, conversions = of.get("click", 0), of.get("conversion", 0)
+    return replace(report, rows=len(rows), clicks=clicks, conversions=conversions, newest_ms=pc.max(rows["time_ms"]).as_py())
+
+
+def _learned_ms(market: Market, made: Origin | None) -> dict[str, int] | None:
+    """Label -> as of when a release learned it."""
+    labels = made.labels if made else None
+    return None if labels is None else {label: labels.learned_ms(label) for label in matures_s(market)}
+
+
+def _left_out(rows: pa.Table, label: str, spans: Sequence[LeftOut]) -> pa.Array:
+    return pa.array(left_out(rows["time_ms"].to_numpy(), label, spans))
+
+
+def _spans(market: Market, before_ms: Mapping[str, int] | None, as_of_ms: int) -> list[Span]:
     """When decisions were made whose rows may count now, and did not as of `before_ms`."""
     if before_ms is None:
         return [(0, as_of_ms)]
-    matures_ms = [1000 * s for s in matures_s(market).values()]
-    spans = _merged([(before_ms - ms - SHOWN_WITHIN_MS, as_of_ms - ms) for ms in matures_ms])
+    matures_ms = {label: 1000 * s for label, s in matures_s(market).items()}
+    spans = _merged([(before_ms[label] - ms - SHOWN_WITHIN_MS, as_of_ms - ms) for label, ms in matures_ms.items()])
     if market.importance_task is not None:
         return [(spans[0][0], as_of_ms)]  # clicks of now, and of whenever they convert now
     return spans
 
 
-def _usable(market: Market, rows: pa.Table, before_ms: int | None, as_of_ms: int) -> tuple[pa.Table, dict[str, pa.Array]]:
+def _usable(
+    market: Market,
+    rows: pa.Table,
+    before_ms: Mapping[str, int] | None,
+    until_ms: Mapping[str, int],
+    as_of_ms: int,
+    doubted: Sequence[LeftOut],
+) -> tuple[pa.Table, dict[str, pa.Array]]:
     """Rows with the columns of `learnable_rows`, and for each label which of them count."""
     usable: dict[str, pa.Array] = {}
     for label, s in matures_s(market).items():
-        usable[label] = pc.equal(rows[f"{label}_matured"], 1)
+        usable[label] = pc.greater_equal(rows["elapsed_ms"], as_of_ms - until_ms[label] + 1000 * s)
         if before_ms is not None:
-            usable[label] = pc.and_(usable[label], pc.less(rows["elapsed_ms"], as_of_ms - before_ms + 1000 * s))
+            usable[label] = pc.and_(usable[label], pc.less(rows["elapsed_ms"], as_of_ms - before_ms[label] + 1000 * s))
+        usable[label] = pc.and_not(usable[label], _left_out(rows, label, doubted))
         rows = rows.append_column(f"{label}_usable", pc.cast(usable[label], pa.int64()))
     if (entering := market.importance_task) is not None:
         rows = rows.append_column(entering.delay_column, _delay_ms(rows, entering))
         if before_ms is not None:
-            entry_ms = _entry_ms(rows, entering, before_ms, as_of_ms)
+            entry_ms = _entry_ms(rows, entering, before_ms[entering.label], as_of_ms)
             rows = rows.append_column(entering.entry_column, entry_ms)
             usable[entering.label] = pc.or_(usable[entering.label], pc.greater_equal(entry_ms, 0))
     return rows, usable

@@ -38,8 +38,7 @@ def release_to_continue(
         return None, f"{name} was trained for other features, crosses or tasks than the market now has"
     if made.trained_through_ms is None or release.WEIGHTS not in made.files:
         return None, f"{name} was not trained on the log"
-    as_of_ms = made.labels.as_of_ms if made.labels else 0
-    if made.labels != FinalLabels.of(market, as_of_ms):
+    if not labelled_alike(market, made):
         return None, f"{name} learned from labels by other windows, or by another training.delayed_labels"
     full_ms = made.full_ms or made.created_ms
     passed = [ms for ms in (full_ms, full_tried_ms) if ms is not None and ms <= now_ms]
@@ -50,6 +49,21 @@ def release_to_continue(
         return None, f"the last full training was {age_s / 3600:.1f} h ago"
     tried = "" if max(passed) == full_ms else f"; the full training {age_s / 3600:.1f} h ago brought no release"
     return newest, f"{name} goes on from what it has learned{tried}"
+
+
+def release_in_service(market: Market, releases: Path) -> Release | None:
+    """The newest release, if it can be asked about new rows, and says which rows are new to it; else none."""
+    newest = newest_usable(releases, market).release
+    if newest is None or newest.manifest.trained_through_ms is None or not labelled_alike(market, newest.manifest):
+        return None
+    return newest
+
+
+def labelled_alike(market: Market, made: Origin) -> bool:
+    """Whether a release learned from labels by the market's windows, so that it is known which ones."""
+    if made.labels is None:
+        return FinalLabels.of(market, 0) is None
+    return made.labels.model_copy(update={"waiting": {}}) == FinalLabels.of(market, made.labels.as_of_ms)
 
 
 def learned_through_ms(market: Market, made: Origin) -> dict[str, int]:
@@ -67,7 +81,8 @@ def learned_through_ms(market: Market, made: Origin) -> dict[str, int]:
     if made.labels is None or len(market.tasks) > 2:  # the event log has two labels
         return through
     early = market.conversion_task.label if made.labels.importance and market.conversion_task else None
-    final_ms = {label: made.labels.as_of_ms - 1000 * s for label, s in matures_s(market, made.labels).items() if label != early}
+    windows = {label: 1000 * s for label, s in matures_s(market, made.labels).items() if label != early}
+    final_ms = {label: made.labels.learned_ms(label) - window_ms for label, window_ms in windows.items()}
     return through | {label: min(ms, made.trained_through_ms) for label, ms in final_ms.items()}
 
 

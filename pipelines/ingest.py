@@ -20,6 +20,7 @@ from features.market import Market
 from features.model_spec import TaskSpec
 from features.monitoring_spec import PLACEMENT, POSITION
 from features.spec import CLUSTER, LOG_ROW
+from features.training_spec import SplitSpec
 from models.evaluation import DataUsed, LabelCount, SplitData
 from models.log_used import LogUsed
 from pipelines.bags import tensor_columns
@@ -33,7 +34,7 @@ from pipelines.outliers import Spread
 from pipelines.requirements import TaskRows, outliers, require_enough, require_label_rates, require_values
 from pipelines.row_groups import log_used
 from pipelines.sources import files_of
-from pipelines.splits import EVAL, SPLITS, TRAIN, Codes, Cuts, RandomSplit, hash_split, time_cuts, time_split
+from pipelines.splits import EVAL, SPLITS, TRAIN, VALID, Codes, Cuts, RandomSplit, hash_split, time_cuts, time_split
 from pipelines.text import are_missing, plain
 from pipelines.times import Clock, Times, as_logged, time_column
 
@@ -49,6 +50,8 @@ class Ingested:
     directory: Path
     rows: dict[str, int]
     tasks: dict[str, dict[str, TaskRows]]
+    progressive: bool
+    """Whether `eval` is judged, and then learned from."""
     times: dict[str, tuple[str, str]]
     """Least and greatest value, as logged, of the column that a split by time orders by."""
     log: LogUsed | None
@@ -65,7 +68,7 @@ class Ingested:
             first, last = self.times.get(split, (None, None))
             tasks = {task: LabelCount(rows=n.rows, positives=n.positives) for task, n in self.tasks[split].items()}
             splits[split] = SplitData(rows=rows, tasks=tasks, first=first, last=last)
-        return DataUsed(splits=splits, log=self.log, warnings=self.warnings)
+        return DataUsed(splits=splits, log=self.log, warnings=self.warnings, progressive=self.progressive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +84,21 @@ class Checked:
     """[R], equal for rows with the same usable labels: one bit per task."""
 
 
-def ingest(market: Market, data: Path, directory: Path, continuing: bool = False) -> Ingested:
+def ingest(market: Market, data: Path | None, directory: Path, continuing: bool = False, new: Path | None = None) -> Ingested:
     """Writes `directory/<split>/rows.parquet`, and where those of `eval` stand in the log.
 
     Args:
       continuing: a training that goes on from a release does without rows for a task, as long as another task has some.
+      new: rows that are judged before they are learned from: `eval` is all of them, and none of `data`, which may then be none.
     Raises:
       InvalidTrainingData: unreadable or empty, a column is missing, a value or label is wrong, a task has no positive or no
         negative, or there are too few rows.
     """
-    files = files_of(data)
+    news, files = (files_of(path) if path else [] for path in (new, data))
+    spec = market.training.split if new is None else market.training.split.model_copy(update={"eval_fraction": 0.0})
     clock = Clock()
-    cuts = _cuts(market, files, clock)
-    random = RandomSplit(market.training.split, market.model.seed)
+    cuts = _cuts(market, files, spec, clock)
+    random = RandomSplit(spec, market.model.seed)
     rows = dict.fromkeys(SPLITS, 0)
     tasks = {split: {t.name: TaskRows() for t in market.tasks} for split in SPLITS}
     spans: dict[str, Span] = {}
@@ -107,10 +112,14 @@ def ingest(market: Market, data: Path, directory: Path, continuing: bool = False
             (directory / split).mkdir(parents=True)
             writers[split] = stack.enter_context(pq.ParquetWriter(directory / split / "rows.parquet", schema))
         judging = stack.enter_context(places(directory / PLACES))
-        for batch in batches(market, files):
+        for batch in batches(market, [*files, *news]):
             checked = _checked(market, batch, schema)
             times = _times(market, batch, clock)
-            codes = _split(market, batch, checked.group, random, cuts, times)
+            if batch.file in news:
+                codes = np.full(batch.raw.num_rows, EVAL, np.int8)
+            else:
+                codes = _split(market, batch, checked.group, random, cuts, times)
+                codes[codes == EVAL] = EVAL if new is None else VALID  # the very last of a split by time
             key = batch.column(split_column(market)) if market.training.split.by is not None else None
             judging.note(codes == EVAL, batch.before, batch.file, batch.start, key)
             if market.training.split.kind == "hash":
@@ -130,11 +139,13 @@ def ingest(market: Market, data: Path, directory: Path, continuing: bool = False
                     writers[split].write_table(checked.table.filter(pa.array(mask)))
                     if times is not None:
                         spans[split] = _span(batch.column(split_column(market)), times, mask, spans.get(split))
-    require_enough(market, data, rows, tasks, continuing)
-    require_values(market, data, sum(rows.values()), missing)
-    require_label_rates(market, data, tasks[SPLITS[TRAIN]])
+    where = data or new or directory
+    require_enough(market, where, rows, tasks, continuing, learned=SPLITS if data else (SPLITS[EVAL],))
+    require_values(market, where, sum(rows.values()), missing)
+    require_label_rates(market, where, tasks[SPLITS[TRAIN if data else EVAL]])
     ends = {split: (first[1], last[1]) for split, (first, last) in spans.items()}
-    return Ingested(directory, rows, tasks, ends, log_used(data), keyless, tuple(outliers(market, spreads)))
+    warnings = tuple(outliers(market, spreads))
+    return Ingested(directory, rows, tasks, new is not None, ends, log_used(new or where), keyless, warnings)
 
 
 def arrow_schema(market: Market) -> pa.Schema:
@@ -200,7 +211,7 @@ def _group(usable: list[NDArray[np.bool_]]) -> NDArray[np.int64]:
     return np.sum([column.astype(np.int64) << bit for bit, column in enumerate(usable)], axis=0, dtype=np.int64)
 
 
-def _cuts(market: Market, files: list[Path], clock: Clock) -> dict[int, Cuts]:
+def _cuts(market: Market, files: list[Path], spec: SplitSpec, clock: Clock) -> dict[int, Cuts]:
     """Cuts of a split by time, for each group of rows with the same usable labels.
 
     The latest rows have no final conversions yet: cut together, all of these would train and none would judge.
@@ -208,7 +219,7 @@ def _cuts(market: Market, files: list[Path], clock: Clock) -> dict[int, Cuts]:
     Args:
       clock: sees all times.
     """
-    if market.training.split.kind != "time":
+    if spec.kind != "time" or not files:
         return {}
     column = split_column(market)
     seen: list[Times] = []
@@ -221,7 +232,7 @@ def _cuts(market: Market, files: list[Path], clock: Clock) -> dict[int, Cuts]:
     if not sum(map(len, groups)):
         raise InvalidTrainingData(column, "rows", "none")
     time, group = np.concatenate([clock.read_off(times) for times in seen]), np.concatenate(groups)
-    return {int(one): time_cuts(time[group == one], market.training.split) for one in np.unique(group)}
+    return {int(one): time_cuts(time[group == one], spec) for one in np.unique(group)}
 
 
 def _times(market: Market, batch: Batch, clock: Clock) -> NDArray[np.float64] | None:
@@ -240,7 +251,7 @@ def _split(
     cuts: dict[int, Cuts],
     times: NDArray[np.float64] | None,
 ) -> Codes:
-    spec = market.training.split
+    spec = random.spec
     if times is not None:
         codes = np.empty(len(times), np.int8)
         for one, cut in cuts.items():

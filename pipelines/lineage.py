@@ -123,7 +123,7 @@ class Releases:
         if parent is not None and made.labels is None and parent in self.manifests:
             since_ms = dict.fromkeys(since_ms, (self.manifests[parent].trained_through_ms or 0) + 1)
         elif before is not None and not (made.labels and made.labels.importance):
-            since_ms = {label: before.as_of_ms - 1000 * s + 1 for label, s in matures_s(market, before).items()}
+            since_ms = {label: before.learned_ms(label) - 1000 * s + 1 for label, s in matures_s(market, before).items()}
         through_ms = learned_through_ms(market, made)
         return {label: Learned(max(since_ms.get(label, 0), 0), ms) for label, ms in through_ms.items()}
 

@@ -42,7 +42,7 @@ def log_pipeline(
     # Its tasks are processes of their own on one store: that of the setting, or a file in the folder that they share.
     url = os.environ.get(VARIABLE)
     metadata = metadata_address(url, out).config if url else None
-    first = IngestLog(market_file=str(market_file), log_dir=str(log_dir), work=str(work))
+    first = IngestLog(market_file=str(market_file), log_dir=str(log_dir), work=str(work), releases=str(out))
     market = load_market(market_file)
     if infra_validator is not None:
         training = market.training.model_copy(update={"infra_validator": infra_validator})

@@ -5,7 +5,8 @@ ExampleGen > StatisticsGen > ImportSchemaGen > ExampleValidator > AnomalyCheck >
 
 The Assessor's exact metrics decide what is pushed. With `training.tfma` TFX's Evaluator has to bless the model, too; with
 `training.infra_validator` InfraValidator stands beside ServingCheck. Both read tf.Examples, which TfExamples makes for them.
-A warm start imports the Transform graph of the release before, with grown vocabularies, in place of Transform.
+A warm start imports the Transform graph of the release before, with grown vocabularies, in place of Transform. Where rows are
+judged before they are learned from, there is no Evaluator: it would ask the model that has learned from them.
 """
 
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ from pipelines.components.release import Release
 from pipelines.components.serving_check import ServingCheck
 from pipelines.ingest import Ingested
 from pipelines.requirements import TaskRows
+from pipelines.splits import SPLITS
 from pipelines.workplace import Workplace
 
 IN_PROCESS = ("--direct_running_mode=in_memory", "--direct_num_workers=1", "--sdk_container_image=none")
@@ -63,7 +65,9 @@ def ranking_pipeline(
       metadata: a ConnectionConfig of ML Metadata; without one, a file in `work`.
     """
     custom_config = {"market": str(work.market)}
-    examples = ParquetExamples(rows=str(work.rows)).with_id("ExampleGen")
+    splits = [split for split in SPLITS if rows is None or rows.rows[split]]
+    learned, stopping = [split for split in splits if split == "train"] or splits, [s for s in splits if s != "train"]
+    examples = ParquetExamples(rows=str(work.rows), splits=" ".join(splits)).with_id("ExampleGen")
     statistics = StatisticsGen(examples=examples.outputs["examples"], exclude_splits=["valid"])
     schema = ImportSchemaGen(schema_file=str(work.schema))
     validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
@@ -89,9 +93,9 @@ def ranking_pipeline(
         transform_graph=transform_graph,
         schema=schema.outputs["schema"],
         run_fn="pipelines.training.run_fn",
-        custom_config=custom_config | {"previous": str(previous) if previous else None},
-        train_args=trainer_pb2.TrainArgs(splits=["train"]),
-        eval_args=trainer_pb2.EvalArgs(splits=["valid"]),
+        custom_config=custom_config | {"origin": str(work.origin), "previous": str(previous) if previous else None},
+        train_args=trainer_pb2.TrainArgs(splits=learned),
+        eval_args=trainer_pb2.EvalArgs(splits=stopping),
     )
     calibrator = Calibrator(
         model=trainer.outputs["model"],
@@ -118,8 +122,9 @@ def ranking_pipeline(
         origin_file=str(work.origin),
     )
     serving_check = ServingCheck(release_model=release.outputs["release_model"], market_file=str(work.market))
-    records = [_tf_examples(work)] if market.training.tfma or market.training.infra_validator else []
-    judges = [_evaluator(market, rows, records[0], trainer, schema)] if market.training.tfma else []
+    views = market.training.tfma and (rows is None or not rows.progressive)
+    records = [_tf_examples(work)] if views or market.training.infra_validator else []
+    judges = [_evaluator(market, rows, records[0], trainer, schema)] if views else []
     checks = [serving_check]
     if (platform := market.training.infra_validator) is not None:
         from pipelines.components.infra_validator import (

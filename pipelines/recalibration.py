@@ -19,11 +19,12 @@ from features.spec import CLUSTER, RawTensor, Record
 from models import metrics, release
 from models.calibration import Calibrator
 from models.calibration.selection import clearly_worse, enough
-from models.release import Release, calibrated_column
+from models.release import Release, calibrated_column, left_out
 from models.release_folder import newest_usable
 from pipelines.bags import tensor_columns
 from pipelines.calibration import Columns, calibrated, counting, fit_task, where_shown
 from pipelines.clusters import SAID_BY, cluster_column, clusters_of
+from pipelines.doubts import doubted_labels, doubts
 from pipelines.examples import archive_end_ms, join_log, matures_s
 from pipelines.freshness import learned_through_ms, seen
 from pipelines.push import PARTIAL, link, push
@@ -77,8 +78,8 @@ def recalibrate(market: Market, log_dir: Path, releases: Path, window_s: int, no
     """Fits each task to the first 80 % of its rows in the window, judges on the rest, and publishes what is better.
 
     A row counts once its label can no longer change, when the windows of attribution up to that label have passed, whatever
-    `training.delayed_labels` says; and if the model has not learned from that label: of rows that it has trained on it is too
-    sure. A task that does not gain keeps the calibration it has.
+    `training.delayed_labels` says; if the model has not learned from that label: of rows that it has trained on it is too sure;
+    and if neither this release nor one before it doubts the label. A task that does not gain keeps the calibration it has.
 
     Args:
       releases: the newest one in this folder is recalibrated; if anything is better, a newer one appears beside it, the same
@@ -98,6 +99,7 @@ def recalibrate(market: Market, log_dir: Path, releases: Path, window_s: int, no
         expected = f"labels that have become final since release {newest.version} learned, within {window_s:,} s"
         raise NothingToLearn(str(log_dir), expected, f"none in {len(rows):,} impressions")
     columns = predicted(market, newest, rows)
+    usable = _believed(market, newest, columns, usable)
     tasks, compared = dict(newest.calibrator.tasks), {}
     for t in market.tasks:
         counts = counting(t, columns) & usable[t.label]
@@ -129,14 +131,25 @@ def newest_release(releases: Path) -> Release:
 
 
 def _usable(market: Market, trained: Release, rows: pa.Table, as_of_ms: int, window_s: int) -> dict[str, NDArray[np.bool_]]:
-    """Label -> [R], rows of the window whose label is final, and has not been learned from."""
+    """Label -> [R], rows of the window whose label is final, and was neither learned from nor left out."""
     columns = {"time_ms": rows["time_ms"].to_numpy()}
     through_ms = learned_through_ms(market, trained.manifest)
     found = {}
     for label, after_s in matures_s(market).items():
         in_window = (as_of_ms - columns["time_ms"]) / 1000 - after_s <= window_s
-        found[label] = in_window & (rows[f"{label}_matured"].to_numpy() == 1) & ~seen(columns, through_ms.get(label))
+        learned = seen(columns, through_ms.get(label)) | left_out(columns["time_ms"], label, trained.manifest.left_out)
+        found[label] = in_window & (rows[f"{label}_matured"].to_numpy() == 1) & ~learned
     return found
+
+
+def _believed(
+    market: Market, newest: Release, columns: Columns, usable: dict[str, NDArray[np.bool_]]
+) -> dict[str, NDArray[np.bool_]]:
+    """Of the usable labels those that the release believes: clicks that got lost say nothing about it."""
+    final = {t.usable_column: usable[t.label].astype(np.int64) for t in market.tasks}
+    found = doubts(market, {**columns, **final, **calibrated(market, newest.calibrator, columns)})
+    doubted = doubted_labels(market, {task: [r for r in of_task if r.doubted] for task, of_task in found.items()})
+    return {label: mask & ~left_out(columns["time_ms"], label, doubted) for label, mask in usable.items()}
 
 
 def predicted(market: Market, trained: Release, rows: pa.Table) -> Columns:

@@ -10,10 +10,9 @@ from features.assemble import OfferColumns
 from features.market import Market
 from features.model_spec import TaskSpec
 from models.legacy_keras import tf
+from models.release import AHEAD
 from pipelines.calibration import Columns, counting
 
-AHEAD = "retrieval.ahead"
-"""Column of rows: offers of the catalogue that are nearer to the request than the row's own; -1 where that was not looked up."""
 MOST_POSITIVES = 10_000
 """Looked up per task, at random: their recall has a standard error of half a per cent at most."""
 TOLERANCE = 1e-6

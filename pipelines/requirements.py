@@ -61,15 +61,22 @@ def require_label_rates(market: Market, data: Path, train: dict[str, TaskRows]) 
 
 
 def require_enough(
-    market: Market, data: Path, rows: dict[str, int], tasks: dict[str, dict[str, TaskRows]], continuing: bool
+    market: Market,
+    data: Path,
+    rows: dict[str, int],
+    tasks: dict[str, dict[str, TaskRows]],
+    continuing: bool,
+    learned: tuple[str, ...] = SPLITS,
 ) -> None:
-    """There are rows in each split, and positives and negatives to learn from."""
+    """There are rows in each split that there should be, and positives and negatives to learn from."""
     total = sum(rows.values())
     if total < market.training.min_rows:
         raise NothingToLearn(str(data), f"at least {market.training.min_rows} rows (training.min_rows)", f"{total} rows")
-    for split, count in rows.items():
-        if not count:
+    for split in learned:
+        if not rows[split]:
             raise NothingToLearn(str(data), f"rows for the {split} split ({market.training.split.kind})", f"{rows}")
+    if SPLITS[TRAIN] not in learned:
+        return  # a model that goes on learns from rows that are alike, too
     for t in market.tasks:
         seen = sum(tasks[s][t.name].rows for s in SPLITS)
         if continuing and not seen:

@@ -31,11 +31,16 @@ READS = {
 """Step -> splits that it reads."""
 
 
-def rows_of(work: Workplace, laid_out: dict[str, int], step: str) -> tuple[int | None, int | None]:
+LEARNS_ALL = {"StatisticsGen": ("train", "eval"), "Trainer": ("train", "valid", "eval"), "Calibrator": ("valid", "eval")}
+"""Where `eval` is judged before it is learned from."""
+
+
+def rows_of(work: Workplace, laid_out: dict[str, int], progressive: bool, step: str) -> tuple[int | None, int | None]:
     """Rows in, by what was laid out, and rows out, as counted in what the step wrote; None where there are none to count."""
     if step == "read":
         return None, sum(laid_out.values())
-    came = sum(laid_out[split] for split in READS[step]) if step in READS else None
+    reads = READS | LEARNS_ALL if progressive else READS
+    came = sum(laid_out[split] for split in reads[step]) if step in reads else None
     went = None
     if step == "StatisticsGen":
         went = sum(map(_examples, work.outputs(step, "statistics").glob("Split-*/FeatureStats.pb")))

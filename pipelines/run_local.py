@@ -16,7 +16,7 @@ from domain.errors import ContractError, InvalidMarket, NotBlessed, OfferRankErr
 from features.market import Market, load_market
 from models import release
 from models.evaluation import EvaluationReport
-from models.release import FinalLabels, Release, WarmStart
+from models.release import FinalLabels, LeftOut, Release, WarmStart
 from pipelines.console import console_listener
 from pipelines.ingest import Ingested
 from pipelines.logs import component_times, logs_to
@@ -78,7 +78,7 @@ class TrainingResult:
 
 def train(
     market_path: Path,
-    data: Path,
+    data: Path | None,
     out: Path,
     *,
     work_dir: Path | None = None,
@@ -86,6 +86,8 @@ def train(
     through_ms: int | None = None,
     labels: FinalLabels | None = None,
     previous: Release | None = None,
+    new: Path | None = None,
+    left_out: tuple[LeftOut, ...] = (),
     beam_args: Sequence[str] = (),
     record: Recorder | None = None,
     metadata: MetadataAddress | None = None,
@@ -101,6 +103,9 @@ def train(
       progress: hears of every step; without one they are shown on standard error.
       through_ms, labels: time of the newest logged decision in `data`, and which labels were final, if it comes from the log.
       previous: a release to start from, for a market with the same features and tasks.
+      new: rows that the release in service has not learned from, to be judged first and learned then; with `previous` there is
+        no other `data`, else it is what that release has learned from.
+      left_out: of the log, in this training and those before it.
       beam_args: pipeline options of Beam; without any its direct runner works in this process.
       record: hears of every step, too, and learns what else is worth keeping of the run.
       metadata: where the run's ML Metadata stays; without it, only with `work_dir`.
@@ -124,11 +129,11 @@ def train(
             stack.enter_context(details_kept(record, Workplace(work), metadata, out, lasting=work_dir is not None))
         stack.enter_context(logs_to(work / LOG))
         seconds: dict[str, float] = {}
-        steps = BEFORE + COMPONENTS + _asked_for(market)
+        steps = BEFORE + COMPONENTS + _asked_for(market, progressive=new is not None)
         with step("read", 1, steps, seconds):
-            rows = Workplace(work).lay_out(market_path, data, through_ms, labels, previous)
+            rows = Workplace(work).lay_out(market_path, data, through_ms, labels, previous, new, left_out)
             if record is not None:
-                record.rows = partial(rows_of, Workplace(work), rows.rows)
+                record.rows = partial(rows_of, Workplace(work), rows.rows, rows.progressive)
         with step("import TFX", 2, steps, seconds):
             run = import_pipeline()
         try:
@@ -150,9 +155,9 @@ def train(
         return result
 
 
-def _asked_for(market: Market) -> int:
+def _asked_for(market: Market, progressive: bool) -> int:
     """Components that are there only where the market asks for them: Evaluator, InfraValidator, and TfExamples for them."""
-    asked = (market.training.tfma, market.training.infra_validator is not None)
+    asked = (market.training.tfma and not progressive, market.training.infra_validator is not None)
     return sum(asked) + any(asked)
 
 
@@ -221,7 +226,7 @@ def import_pipeline() -> Run:
         write_schema(market, work.schema)
         start = previous.path.absolute() if previous else None
         if start is not None:
-            grow_vocabularies(market, start / release.TRANSFORM, work.rows / "train" / "rows.parquet", work.transform)
+            grow_vocabularies(market, start / release.TRANSFORM, work.rows / "eval" / "rows.parquet", work.transform)
         LocalDagRunner().run(ranking_pipeline(market, work, out, rows, start, beam_args or IN_PROCESS))
 
     return run

@@ -1,6 +1,8 @@
 """Trainer's entry point: fits the ranker and the towers on Transform's columns, and exports them with Transform's graph."""
 
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +11,25 @@ import tensorflow_transform as tft
 from numpy.typing import NDArray
 
 from domain.errors import ContractError
+from features.assemble import OfferColumns
 from features.market import Market, load_market
 from features.spec import LOG_ROW
 from models import release
 from models.delay import DelayModel, Stream, with_elapsed
 from models.export import ServedModel, pack
-from models.fit import Rows, Start, fit_ranker, fit_towers
+from models.fit import Rows, Start, fit_ranker, fit_towers, resume_ranker, resume_towers
 from models.legacy_keras import tf
 from models.preprocessing import Encoding, encoding_of
+from models.progress import Histories, History
+from models.progressive import ProgressivePass, Scores, score
+from models.ranker import Ensemble
+from models.recall import learn_new_clicks
+from models.release import Origin
+from models.two_tower import TwoTower
 from models.warm_start import carry_over, load_weights, row_sources, save_weights
 from pipelines.examples_io import count_rows, read_files
 from pipelines.progress import tell
+from pipelines.progressive import save_scores
 from pipelines.scoring import Columns
 
 EVERY_S = 3600.0
@@ -32,24 +42,96 @@ def run_fn(fn_args: Any) -> None:
     transformed = tft.TFTransformOutput(fn_args.transform_output)
     encoding = encoding_of(market, transformed)
     transform = transformed.transform_features_layer()
-    train, columns = load_rows(market, encoding, transform, fn_args.train_files, market.training.keep_negatives)
-    valid, _ = load_rows(market, encoding, transform, fn_args.eval_files)
+    origin = Origin.model_validate_json(Path(fn_args.custom_config["origin"]).read_bytes())
     previous = fn_args.custom_config.get("previous")
     start = TakeOver(market, encoding, Path(previous)) if previous else None
-    delays = weigh_entries(market, encoding, train, columns, start)
-    ranker, history = fit_ranker(market, encoding, train, valid, tell, start)
-    towers = fit_towers(market, encoding, train, tell, start)
+
+    def rows_of(split: str) -> tuple[Rows, Columns]:
+        files = [pattern for pattern in (*fn_args.train_files, *fn_args.eval_files) if f"/Split-{split}/" in pattern]
+        return load_rows(market, encoding, transform, files[:1], market.training.keep_negatives if split == "train" else 1.0)
+
+    trained = _anew(market, encoding, rows_of) if start is None else None
+    if trained is None or origin.progressive:
+        catalogue = encoding.offer.pack(transform(catalogue_of(market)))
+        new, columns = in_time(*rows_of("eval"))
+        if len(new) != origin.rows["eval"]:
+            raise ContractError(f"expected the {origin.rows['eval']:,} rows of eval that were laid out, got {len(new):,}")
+        trained = _progressively(market, encoding, new, columns, start, trained, catalogue)
     folder = Path(fn_args.serving_model_dir)
-    ServedModel(market, encoding, transform, ranker, towers).save(folder)
-    # What the next training needs to start from this one.
+    ServedModel(market, encoding, transform, trained.ranker, trained.towers).save(folder)
+    # What the components after this one need to judge it, and the next training to start from it.
     (folder / release.EXTRA).mkdir()
-    save_weights(folder / release.WEIGHTS, (*ranker.members, towers))
-    if delays is not None:
-        save_weights(folder / release.DELAYS, delays.networks.members)
-    (folder / release.HISTORY).write_text(history.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    if origin.progressive:
+        save_scores(folder / release.PROGRESSIVE, market, trained.scored, trained.ahead)
+    save_weights(folder / release.WEIGHTS, (*trained.ranker.members, trained.towers))
+    if trained.delays is not None:
+        save_weights(folder / release.DELAYS, trained.delays.networks.members)
+    (folder / release.HISTORY).write_text(trained.history.model_dump_json(indent=2) + "\n", encoding="utf-8")
     shutil.copytree(fn_args.transform_output, folder / release.TRANSFORM)
     if start is not None:
         (folder / release.WARM_START).write_text(start.report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Networks, and what they said of rows that they had not learned from."""
+
+    ranker: Ensemble
+    towers: TwoTower
+    delays: DelayModel | None
+    history: Histories
+    scored: dict[str, tuple[NDArray[np.int64], Scores]]
+    """Split -> numbers of its rows, and their scores."""
+    ahead: NDArray[np.int64] | None = None
+    """[N] of the rows of `eval`, what the towers said of those that were wanted."""
+
+
+def _anew(market: Market, encoding: Encoding, rows_of: Callable[[str], tuple[Rows, Columns]]) -> Trained:
+    """From fresh weights on `train`, for as many epochs as `valid` gets better."""
+    (train, columns), (valid, of_valid) = rows_of("train"), rows_of("valid")
+    delays = weigh_entries(market, encoding, train, columns, None)
+    ranker, history = fit_ranker(market, encoding, train, valid, tell)
+    towers = fit_towers(market, encoding, train, tell)
+    return Trained(ranker, towers, delays, history, {"valid": (of_valid[LOG_ROW], score(ranker, valid))})
+
+
+def _progressively(
+    market: Market,
+    encoding: Encoding,
+    new: Rows,
+    columns: Columns,
+    start: "TakeOver | None",
+    fitted: Trained | None,
+    catalogue: dict[str, Any],
+) -> Trained:
+    """One pass over new rows, each of which is scored and then learned; from a release, or from what was fitted anew."""
+    if start is not None:
+        delays = weigh_entries(market, encoding, new, columns, start)
+        ranker, towers = resume_ranker(market, encoding, new, start), resume_towers(market, encoding, new, start)
+    else:
+        assert fitted is not None
+        ranker, towers, delays = fitted.ranker, fitted.towers, fitted.delays
+        if delays is not None:
+            weigh_by(market, new, columns, delays)
+    scores, epoch = ProgressivePass(market, ranker)(new, columns["time_ms"], tell)
+    fits = fitted.history.fits if fitted else (History(model="ranker", primary=market.tasks[0].name, epochs=(epoch,)),)
+    wanted = np.any([(columns[t.counts_column] == 1) & (new.labels[t.label] == 1) for t in market.served_tasks], axis=0)
+    ahead, recall = learn_new_clicks(market, towers, new, wanted, catalogue, tell)
+    scored = {**(fitted.scored if fitted else {}), "eval": (columns[LOG_ROW], scores)}
+    retrieves = len(market.offers) > market.policy.max_candidates  # else all offers are ranked, and towers of no use
+    history = Histories(fits=fits, recall=recall)
+    return Trained(ranker, towers, delays, history, scored, ahead if retrieves else None)
+
+
+def catalogue_of(market: Market) -> dict[str, Any]:
+    """Every offer of the market, as raw tensors."""
+    return {name: tf.constant(column) for name, column in OfferColumns.of(market).columns.items()}
+
+
+def in_time(rows: Rows, columns: Columns) -> tuple[Rows, Columns]:
+    """In the order they were decided."""
+    order = np.lexsort([columns[LOG_ROW], columns["time_ms"]])
+    return rows.take(order), {name: column[order] for name, column in columns.items()}
 
 
 class TakeOver:
@@ -114,12 +196,21 @@ def weigh_entries(market: Market, encoding: Encoding, train: Rows, columns: Colu
         rows = Rows({name: x[clicks] for name, x in train.inputs.items()}, {})
         return DelayModel.fit(market, encoding, rows, delay_s, EVERY_S, tell)
     delays = DelayModel.restore(market, encoding, train.inputs, EVERY_S, start.delays())
+    weigh_by(market, train, columns, delays)
+    return delays
+
+
+def weigh_by(market: Market, train: Rows, columns: Columns, delays: DelayModel) -> None:
+    """Sets the weights of clicks that enter now."""
+    task = market.importance_task
+    assert task is not None
+    entry_ms = columns[task.entry_column]
+    clicks = np.flatnonzero((entry_ms >= 0) & (train.labels[str(task.given)] == 1))
     train.weights[task.name] = np.zeros(len(train), np.float32)
     if len(clicks):
         elapsed_s = np.minimum(entry_ms[clicks] / 1000, EVERY_S)
         entered = Stream(clicks, elapsed_s, train.labels[task.label][clicks] == 1)
         train.weights[task.name][clicks] = delays.weights({name: x[clicks] for name, x in train.inputs.items()}, entered)
-    return delays
 
 
 def _gained(before: Encoding, after: Encoding) -> dict[str, int]:
@@ -138,7 +229,7 @@ def load_rows(
         stands for the others, too, see `Rows.stands_for`.
 
     Returns:
-      the rows, and `market.row_columns` but for time, place in the log and position, [N] each.
+      the rows, in the order they were read, and `market.row_columns` but for the position, [N] each.
     """
     first, usable = market.tasks[0].label, market.tasks[0].usable_column
     files = sorted(name for pattern in patterns for name in tf.io.gfile.glob(pattern))
@@ -160,7 +251,7 @@ def load_rows(
     if keep_negatives < 1:
         negative = (columns[first] == 0) & (columns[usable] == 1)
         stands_for = (len(negative) / total * np.where(negative, 1 / keep_negatives, 1)).astype(np.float32)
-    left = {name: columns[name] for name in market.row_columns if name not in ("time_ms", LOG_ROW, "position")}
+    left = {name: columns[name] for name in market.row_columns if name != "position"}
     return Rows(inputs, labels, positions, weights, stands_for), left
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.market import load_market
-from models.release import FinalLabels, Origin, Release
+from models.release import FinalLabels, LeftOut, Origin, Release
 from pipelines.ingest import PLACES, Ingested, ingest
 from pipelines.splits import held_out
 
@@ -80,24 +80,35 @@ class Workplace:
     def lay_out(
         self,
         market_path: Path,
-        data: Path,
+        data: Path | None,
         through_ms: int | None = None,
         labels: FinalLabels | None = None,
         previous: Release | None = None,
+        new: Path | None = None,
+        left_out: tuple[LeftOut, ...] = (),
     ) -> Ingested:
         """Checks and splits the rows, and notes where they come from; TensorFlow-free for CSV and Parquet.
 
         Args:
           through_ms, labels: of the rows' `JoinReport`, if they come from the log.
           previous: the release that a training on them goes on from.
+          new: rows to judge first and learn then, that the release in service has not learned from; `data` is what it has.
+          left_out: what the training, and those before it, leave out.
         Raises:
           InvalidMarket, InvalidTrainingData: the market or the data cannot be used.
         """
         market = load_market(market_path)
         shutil.copy(market_path, self.market)
-        ingested = ingest(market, data, self.rows, continuing=previous is not None)
-        places = None if ingested.keyless else held_out(market.training.split, market.model.seed)
-        origin = Origin(rows=ingested.rows, trained_through_ms=through_ms, labels=labels, held_out=places)
+        ingested = ingest(market, data, self.rows, continuing=previous is not None, new=new)
+        places = None if new or ingested.keyless else held_out(market.training.split, market.model.seed)
+        origin = Origin(
+            rows=ingested.rows,
+            progressive=new is not None,
+            left_out=left_out,
+            trained_through_ms=through_ms,
+            labels=labels,
+            held_out=places,
+        )
         if previous is not None:
             former = previous.manifest
             origin = origin.model_copy(

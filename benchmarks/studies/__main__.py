@@ -9,24 +9,28 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from benchmarks.studies import delay, drift, position, selection
+from benchmarks.studies import delay, drift, month, position, selection
 from benchmarks.studies.scores import Score, decile_table, table
 
 STUDIES = {"position": position, "selection": selection, "delay": delay, "drift": drift}
+MONTH = "month"
+"""Told by day, not by model."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make studies ARGS=", description=__doc__)
-    parser.add_argument("--only", choices=STUDIES, action="append", help="one study; may be given again (default: all)")
+    parser.add_argument("--only", choices=(*STUDIES, MONTH), action="append", help="one study; may be given again (default: all)")
     parser.add_argument("--seeds", type=int, default=5, help="markets, each with its own truth and weights (default 5)")
     parser.add_argument("--pages", type=int, help="pages logged, an hour where a study runs over hours (default: its own)")
+    parser.add_argument("--days", type=int, default=month.DAYS, help=f"of the month (default {month.DAYS})")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     given = parser.parse_args()
-    if given.seeds < 1 or (given.pages is not None and given.pages < 1):
-        parser.error("seeds and pages must be at least 1")
+    if given.days < 1 or given.seeds < 1 or (given.pages is not None and given.pages < 1):
+        parser.error("seeds, pages and days must be at least 1")
     console = Console(width=None if sys.stdout.isatty() else 150)
     found: dict[str, list[Score]] = {}
-    for name in given.only or STUDIES:
+    chosen = given.only or (*STUDIES, MONTH)
+    for name in (name for name in chosen if name in STUDIES):
         study, began = STUDIES[name], time.monotonic()
         scores = found[name] = []
         for seed in range(1, given.seeds + 1):
@@ -38,8 +42,13 @@ def main() -> None:
         for claim in study.claims(scores):
             console.print(claim, highlight=False)
         console.print()
+    rows = [{"study": name} | dataclasses.asdict(score) for name, scores in found.items() for score in scores]
+    for seed in range(1, given.seeds + 1) if MONTH in chosen else ():
+        days, said = month.study(seed, given.pages or month.PAGES, given.days)
+        for told in month.tables(days, said):
+            console.print(told, highlight=False, soft_wrap=True)
+        rows += [{"study": MONTH, "seed": seed} | dataclasses.asdict(day) for day in days]
     if given.json:
-        rows = [{"study": name} | dataclasses.asdict(score) for name, scores in found.items() for score in scores]
         given.json.write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2) + b"\n")
 
 

@@ -1,7 +1,7 @@
 """Freshness: hourly warm-started models against a daily full retrain, on a market whose tastes move and whose offers are new.
 
-The hourly model goes on from a full fit and makes one pass over each new hour. The daily one is fitted anew on the last two days
-when a day begins.
+The hourly model goes on from a full fit and makes one pass over each new hour, as `offerrank retrain` does. The daily one is
+fitted anew on the last two days when a day begins.
 """
 
 import time
@@ -9,10 +9,10 @@ import time
 import numpy as np
 
 from benchmarks.studies.columns import BIAS, CTR, HOURLY_BATCH, Columns, study_market
-from benchmarks.studies.fits import fit, predict
+from benchmarks.studies.fits import fit, predict, silent
 from benchmarks.studies.scores import Array, Score, beats, judged
 from features.market import Market
-from models.fit import fit_on
+from models.progressive import ProgressivePass
 from models.ranker import Ensemble
 from simulation.offline import Logged, OfflineMarket, OfflineSpec
 
@@ -62,12 +62,13 @@ class _Run:
         log = Logged.join(hours)
         began = time.perf_counter()
         self.ranker, histories = fit(self._market, self._columns, log)
+        self._learn = ProgressivePass(self._market, self.ranker)
         self.seconds += time.perf_counter() - began
         self.rows += len(log) * sum(len(history.epochs) for history in histories.fits)
 
     def fit_on(self, log: Logged) -> None:
         began = time.perf_counter()
-        fit_on(self._market, self.ranker, self._columns.rows(log))
+        self._learn(self._columns.rows(log), (1000 * log.time_s).astype(np.int64), silent)
         self.seconds += time.perf_counter() - began
         self.rows += len(log)
 

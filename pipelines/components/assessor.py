@@ -37,16 +37,17 @@ from models.evaluation import (
 from models.gates import check_task
 from models.importance import Importance, auc_lost, draw
 from models.metrics import Interval
-from models.release import EXAMINATION, calibrated_column, raw_column
+from models.release import AHEAD, EXAMINATION, calibrated_column, judged_column, raw_column
 from models.release_folder import newest_usable
 from models.retrieval import Catalogue, Recall, recall, recall_loss
 from pipelines.calibration import calibrated, counting, usable, where_shown
 from pipelines.clusters import clusters_of
-from pipelines.components.calibrator import CALIBRATOR_FILE
+from pipelines.components.calibrator import CALIBRATED_FILE, CALIBRATOR_FILE
 from pipelines.exploration import choice, on_explored
 from pipelines.freshness import held_out_alike, learned_through_ms, seen
 from pipelines.predictions import predictions_of
-from pipelines.recall import AHEAD, ahead, positives
+from pipelines.progressive import by_row, scores_of
+from pipelines.recall import ahead, positives
 from pipelines.scoring import Columns, load_signatures, read_columns, score
 
 EVALUATION_FILE = "evaluation.json"
@@ -71,16 +72,24 @@ def Assessor(  # noqa: N802
     rows stand in the log.
     """
     market = load_market(Path(market_file))
-    signatures = load_signatures(path_utils.serving_model_path(model.uri))
-    rank = signatures["evaluate"]
-    rows = read_columns(market, examples.uri, "eval")
-    rows |= score(market, rank, rows) | ahead(market, signatures, rows)
+    saved = Path(path_utils.serving_model_path(model.uri))
+    signatures = load_signatures(str(saved))
+    rank, rows = signatures["evaluate"], read_columns(market, examples.uri, "eval")
     calibrator = Calibrator.model_validate_json((Path(calibration.uri) / CALIBRATOR_FILE).read_bytes())
+    rows |= score(market, rank, rows)
     rows |= calibrated(market, calibrator, rows)
-    shown = where_shown(market, rows)
-    shown |= calibrated(market, calibrator, shown)
+    if (scores := saved / release.PROGRESSIVE).exists():
+        shown = where_shown(market, rows | scores_of(scores, "eval", rows))
+        shown |= by_row(Path(calibration.uri) / CALIBRATED_FILE, rows)
+        rows |= {judged_column(t.name): shown[raw_column(t.name)] for t in market.tasks}
+    else:
+        rows |= ahead(market, signatures, rows)
+        shown = where_shown(market, rows)
+        shown |= calibrated(market, calibrator, shown)
     used = DataUsed.model_validate_json(Path(data_file).read_bytes())
-    evaluation = assess(market, shown, used, importances(market, rank, rows), in_service(market, Path(releases), shown))
+    evaluation = assess(
+        market, shown, used, importances(market, rank, rows), in_service(market, Path(releases), shown, used.progressive)
+    )
     out = Path(assessment.uri)
     (out / EVALUATION_FILE).write_text(evaluation.model_dump_json(indent=2) + "\n", encoding="utf-8")
     pq.write_table(predictions_of(market, rows, Path(places_file)), out / PREDICTIONS_FILE)
@@ -105,13 +114,17 @@ def assess(
             on = LabelCount(rows=of_task.rows, positives=of_task.positives)
             found |= {"importance": of_task.lost, "importance_intervals": of_task.intervals, "importance_rows": on}
         tasks[t.name] = measured.model_copy(update=found)
-        if t.role == "primary":
+        if t.role == "primary" and (counts.any() or not data.progressive):
             gates += check_task(t.name, market.training.gates.get(t.name, Gate()), measured, _trained_on(data, t), rival)
     return EvaluationReport(tasks=tasks, gates=tuple(gates), data=data, in_service=rival, examination=_examination(market, rows))
 
 
-def in_service(market: Market, releases: Path, rows: Columns) -> InService | None:
-    """The newest release on the rows that it has not learned from, by its own model and calibrator; None where there is none."""
+def in_service(market: Market, releases: Path, rows: Columns, unseen_by_it: bool = False) -> InService | None:
+    """The newest release on the rows that it has not learned from, by its own model and calibrator; None where there is none.
+
+    Args:
+      unseen_by_it: whether that is all of them.
+    """
     versions = release.versions(releases)
     if not versions:
         return None
@@ -124,7 +137,7 @@ def in_service(market: Market, releases: Path, rows: Columns) -> InService | Non
     nearer = ahead(market, signatures, rows) if AHEAD in rows else {}
     theirs = where_shown(market, rows | raw)
     theirs |= calibrated(market, newest.calibrator, theirs)
-    through_ms = {} if held_out_alike(market, newest.manifest) else learned_through_ms(market, newest.manifest)
+    through_ms = {} if unseen_by_it or held_out_alike(market, newest.manifest) else learned_through_ms(market, newest.manifest)
     shown_to, slices = clusters_of(rows), _slices(market, rows)
     tasks: dict[str, Rival] = {}
     for t in (t for t in market.tasks if raw_column(t.name) in raw):
@@ -219,4 +232,5 @@ def _slices(market: Market, rows: Columns) -> Callable[[NDArray[np.bool_]], Slic
 
 
 def _trained_on(data: DataUsed, task: TaskSpec) -> LabelCount:
-    return data.splits["train"].tasks[task.name]
+    """Of a training that goes on, the rows that judged it."""
+    return data.splits["train" if data.splits["train"].rows else "eval"].tasks[task.name]

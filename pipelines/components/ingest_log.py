@@ -8,13 +8,16 @@ from tfx.dsl.component.experimental.decorators import component
 
 from domain.clock import now_ms
 from features.market import load_market
-from pipelines.examples import write_training_rows
+from pipelines.freshness import release_in_service
 from pipelines.schema import write_schema
+from pipelines.turn_rows import lay_by
 from pipelines.workplace import Workplace
 
 
 @component
-def IngestLog(market_file: Parameter[str], log_dir: Parameter[str], work: Parameter[str]) -> None:  # noqa: N802
+def IngestLog(  # noqa: N802
+    market_file: Parameter[str], log_dir: Parameter[str], work: Parameter[str], releases: Parameter[str]
+) -> None:
     """Joins the archive into `work`, in place of what an earlier run left there.
 
     Raises:
@@ -23,8 +26,8 @@ def IngestLog(market_file: Parameter[str], log_dir: Parameter[str], work: Parame
     place = Workplace(Path(work))
     market = load_market(Path(market_file))
     place.clear()
+    service = release_in_service(market, Path(releases))
     with tempfile.TemporaryDirectory(prefix="offerrank-") as folder:
-        rows = Path(folder) / "rows.parquet"
-        report = write_training_rows(market, Path(log_dir), now_ms(), rows)
-        place.lay_out(Path(market_file), rows, report.newest_ms, report.labels)
+        rows = lay_by(market, Path(log_dir), now_ms(), Path(folder), service, anew=True)
+        place.lay_out(Path(market_file), rows.data, rows.through_ms, rows.labels, new=rows.new, left_out=rows.left_out)
     write_schema(market, place.schema)

@@ -13,14 +13,15 @@ from tfx.types import artifact_utils
 from tfx.types.standard_artifacts import Examples
 
 from pipelines.examples_io import write_split
-from pipelines.splits import SPLITS
 
 
 @component
-def ParquetExamples(examples: OutputArtifact[Examples], rows: Parameter[str]) -> None:  # noqa: N802
-    """`rows` holds `<split>/*.parquet`."""
-    for split in SPLITS:
+def ParquetExamples(  # noqa: N802
+    examples: OutputArtifact[Examples], rows: Parameter[str], splits: Parameter[str]
+) -> None:
+    """`rows` holds `<split>/*.parquet`, of which `splits` names those that have rows."""
+    for split in splits.split():
         write_split(Path(rows) / split, Path(examples.uri), split)
-    examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
+    examples.split_names = artifact_utils.encode_split_names(splits.split())
     examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_PARQUET)
     examples_utils.set_file_format(examples, example_gen_pb2.FileFormat.Name(example_gen_pb2.FileFormat.FILE_FORMAT_PARQUET))

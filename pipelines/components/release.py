@@ -45,6 +45,7 @@ def Release(  # noqa: N802
     market = load_market(Path(market_file))
     folder = Path(path_utils.serving_model_path(release_model.uri))
     shutil.copytree(path_utils.serving_model_path(model.uri), folder)
+    (folder / release.PROGRESSIVE).unlink(missing_ok=True)  # eval_predictions.parquet has it
     extra = folder / release.EXTRA
     extra.mkdir(exist_ok=True)
     shutil.copy(Path(calibration.uri) / CALIBRATOR_FILE, extra)
@@ -52,7 +53,8 @@ def Release(  # noqa: N802
     shutil.copy(Path(assessment.uri) / PREDICTIONS_FILE, extra)
     shutil.copy(market_file, folder / release.MARKET)
     (folder / release.STATISTICS).parent.mkdir()
-    shutil.copy(Path(statistics.uri) / "Split-train" / "FeatureStats.pb", folder / release.STATISTICS)
+    splits = (Path(statistics.uri) / f"Split-{split}" / "FeatureStats.pb" for split in ("train", "eval"))
+    shutil.copy(next(split for split in splits if split.exists()), folder / release.STATISTICS)
     specs = release.FeatureSpecs.of(market)
     (folder / release.FEATURE_SPEC).write_text(specs.model_dump_json(indent=2) + "\n", encoding="utf-8")
     catalogue = OfferColumns.of(market)

@@ -122,7 +122,8 @@ def test_a_release_that_the_image_did_not_load_is_an_error_that_says_so() -> Non
 
 def test_components_find_what_ingestion_lays_out(job: dict[str, Any], market: Path) -> None:
     tasks = tasks_of(job)
-    assert parameters(tasks["IngestLog"]) == {"market_file": str(market), "log_dir": "/mnt/log", "work": "/mnt/work"}
+    folders = {"log_dir": "/mnt/log", "work": "/mnt/work", "releases": "/mnt/releases"}
+    assert parameters(tasks["IngestLog"]) == {"market_file": str(market)} | folders
     text = json.dumps(job)
     for path in ("/mnt/work/rows", "/mnt/work/market.toml", "/mnt/work/schema.pbtxt", "/mnt/work/origin.json", "/mnt/releases"):
         assert path in text

@@ -1,15 +1,14 @@
 """A release whose model stays while the world moves: the calibrator follows the log, or is left alone."""
 
 import os
-import shutil
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import log_entries
 import numpy as np
 import pytest
+from steady_model import save_model, seal_release
 
 from domain.clock import now_ms
 from domain.errors import ContractError, InvalidTrainingData
@@ -17,7 +16,7 @@ from features.log_archive import StreamId
 from features.market import Market, load_market
 from models import release
 from models.calibration import Calibrator, TaskCalibration, sigmoid
-from models.release import FinalLabels, Manifest, load_release, versions
+from models.release import FinalLabels, LeftOut, Manifest, load_release, versions
 from pipelines.recalibration import recalibrate
 from serving.archiver.files import write_part
 from serving.archiver.rows import Entry, log_formats
@@ -53,58 +52,13 @@ def market(folder: Path) -> Market:
 @pytest.fixture
 def releases(tmp_path: Path, folder: Path, market: Market) -> Path:
     """Of one release, 100, whose calibrator changes nothing."""
-    made = tmp_path / "releases" / "100"
-    for name in release.REQUIRED:
-        (made / name).parent.mkdir(parents=True, exist_ok=True)
-        (made / name).write_bytes(name.encode())
-    shutil.copytree(folder / "model", made, dirs_exist_ok=True)
-    specs = release.FeatureSpecs.of(market)
-    (made / release.FEATURE_SPEC).write_text(specs.model_dump_json())
-    (made / release.CALIBRATOR).write_text(Calibrator(tasks={t.name: TaskCalibration() for t in market.tasks}).model_dump_json())
-    np.savez(made / release.OFFERS, ids=np.array([o.id for o in market.offers]))
-    manifest = Manifest(
-        version=100,
-        market=market.name,
-        created_ms=1,
-        inputs=release.inputs_of(market),
-        tasks=tuple(t.name for t in market.tasks),
-        embedding_dim=2,
-        rows={"train": 1},
-        packages={},
-    )
-    release.seal(made, manifest)
-    return made.parent
+    return seal_release(tmp_path / "releases", folder / "model", market, 100).parent
 
 
-def save_model(target: Path) -> None:
-    """logit(pctr) = 0.02 amount - 2, pcvr = 0.3."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TensorFlow's own imports
-        from models.legacy_keras import tf
-    columns = {"country": tf.string, "amount": tf.float32, "past_clicks": tf.int64, "brand": tf.string}
-
-    def rank(**raw: object) -> dict[str, object]:
-        amount = raw["amount"]
-        return {"ctr": tf.sigmoid(0.02 * amount - 2), "cvr": tf.fill(tf.shape(amount), 0.3)}
-
-    def evaluate(position: object, **raw: object) -> dict[str, object]:
-        return rank(**raw) | {release.EXAMINATION: tf.ones(tf.shape(position))}
-
-    tensors = {n: tf.TensorSpec([None], d, name=n) for n, d in columns.items()}
-    module = tf.Module()
-    module.called = {
-        "serving_default": tf.function(rank).get_concrete_function(**tensors),
-        "evaluate": tf.function(evaluate).get_concrete_function(
-            position=tf.TensorSpec([None], tf.int64, name="position"), **tensors
-        ),
-    }
-    tf.saved_model.save(module, str(target), signatures=module.called)
-
-
-def write_log(market: Market, log_dir: Path, now: int) -> None:
+def write_log(market: Market, log_dir: Path, now: int, lost: bool = False) -> None:
     """N pages of one offer whose labels can no longer change, and 500 whose clicks may yet come.
 
-    Clicks follow the model, but shifted by brand; three of ten clicks convert, as the model says.
+    Clicks follow the model, but shifted by brand, and get there unless they are lost; three of ten convert, as the model says.
     """
     rng = np.random.default_rng(5)
     mature = np.linspace(now - 1000 * (CLICK_S + WINDOW_S - 1), now - 1000 * (CLICK_S + CONVERSION_S + 1), N)
@@ -117,7 +71,7 @@ def write_log(market: Market, log_dir: Path, now: int) -> None:
         features = {"country": "DE", "amount": amount, "past_clicks": 0}
         decisions.append(log_entries.decision_fields(log_entries.decision(f"d{i}", at, made, features=features)))
         events.append(log_entries.event_fields("impression", f"i{i}", f"d{i}", at + 10, offer=offer))
-        if rng.random() < sigmoid(np.array(0.02 * amount - 2 + BRAND_SHIFT[offer])):
+        if rng.random() < sigmoid(np.array(0.02 * amount - 2 + BRAND_SHIFT[offer])) and not lost:
             events.append(log_entries.event_fields("click", f"i{i}", f"d{i}", at + 500, offer=offer))
             clicks += 1
             if clicks % 10 in (0, 3, 6):
@@ -211,12 +165,14 @@ def test_the_window_counts_back_from_the_end_of_the_archive(folder: Path, market
     assert versions(releases) == [100, tomorrow // 1000]
 
 
-def learned(releases: Path, as_of_ms: int) -> None:
-    """As if the release had learned from the labels that were final then."""
+def learned(releases: Path, as_of_ms: int, waiting: dict[str, int] | None = None, left_out: tuple[LeftOut, ...] = ()) -> None:
+    """As if the release had learned from the labels that were final then, in one pass after the other."""
     path = releases / "100"
-    labels = FinalLabels(as_of_ms=as_of_ms, click_window_s=CLICK_S, conversion_window_s=CONVERSION_S)
+    labels = FinalLabels(as_of_ms=as_of_ms, click_window_s=CLICK_S, conversion_window_s=CONVERSION_S, waiting=waiting or {})
     manifest = Manifest.model_validate_json((path / release.MANIFEST).read_bytes())
-    made = manifest.model_copy(update={"trained_through_ms": as_of_ms - 1000 * CLICK_S, "labels": labels})
+    through_ms = as_of_ms - 1000 * CLICK_S
+    learned_from = {"trained_through_ms": through_ms, "labels": labels, "progressive": True, "left_out": left_out}
+    made = manifest.model_copy(update=learned_from)
     release.seal(path, made)
 
 
@@ -230,6 +186,34 @@ def test_rows_that_the_model_has_trained_on_are_left_out(folder: Path, market: M
     assert ctr.rows_fitted + ctr.rows_judged == pytest.approx(N * (1_900 - 1_101) / (3_699 - 1_101), abs=2)
     clicked = (cvr.rows_fitted + cvr.rows_judged) / (N * (2_900 - 1_101) / (3_699 - 1_101))
     assert clicked == pytest.approx(0.3, abs=0.05)
+
+
+def test_a_label_that_waited_in_the_last_pass_has_not_been_trained_on(
+    folder: Path, market: Market, releases: Path, now: int
+) -> None:
+    learned(releases, now - 1_800_000, waiting={"conversion": now - 1_000_000_000})
+    done = recalibrate(market, folder / "log", releases, WINDOW_S, now)
+    ctr, cvr = done.report.tasks["ctr"], done.report.tasks["cvr"]
+    assert ctr.rows_fitted + ctr.rows_judged == pytest.approx(N * (1_900 - 1_101) / (3_699 - 1_101), abs=2)
+    assert (cvr.rows_fitted + cvr.rows_judged) / N == pytest.approx(0.3, abs=0.05)
+
+
+def test_what_a_pass_left_out_is_not_fitted_either(folder: Path, market: Market, releases: Path, now: int) -> None:
+    """Half of the clicks since the pass were not believed."""
+    last_s, first_s = 1_101, 1_900
+    until_ms = now - 1000 * (first_s + last_s) // 2
+    doubted = LeftOut(label="click", from_ms=0, until_ms=until_ms, why="clicks got lost")
+    learned(releases, now - 1_800_000, left_out=(doubted,))
+    ctr = recalibrate(market, folder / "log", releases, WINDOW_S, now).report.tasks["ctr"]
+    assert ctr.rows_fitted + ctr.rows_judged == pytest.approx(N * (first_s - last_s) / 2 / (3_699 - 1_101), abs=2)
+
+
+def test_clicks_that_got_lost_do_not_make_a_calibration(market: Market, releases: Path, now: int, tmp_path: Path) -> None:
+    """To follow such a log would end all bids."""
+    write_log(market, tmp_path / "log", now, lost=True)
+    done = recalibrate(market, tmp_path / "log", releases, WINDOW_S, now)
+    assert done.release is None
+    assert {task.rows_fitted + task.rows_judged for task in done.report.tasks.values()} == {0}
 
 
 def test_without_rows_that_the_model_has_not_trained_on_nothing_is_published(

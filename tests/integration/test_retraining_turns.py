@@ -102,12 +102,21 @@ def cut_short(part: Path) -> bytes:
 def test_a_full_training_that_brings_no_release_stops_no_incremental_one(shop: Shop) -> None:
     write_release(shop, 9, full_ms=shop.now_ms - 30 * HOUR_MS, as_of_ms=shop.now_ms - 2 * HOUR_MS)
     cut_short(shop.part(hours_ago=26))
-    first, second = (
-        subprocess.run(shop.retrain(), capture_output=True, text=True, timeout=60, env=shop.environment) for _ in range(2)
-    )
+
+    def turn() -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            shop.retrain("--doubted", "learn"), capture_output=True, text=True, timeout=60, env=shop.environment
+        )
+
+    little = shop.market_toml.read_text()
+    shop.market_toml.write_text(little.replace("[training]", '[training]\nmin_rows = 10\ngates.ctr.unjudged = "release"'))
+    first = turn()
+    shop.market_toml.write_text(little)
+    second = turn()
     # The last full training was 30 hours ago, so this was one, and all of the log was read.
     assert first.returncode == 2
-    (line,) = first.stderr.splitlines()
+    why, line = first.stderr.splitlines()
+    assert why == "full training: the last full training was 30.0 h ago"
     assert f"{shop.part(hours_ago=26)}: expected a readable Parquet file" in line
     # A minute later, by cron: the last hour is whole, and it gets to its 20 rows.
     went_on = "incremental training: release 9 goes on from what it has learned; the full training 0.0 h ago brought no release"
@@ -150,6 +159,25 @@ def scheduled(shop: Shop, every: str = "1s", **how: object) -> Iterator[Callable
     finally:
         run.kill()
         run.wait()
+
+
+def test_a_full_training_that_has_too_little_to_be_judged_by_has_not_been_tried(shop: Shop) -> None:
+    """The next turn is a full one again: else a market of little traffic would never have any."""
+    write_release(shop, 9, full_ms=shop.now_ms - 30 * HOUR_MS, as_of_ms=shop.now_ms - 2 * HOUR_MS)
+    shop.market_toml.write_text(shop.market_toml.read_text().replace("[training]", "[training]\nmin_rows = 10"))
+    for _ in range(2):
+        turn = subprocess.run(
+            shop.retrain("--doubted", "learn"), capture_output=True, text=True, timeout=60, env=shop.environment
+        )
+        assert turn.returncode == 2
+        why, line = turn.stderr.splitlines()
+        assert why == "full training: the last full training was 30.0 h ago"
+        assert (
+            "expected enough rows to judge by (min_positives) that release 9 has not learned from, got 'ctr: 10 positives" in line
+        )
+    noted = read_turns(shop.releases)
+    assert (noted.full.began_ms, noted.full.failed, noted.full.refused) == (None, 0, 0)
+    assert "enough rows to judge by" in noted.full.why
 
 
 def test_on_a_schedule_one_bad_turn_is_a_line_and_the_next_is_tried(shop: Shop) -> None:

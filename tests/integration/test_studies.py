@@ -14,15 +14,17 @@ REPOSITORY = Path(__file__).parents[2]
 Metrics = dict[str, dict[str, float]]
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Callable[[str, int], Metrics]:
-    """Runs one study with one seed through its command line; model -> metrics."""
+Told = tuple[list[dict[str, Any]], str]
 
-    def study(name: str, pages: int) -> Metrics:
+
+@pytest.fixture
+def tell(tmp_path: Path) -> Callable[..., Told]:
+    """Runs one study with one seed through its command line; the rows of its JSON, and what it prints."""
+
+    def study(name: str, *options: str) -> Told:
         out = tmp_path / "scores.json"
-        options = ["--only", name, "--seeds", "1", "--pages", str(pages), "--json", str(out)]
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.studies", *options],
+            [sys.executable, "-m", "benchmarks.studies", "--only", name, "--seeds", "1", "--json", str(out), *options],
             cwd=REPOSITORY,
             env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
             capture_output=True,
@@ -30,8 +32,18 @@ def run(tmp_path: Path) -> Callable[[str, int], Metrics]:
             timeout=500,
         )
         assert done.returncode == 0, done.stderr
-        rows: list[dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))
-        assert all(row["model"] in done.stdout for row in rows)
+        return json.loads(out.read_text(encoding="utf-8")), done.stdout
+
+    return study
+
+
+@pytest.fixture
+def run(tell: Callable[..., Told]) -> Callable[[str, int], Metrics]:
+    """Model -> metrics."""
+
+    def study(name: str, pages: int) -> Metrics:
+        rows, told = tell(name, "--pages", str(pages))
+        assert all(row["model"] in told for row in rows)
         return {row["model"]: row["metrics"] for row in rows}
 
     return study
@@ -43,3 +55,19 @@ def test_taking_not_yet_for_no_loses_conversions_that_the_weights_keep(run: Call
     assert found["not yet = no"]["PCOC, next hour"] < 0.6
     assert found["ES-DFM"]["PCOC, next hour"] > 0.7
     assert found["ES-DFM"]["log loss, next hour"] < found["not yet = no"]["log loss, next hour"]
+
+
+def test_a_day_of_the_loop_gets_over_an_hour_whose_clicks_are_lost_without_a_hand(tell: Callable[..., Told]) -> None:
+    """No traffic from 13 to 14, what is shown from 15 to 16 archived an hour late, and no click reported from 17 to 18."""
+    rows, told = tell("month", "--days", "1", "--pages", "60")
+    by_loop = {row["loop"]: row for row in rows}
+    assert list(by_loop) == ["hourly turns", "daily full", "never again"]
+    keys = ["study", "seed", "day", "loop", "log_loss", "pcoc", "released", "refused", "seconds"]
+    assert [list(row) for row in rows] == [keys] * 3
+    loop = by_loop["hourly turns"]
+    assert loop["released"] >= 5
+    assert "day 0, hour 17: refused: 0 positives in " in told
+    assert "day 0, hour 18: incremental, left out: 0 positives in " in told
+    # A model that had learned that nobody clicks would promise far too little for the rest of the day.
+    assert 0.7 < loop["pcoc"] < 1.4
+    assert loop["log_loss"] < by_loop["never again"]["log_loss"] + 0.01

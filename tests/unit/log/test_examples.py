@@ -15,7 +15,7 @@ from domain.errors import InvalidTrainingData
 from domain.events import Decision
 from features.log_archive import parts
 from features.market import Market, parse_market
-from models.release import FinalLabels, Origin
+from models.release import FinalLabels, LeftOut, Origin
 from pipelines.examples import JoinReport, join_log, learnable_rows, training_rows, write_training_rows
 
 Archive = Callable[[Iterable[Decision], Iterable[dict[bytes, bytes]]], Path]
@@ -246,6 +246,44 @@ def test_a_chain_of_trainings_learns_every_label_once_and_as_it_is_in_the_end(ma
     for label, seen in counted.items():
         assert sorted(seen) == sorted((r["impression_id"], r[label]) for r in whole if r[f"{label}_usable"])
         assert 0 < sum(value for _, value in seen) < len(seen)
+
+
+def test_what_a_release_has_learned_and_what_is_new_to_it_are_all_there_is(market: Market, aging: GrowingArchive) -> None:
+    """Each label is in one of the two, and as it is in the end; the row of `mid` is in both."""
+    first = learnable_rows(market, aging.until(NOW_MS), NOW_MS)[1]
+    later_ms = NOW_MS + 600_000
+    aging.until(later_ms)
+    old, report = learnable_rows(market, aging.log_dir, later_ms, through=learned(first))
+    new, _ = learnable_rows(market, aging.log_dir, later_ms, learned(first))
+    assert usable(old) == {"old": (1, 1), "mid": (1, 0)}
+    assert usable(new) == {"mid": (0, 1), "new": (1, 0)}
+    assert report.labels == first.labels
+
+
+def test_a_label_that_waits_is_new_until_it_is_learned(market: Market, aging: GrowingArchive) -> None:
+    """There were too few conversions to judge by when the clicks were learned 600 s later, and the next time there are enough."""
+    first = learnable_rows(market, aging.until(NOW_MS), NOW_MS)[1]
+    second = learnable_rows(market, aging.until(NOW_MS + 600_000), NOW_MS + 600_000, learned(first))[1]
+    assert second.labels is not None
+    waiting = second.labels.model_copy(update={"waiting": {"conversion": NOW_MS}})
+    made = learned(second).model_copy(update={"labels": waiting})
+    third_ms = NOW_MS + 1_200_000
+    aging.until(third_ms)
+    # `mid` is not clicked again; `new`, shown 50 s before the first, has its conversion final 1,100 s after that.
+    assert usable(learnable_rows(market, aging.log_dir, third_ms, made)[0]) == {"mid": (0, 1), "new": (0, 1)}
+    old = learnable_rows(market, aging.log_dir, third_ms, through=made)[0]
+    assert usable(old) == {"old": (1, 1), "mid": (1, 0), "new": (1, 0)}
+
+
+def test_what_nobody_believes_is_never_learned(market: Market, aging: GrowingArchive) -> None:
+    first = learnable_rows(market, aging.until(NOW_MS), NOW_MS)[1]
+    doubted = LeftOut(label="conversion", from_ms=NOW_MS - 600_000, until_ms=NOW_MS - 400_000, why="none at all")
+    made = learned(first).model_copy(update={"left_out": (doubted,)})
+    later_ms = NOW_MS + 2_000_000
+    aging.until(later_ms)
+    assert usable(learnable_rows(market, aging.log_dir, later_ms, made)[0]) == {"new": (1, 1)}
+    beyond = made.model_copy(update={"labels": FinalLabels.of(market, later_ms)})
+    assert usable(learnable_rows(market, aging.log_dir, later_ms, through=beyond)[0])["mid"] == (1, 0)
 
 
 def test_with_importance_weights_a_click_enters_at_once_and_again_when_it_converts(market: Market, aging: GrowingArchive) -> None:

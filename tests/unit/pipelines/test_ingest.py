@@ -308,3 +308,34 @@ def test_the_column_to_split_by_must_be_there(make_market: MakeMarket, columns: 
     split = {"kind": "time", "by": "moment", "valid_fraction": 0.1, "eval_fraction": 0.2}
     with pytest.raises(InvalidTrainingData, match="columns 'moment'"):
         ingest(make_market(split=split), write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
+
+
+@pytest.mark.parametrize(
+    "split", [{"kind": "random"}, {"kind": "hash", "by": "Age", "valid_fraction": 0.3}, {"kind": "time", "by": "time_ms"}]
+)
+def test_new_rows_are_judged_first_and_none_of_the_others_are(
+    make_market: MakeMarket, columns: Columns, tmp_path: Path, split: dict[str, Any]
+) -> None:
+    """All new rows are `eval`; of those that the release in service has learned, `train` is fitted until `valid` stops it."""
+    old, new = ({name: column[part] for name, column in columns.items()} for part in (slice(150), slice(150, 200)))
+    write_csv(tmp_path / "old.csv", old)
+    write_csv(tmp_path / "new.csv", new)
+    market = make_market(split=split)
+    done = ingest(market, tmp_path / "old.csv", tmp_path / "rows", new=tmp_path / "new.csv")
+    assert done.used().progressive
+    assert done.rows["eval"] == 50
+    assert done.rows["train"] + done.rows["valid"] == 150
+    assert min(done.rows.values()) > 0
+    judged = pq.read_table(tmp_path / "rows" / "eval")
+    # Numbers go on from file to file.
+    assert judged["log_row"].to_pylist() == list(range(150, 200))
+    assert judged["time_ms"].to_pylist() == new["time_ms"]
+
+
+def test_a_model_that_goes_on_needs_no_other_rows_and_learns_from_rows_that_are_alike(
+    make_market: MakeMarket, columns: Columns, tmp_path: Path
+) -> None:
+    none_clicked = columns | {"Y": [0] * 200, "conversion": [0] * 200}
+    new = write_csv(tmp_path / "new.csv", none_clicked)
+    done = ingest(make_market(), None, tmp_path / "rows", continuing=True, new=new)
+    assert done.rows == {"train": 0, "valid": 0, "eval": 200}

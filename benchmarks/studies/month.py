@@ -8,7 +8,7 @@ pool until they are enough. Beside it a full training a day that releases whatev
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +101,16 @@ def columns_of(scores: Scores) -> Rows:
     return {RAW: scores.p[:, 0], EXAMINATION: scores.examination}
 
 
+class Turn(NamedTuple):
+    """What came of one."""
+
+    released: bool
+    tried: bool
+    """Whether a model was trained; if not, the next turn is of the same kind."""
+    what: str
+    """The kind of training, or why there was none, or none that was released."""
+
+
 @dataclass(slots=True)
 class Turns:
     """The loop: what `offerrank retrain` does every hour, on rows in memory."""
@@ -113,23 +123,23 @@ class Turns:
     """Hours that it has not."""
     version: int = 1
 
-    def __call__(self, anew: bool) -> tuple[bool, str]:
-        """One turn; whether it brought a release, and if not, why."""
+    def __call__(self, anew: bool) -> Turn:
+        """One turn."""
         gate = self.market.training.gates.get(CTR.name, Gate())
         if not self.pending:
-            return False, "waits: no rows"
+            return Turn(False, False, "waits: no rows")
         log = Logged.join(self.pending)
         theirs = where_shown(self.market, self.service.raw(log))
         theirs |= calibrated(self.market, self.service.calibrator, theirs)
         over, lasting = split_doubts(doubts(self.market, theirs)[CTR.name])
         if lasting:
-            return False, f"refused: {lasting[0]}"
+            return Turn(False, False, f"refused: {lasting[0]}")
         kept = np.all([(theirs["time_ms"] < r.from_ms) | (theirs["time_ms"] >= r.until_ms) for r in over], axis=0)
         log = log.take(np.flatnonzero(np.broadcast_to(kept, len(log))))
         theirs = {name: column[np.broadcast_to(kept, len(column))] for name, column in theirs.items()}
         counted = LabelCount(rows=len(log), positives=int(log.click.sum()))
         if not has_enough(gate, counted):
-            return False, f"waits: {counted.positives} positives"
+            return Turn(False, False, f"waits: {counted.positives} positives")
         contender = fit_anew(self.market, self.learned) if anew else self.service
         before = None if anew else kept_state(contender.ranker)
         scores, _ = contender.learn(contender.columns.rows(log), theirs["time_ms"], silent)
@@ -139,7 +149,7 @@ class Turns:
         if report.refusals:
             if before is not None:
                 restore(before)
-            return False, f"refused: {report.refusals[0]}"
+            return Turn(False, True, f"refused: {'full' if anew else 'incremental'}: {report.refusals[0]}")
         carried = {n: np.concatenate([contender.carried[n], x])[-CARRIED:] if contender.carried else x for n, x in ours.items()}
         self.service = replace(contender, calibrator=calibrator, carried=carried)
         since_s = log.time_s[-1] - HISTORY_H * HOUR_S
@@ -147,7 +157,7 @@ class Turns:
         self.pending = []
         self.version += 1
         left_out = f", left out: {over[0]}" if over else ""
-        return True, ("full" if anew else "incremental") + left_out
+        return Turn(True, True, ("full" if anew else "incremental") + left_out)
 
 
 def fit_anew(market: Market, hours: list[Logged]) -> Model:
@@ -190,7 +200,7 @@ def study(seed: int, pages: int = PAGES, days: int = DAYS) -> tuple[list[Day], l
     """All three from one fit on two days; then the month, hour by hour.
 
     Returns:
-      the days of each, and what became of turns that did not release.
+      the days of each, and what became of turns that were no incremental release.
     """
     market = study_market(seed, (CTR,), bias=BIAS, batch_size=HOURLY_BATCH)
     simulated = OfflineMarket(market, seed, OfflineSpec(**DRIFT))
@@ -199,6 +209,7 @@ def study(seed: int, pages: int = PAGES, days: int = DAYS) -> tuple[list[Day], l
     turns, daily, archive = Turns(market, fit_anew(market, history), history), first, history
     found = {name: [Day(day, name) for day in range(days)] for name in (LOOP, DAILY, NEVER)}
     said: list[str] = []
+    full_due = False
     truth: list[NDArray[np.float64]] = []
     p: dict[str, list[NDArray[np.float64]]] = {name: [] for name in found}
     for hour, real, reported in month(simulated, pages, days):
@@ -215,13 +226,15 @@ def study(seed: int, pages: int = PAGES, days: int = DAYS) -> tuple[list[Day], l
         archive = [*archive, *reported]
         turns.pending += reported
         began = time.perf_counter()
-        released, why = turns(anew=hour % DAY_H == DAY_H - 1)
+        full_due = full_due or hour % DAY_H == DAY_H - 1
+        turn = turns(anew=full_due)
         today = found[LOOP][day]
         today.seconds += time.perf_counter() - began
-        today.released += released
-        today.refused += why.startswith("refused")
-        if not released or "," in why:
-            said.append(f"day {day}, hour {hour % DAY_H}: {why}")
+        today.released += turn.released
+        today.refused += turn.what.startswith("refused")
+        if turn.what != "incremental":
+            said.append(f"day {day}, hour {hour % DAY_H}: {turn.what}")
+        full_due = full_due and not turn.tried
         if hour % DAY_H == DAY_H - 1:
             for name, days_of in found.items():
                 days_of[day].log_loss = log_loss_to_truth(np.concatenate(truth), np.concatenate(p[name]))
@@ -248,7 +261,7 @@ def month(simulated: OfflineMarket, pages: int, days: int) -> Iterator[tuple[int
 
 
 def tables(days: list[Day], said: list[str]) -> Iterator[Table | str]:
-    """A row per day, then what became of turns that brought no release, those that wait for rows summed up."""
+    """A row per day, then what became of turns but for incremental releases, those that wait for rows summed up."""
     drawn = Table(title="A month: log loss against the truth, by day", box=box.SIMPLE, title_justify="left")
     names = list(dict.fromkeys(day.loop for day in days))
     drawn.add_column("day", justify="right")

@@ -164,6 +164,21 @@ def test_a_network_that_was_saved_goes_on_as_one_that_was_not(market: Market, ro
         np.testing.assert_array_equal(ours[path], value, err_msg=path)
 
 
+def test_of_a_large_table_the_touches_of_rows_go_along_and_new_ones_have_none(market: Market, rows: Rows, tmp_path: Path) -> None:
+    name = "optimizer/ranker_0/_embeddings.offer._table.embeddings:n"
+    before, after = new_ranker(market, BEFORE, rows), new_ranker(market, AFTER, rows)
+    for ranker in (before, after):
+        ranker.compile(optimizer=LazyAdam(few_rows=0))
+    save_weights(tmp_path / "before.npz", [before])
+    saved = load_weights(tmp_path / "before.npz")
+    touched = saved[name] = np.arange(1.0, 1 + BRANDS + 1 + 4, dtype=np.float32)[:, None]
+    carry_over(after, saved, [(AFTER.request, IDENTITY), (AFTER.offer, GROWN)])
+    save_weights(tmp_path / "after.npz", [after])
+    expected = touched[GROWN]
+    expected[NEW] = 0
+    np.testing.assert_array_equal(load_weights(tmp_path / "after.npz")[name], expected)
+
+
 def test_weights_of_before_moments_were_saved_start_without(market: Market, rows: Rows, weights: dict[str, Any]) -> None:
     alone = {name: value for name, value in weights.items() if not name.startswith(OPTIMIZER)}
     ranker = new_ranker(market, AFTER, rows)

@@ -237,9 +237,9 @@ def evaluation_of(path: Path) -> EvaluationReport:
     return EvaluationReport.model_validate_json(path.read_bytes())
 
 
-def test_an_incremental_run_costs_no_transform_and_no_second_evaluation(retrained: Retrained) -> None:
-    assert {"Transform", "Evaluator"} <= retrained.results[0]["seconds"].keys()
-    assert not {"Transform", "Evaluator"} & retrained.results[1]["seconds"].keys()
+def test_an_incremental_run_costs_no_transform(retrained: Retrained) -> None:
+    assert "Transform" in retrained.results[0]["seconds"]
+    assert "Transform" not in retrained.results[1]["seconds"]
 
 
 def test_every_new_row_is_judged_and_then_learned_from(retrained: Retrained) -> None:

@@ -27,7 +27,8 @@ def predicted(rows: pa.Table) -> dict[str, Any]:
     order = np.random.default_rng(0).permutation(len(rows))
     columns = {name: np.array(rows[name].to_pylist())[order] for name in rows.column_names}
     made_up = np.linspace(0, 1, len(rows))
-    return columns | {f"{kind}.{task}": made_up for kind in ("raw", "calibrated") for task in ("ctr", "cvr")}
+    made_up_too = {f"{kind}.{task}": made_up for kind in ("raw", "calibrated") for task in ("ctr", "cvr")}
+    return columns | made_up_too | {"examination": np.ones(len(rows))}
 
 
 @pytest.mark.parametrize("split", [{}, {"kind": "hash", "by": "shopper"}, {"kind": "time", "by": "time_ms"}], ids=str)

@@ -138,7 +138,7 @@ def test_a_refused_run_is_recorded_with_its_gates_rows_seconds_and_memory(refuse
     steps = {step.name: step for step in run.steps}
     assert list(steps)[:2] == ["read", "import TFX"]
     assert list(steps)[-1] == "Pusher"
-    assert len(steps) == 15
+    assert len(steps) == 16
     assert [name for name, step in steps.items() if step.failed] == ["Pusher"]
     train, valid, judged = (run.details["rows"][split] for split in ("train", "valid", "eval"))
     assert (steps["read"].rows_out, steps["Trainer"].rows_in) == (train + valid + judged, train + valid)
@@ -267,7 +267,16 @@ def test_calibration_of_a_conditional_task_uses_the_rows_that_count(refused: Ref
     assert (
         set(rows.column_names)
         == columns
-        | {"time_ms", "cluster_id", "explored", "propensity_ppb", "click_usable", "conversion_usable", "cvr_counts"}
+        | {
+            "time_ms",
+            "cluster_id",
+            "explored",
+            "propensity_ppb",
+            "click_usable",
+            "conversion_usable",
+            "cvr_counts",
+            "examination",
+        }
         | predicted
         | places
     )

@@ -69,6 +69,9 @@ class NothingToLearn(InvalidTrainingData):
 class NotBlessed(OfferRankError):
     """A trained model missed a gate; nothing was released. `failures` has one line per gate: what, value and bound."""
 
+    report: Path | None
+    """None where no model was trained."""
+
     def __init__(self, failures: tuple[str, ...], report: Path) -> None:
         super().__init__(f"the model was not released: {'; '.join(failures)}; report: {report}")
         self.failures = failures
@@ -85,6 +88,7 @@ class LabelsDoubted(NotBlessed):
     def __init__(self, failures: tuple[str, ...]) -> None:
         OfferRankError.__init__(self, f"these labels are not learned from: {'; '.join(failures)}")
         self.failures = failures
+        self.report = None
 
 
 class DependencyError(OfferRankError):

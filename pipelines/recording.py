@@ -90,7 +90,7 @@ def recorded(releases: Path, kind: Kind, market: str, data: Path) -> Iterator[Re
     try:
         yield recorder
     except Exception as e:
-        if isinstance(e, NotBlessed) and outcome_of(e) == "refused":
+        if isinstance(e, NotBlessed) and e.report is not None and outcome_of(e) == "refused":
             keep_report(releases, recorder.run.id, e.report)
         recorder.end(outcome_of(e), " ".join(str(e).split()))
         raise

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from domain.errors import ContractError, NotBlessed, NothingToLearn, Unjudged
+from domain.errors import ContractError, LabelsDoubted, NotBlessed, NothingToLearn, Unjudged
 from pipelines.progress import listening
 from pipelines.recording import Recorder, recorded, step
 from store.runs import recent_runs, runs_path
@@ -35,6 +35,7 @@ def test_each_step_is_written_as_it_ends_with_rows_and_memory(tmp_path: Path) ->
     ("error", "outcome", "why"),
     [
         (NotBlessed(("AUC of ctr is 0.5",), Path("/r.html")), "refused", "AUC of ctr is 0.5"),
+        (LabelsDoubted(("ctr: 0 positives in 400 rows",)), "refused", "ctr: 0 positives in 400 rows"),
         (Unjudged(("ctr cannot be judged",), Path("/r.html")), "waiting", "ctr cannot be judged"),
         (NothingToLearn("/log", "rows", "none"), "waiting", "/log"),
         (ContractError("training failed: Trainer"), "failed", "training failed: Trainer"),

@@ -42,6 +42,8 @@ def slice_values(market: Market, names: Iterable[str], columns: Mapping[str, Ite
 def combined(name: str, parts: Mapping[str, Sequence[str]]) -> list[str]:
     """The values of a slice from those of its parts, each one per row, or a single one that holds for all."""
     of_parts = [parts[part] for part in parts_of(name)]
+    if len(of_parts) == 1:
+        return list(of_parts[0])
     rows = next((len(values) for values in of_parts if len(values) != 1), 1)
     return [PAIR.join(values) for values in zip(*(v if len(v) == rows else [*v] * rows for v in of_parts), strict=True)]
 

@@ -9,13 +9,12 @@ from features.market import Market
 from models.embedding import of_group
 from models.fit import Rows, clicked_rows, learn_clicks
 from models.progress import Recall, Report
+from models.retrieval import count_ahead
 from models.two_tower import TwoTower
 
 AT = 10
 BLOCKS = 4
 """Parts of the new rows, in order: each is judged by towers that have learned those before it."""
-TOLERANCE = 1e-6
-"""Likenesses that are as near as that are equal."""
 AT_ONCE = 2048
 
 Ahead = NDArray[np.int64]
@@ -54,8 +53,7 @@ def ahead(towers: TwoTower, rows: Rows, asked: NDArray[np.bool_], catalogue: dic
     for chosen in (at[start : start + AT_ONCE] for start in range(0, len(at), AT_ONCE)):
         inputs = {name: column[chosen] for name, column in rows.inputs.items()}
         request, own = towers.query(**of_group(inputs, "request")).numpy(), towers.offer(**of_group(inputs, "offer")).numpy()
-        likeness = np.sum(request * own, axis=1, keepdims=True)
-        found[chosen] = np.count_nonzero(request @ offers.T > likeness + TOLERANCE, axis=1)
+        found[chosen] = count_ahead(request, own, offers)
     return found
 
 

@@ -10,8 +10,14 @@ from models import metrics
 from models.clusters import Clusters, codes, count, design_effect, ratio_error
 from models.metrics import Interval
 
+TOLERANCE = 1e-6
+"""Likenesses that are as near as that are equal: one offer embedded in two batches."""
+
 Ahead = NDArray[np.int64]
 """[P], of each positive row, how many offers of the catalogue are nearer to its request than its own."""
+
+
+Embeddings = NDArray[np.float32]
 
 
 class Catalogue(NamedTuple):
@@ -44,6 +50,12 @@ class RecallLoss(Record):
     loss: float
     """`theirs` - `ours`."""
     interval: Interval
+
+
+def count_ahead(request: Embeddings, own: Embeddings, catalogue: Embeddings) -> Ahead:
+    """Of the embeddings [P, D] of requests and of the offers that were wanted, and [N, D] of a catalogue."""
+    likeness = np.sum(request * own, axis=1, keepdims=True)
+    return np.count_nonzero(request @ catalogue.T > likeness + TOLERANCE, axis=1).astype(np.int64)
 
 
 def recall(ahead: Ahead, catalogue: Catalogue, clusters: Clusters = None) -> Recall | None:

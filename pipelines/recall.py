@@ -11,12 +11,11 @@ from features.market import Market
 from features.model_spec import TaskSpec
 from models.legacy_keras import tf
 from models.release import AHEAD
+from models.retrieval import count_ahead
 from pipelines.calibration import Columns, counting
 
 MOST_POSITIVES = 10_000
 """Looked up per task, at random: their recall has a standard error of half a per cent at most."""
-TOLERANCE = 1e-6
-"""Scores that are as near as that are equal: one offer embedded in two batches."""
 _SCORES = 20_000_000
 """At once, 80 MB."""
 
@@ -40,8 +39,7 @@ def ahead(market: Market, signatures: Mapping[str, Any], rows: Columns) -> dict[
             _embed(signatures[side], {t.name: rows[t.name][chosen] for f in features for t in f.tensors}, len(chosen))
             for side, features in (("query", market.request_features), ("offers", market.offer_features))
         )
-        own = np.sum(request * offer, axis=1, keepdims=True)
-        found[chosen] = np.count_nonzero(request @ catalogue.T > own + TOLERANCE, axis=1)
+        found[chosen] = count_ahead(request, offer, catalogue)
     return {AHEAD: found}
 
 

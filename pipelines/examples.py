@@ -69,6 +69,11 @@ class JoinReport:
     """Of `learnable_rows`: which labels were final, for the release that learns from them; none where that is not asked."""
 
     @property
+    def sentence(self) -> str:
+        """For a terminal."""
+        return f"{self.rows:,} impressions, {self.clicks:,} clicks and {self.conversions:,} conversions to learn from"
+
+    @property
     def used(self) -> LogUsed:
         """For the report of the training."""
         return LogUsed(

@@ -51,13 +51,11 @@ def lay_by(
     data = folder / "rows.parquet"
     if service is None:
         report = write_training_rows(market, log_dir, now_ms, data)
-        told = f"{report.rows:,} impressions, {report.clicks:,} clicks and {report.conversions:,} conversions to learn from"
-        return TurnRows(data, None, report.rows, report.newest_ms, report.labels, (), (told, report.used.sentence))
+        return TurnRows(data, None, report.rows, report.newest_ms, report.labels, (), (report.sentence, report.used.sentence))
     new = write_new_rows(market, log_dir, now_ms, service, folder / "new.parquet", doubted)
     report, made = new.report, service.manifest
-    told = f"{report.rows:,} impressions, {report.clicks:,} clicks and {report.conversions:,} conversions to learn from"
     said = [
-        told,
+        report.sentence,
         report.used.sentence,
         *(f"left out: {span.why}" for span in new.left_out),
         *(f"{task} waits: {n.positives:,} positives in {n.rows:,} rows" for task, n in new.waiting.items()),

@@ -27,9 +27,9 @@ from models.gates import check_task, has_enough
 from models.instrument import split_doubts
 from models.progressive import ProgressivePass, Scores, score
 from models.ranker import Ensemble
-from models.release import EXAMINATION, calibrated_column, raw_column
+from models.release import EXAMINATION, calibrated_column, left_out, raw_column
 from pipelines.calibration import calibrated, fit_calibrator, where_shown
-from pipelines.doubts import doubts
+from pipelines.doubts import doubted_labels, doubts
 from pipelines.progressive import calibrate_in_time
 from simulation.offline import HOUR_S, Logged, OfflineMarket, OfflineSpec
 
@@ -134,9 +134,9 @@ class Turns:
         over, lasting = split_doubts(doubts(self.market, theirs)[CTR.name])
         if lasting:
             return Turn(False, False, f"refused: {lasting[0]}")
-        kept = np.all([(theirs["time_ms"] < r.from_ms) | (theirs["time_ms"] >= r.until_ms) for r in over], axis=0)
-        log = log.take(np.flatnonzero(np.broadcast_to(kept, len(log))))
-        theirs = {name: column[np.broadcast_to(kept, len(column))] for name, column in theirs.items()}
+        kept = ~left_out(theirs["time_ms"], CTR.label, doubted_labels(self.market, {CTR.name: over}))
+        log = log.take(np.flatnonzero(kept))
+        theirs = {name: column[kept] for name, column in theirs.items()}
         counted = LabelCount(rows=len(log), positives=int(log.click.sum()))
         if not has_enough(gate, counted):
             return Turn(False, False, f"waits: {counted.positives} positives")
@@ -156,8 +156,8 @@ class Turns:
         self.learned = [*(earlier for earlier in self.learned if earlier.time_s[0] >= since_s), log]
         self.pending = []
         self.version += 1
-        left_out = f", left out: {over[0]}" if over else ""
-        return Turn(True, True, ("full" if anew else "incremental") + left_out)
+        without = f", left out: {over[0]}" if over else ""
+        return Turn(True, True, ("full" if anew else "incremental") + without)
 
 
 def fit_anew(market: Market, hours: list[Logged]) -> Model:

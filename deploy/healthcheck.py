@@ -63,11 +63,8 @@ def main(arguments: list[str]) -> str | None:
             beat = SkewBeat.read(Path(os.environ["OFFERRANK_LOG_DIR"]))
             if beat is None:
                 return "nothing has been checked yet"
-            return (
-                "nothing is checked any more: " + (beat.why or "no turn for too long")
-                if beat.is_over(time.time_ns() // 10**6)
-                else None
-            )
+            over = beat.is_over(time.time_ns() // 10**6)
+            return f"nothing is checked any more: {beat.why or 'no turn for too long'}" if over else None
         case _:
             return f"usage: {__doc__}"
 

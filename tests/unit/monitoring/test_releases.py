@@ -17,10 +17,11 @@ from features.market import parse_market
 from models import release
 from monitoring.dashboard.access import Access
 from monitoring.dashboard.board import Board
-from monitoring.dashboard.release_files import EVALUATION, MANIFEST, REPORT, ReleaseFiles
+from monitoring.dashboard.release_files import EVALUATION, MANIFEST, REFUSED, REPORT, ReleaseFiles
 from monitoring.dashboard.release_routes import release_routes
 from monitoring.dashboard.settings import DashboardSettings
 from monitoring.dashboard.state import State, StateReader
+from pipelines import refused_reports
 from store import connect
 
 
@@ -53,6 +54,7 @@ def getting(folder: Path | None, tmp_path: Path) -> Any:
 
 def test_the_files_are_where_the_trainings_put_them():
     assert (MANIFEST, EVALUATION, REPORT) == (release.MANIFEST, release.EVALUATION, release.REPORT)
+    assert REFUSED == refused_reports.FOLDER
 
 
 def test_releases_are_listed_newest_first_with_what_was_refused(folder: Path, tmp_path: Path):

@@ -53,3 +53,20 @@ def write_csv(path: Path, columns: dict[str, list[Any]]) -> Path:
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+MARKET_TOML = """
+name = "small"
+currency = "EUR"
+placements = [{ name = "main", count = 1 }]
+features = [
+  { name = "city", source = "context", default = "unknown" },
+  { name = "age", source = "shopper", dtype = "int", default = 0, column = "Age" },
+  { name = "brand", source = "offer", default = "none" },
+]
+tasks = [{ name = "ctr", label = "click", column = "Y" }]
+policy = { id = "p", priors = { ctr = 0.1 } }
+training = { min_rows = 20 }
+campaigns = [{ id = "c", advertiser = "a", bid_kind = "cpc", bid_micros = 1 }]
+offers = [{ id = "o", campaign = "c", title = "t", landing_url = "https://example.com" }]
+"""

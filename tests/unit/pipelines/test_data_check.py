@@ -13,7 +13,7 @@ from features.market import parse_market
 from offerrank.cli import app
 from pipelines.column_check import BAD_ROWS, ColumnCheck
 from pipelines.data_check import check_data
-from tests.unit.pipelines.conftest import MARKET, MakeMarket, write_csv
+from tests.unit.pipelines.conftest import MARKET, MARKET_TOML, MakeMarket, write_csv
 
 Columns = dict[str, list[Any]]
 
@@ -102,25 +102,7 @@ def test_a_value_that_leaves_nothing_of_a_feature_is_found(columns: Columns, tmp
 
 
 def write_market(path: Path, mark: str = "") -> str:
-    path.write_text(
-        mark
-        + """
-name = "small"
-currency = "EUR"
-placements = [{ name = "main", count = 1 }]
-features = [
-  { name = "city", source = "context", default = "unknown" },
-  { name = "age", source = "shopper", dtype = "int", default = 0, column = "Age" },
-  { name = "brand", source = "offer", default = "none" },
-]
-tasks = [{ name = "ctr", label = "click", column = "Y" }]
-policy = { id = "p", priors = { ctr = 0.1 } }
-training = { min_rows = 20 }
-campaigns = [{ id = "c", advertiser = "a", bid_kind = "cpc", bid_micros = 1 }]
-offers = [{ id = "o", campaign = "c", title = "t", landing_url = "https://example.com" }]
-""",
-        encoding="utf-8",
-    )
+    path.write_text(mark + MARKET_TOML, encoding="utf-8")
     return str(path)
 
 

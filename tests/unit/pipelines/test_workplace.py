@@ -7,28 +7,12 @@ import pytest
 
 from models.release import FinalLabels, Manifest, Origin, Release
 from pipelines.workplace import Workplace
-from tests.unit.pipelines.conftest import write_csv
-
-MARKET = """
-name = "small"
-currency = "EUR"
-placements = [{ name = "main", count = 1 }]
-features = [
-  { name = "city", source = "context", default = "unknown" },
-  { name = "age", source = "shopper", dtype = "int", default = 0, column = "Age" },
-  { name = "brand", source = "offer", default = "none" },
-]
-tasks = [{ name = "ctr", label = "click", column = "Y" }]
-policy = { id = "p", priors = { ctr = 0.1 } }
-training = { min_rows = 20 }
-campaigns = [{ id = "c", advertiser = "a", bid_kind = "cpc", bid_micros = 1 }]
-offers = [{ id = "o", campaign = "c", title = "t", landing_url = "https://example.com" }]
-"""
+from tests.unit.pipelines.conftest import MARKET_TOML, write_csv
 
 
 @pytest.fixture
 def inputs(tmp_path: Path, columns: dict[str, list[Any]]) -> tuple[Path, Path]:
-    (tmp_path / "market.toml").write_text(MARKET)
+    (tmp_path / "market.toml").write_text(MARKET_TOML)
     return tmp_path / "market.toml", write_csv(tmp_path / "log.csv", columns)
 
 
@@ -48,13 +32,13 @@ def former(**origin: Any) -> Release:
 def test_rows_lie_by_split_beside_the_market_as_it_is_now(inputs: tuple[Path, Path], place: Workplace) -> None:
     rows = place.lay_out(*inputs)
     assert {p.name for p in place.rows.iterdir()} == {"train", "valid", "eval", "places.parquet"}
-    assert place.market.read_text() == MARKET
+    assert place.market.read_text() == MARKET_TOML
     assert Origin.model_validate_json(place.origin.read_bytes()) == Origin(rows=rows.rows)
 
 
 def test_rows_without_a_key_are_not_always_held_out(inputs: tuple[Path, Path], place: Workplace) -> None:
     market, data = inputs
-    market.write_text(MARKET.replace("min_rows = 20", 'min_rows = 20, split = { kind = "hash", by = "shopper" }'))
+    market.write_text(MARKET_TOML.replace("min_rows = 20", 'min_rows = 20, split = { kind = "hash", by = "shopper" }'))
     data.write_text(data.read_text().replace(",s7,", ",,"))
     assert place.lay_out(market, data).keyless == 10
     assert Origin.model_validate_json(place.origin.read_bytes()).held_out is None
@@ -62,7 +46,7 @@ def test_rows_without_a_key_are_not_always_held_out(inputs: tuple[Path, Path], p
 
 def test_the_origin_says_which_rows_a_split_by_hash_has_always_held_out(inputs: tuple[Path, Path], place: Workplace) -> None:
     market, data = inputs
-    market.write_text(MARKET.replace("min_rows = 20", 'min_rows = 20, split = { kind = "hash", by = "shopper" }'))
+    market.write_text(MARKET_TOML.replace("min_rows = 20", 'min_rows = 20, split = { kind = "hash", by = "shopper" }'))
     expected = "hash of shopper, seed 1, valid 0.1, eval 0.2"
     for previous, found in ((None, expected), (former(held_out=expected), expected), (former(held_out="other"), None)):
         place.clear()

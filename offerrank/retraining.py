@@ -126,6 +126,7 @@ def _turn(
             before = before.made_up_by(previous.manifest.full_ms or previous.manifest.created_ms)
         turns = before.began(training, now_ms())
         _note(out, turns)
+        say(f"{training} training: {why}")
         with scratch_folder("rows") as folder, recorded(out, training, market.name, log_dir.absolute()) as record:
             record.know(previous=previous.version if previous else None)
             with listening(record), step("join", 1, 1, {}):
@@ -134,7 +135,6 @@ def _turn(
                 record.rows = lambda _: (None, rows.rows)
             if stopped():
                 raise SystemExit
-            say(f"{training} training: {why}")
             for line in rows.said:
                 say(line)
             train(

@@ -22,6 +22,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import against
 from benchmarks.bench_release import KEPT, SEED, bench_release
 from benchmarks.load import Load
 from domain.keys import Keys
@@ -44,20 +45,35 @@ BODIES = 2000
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench ARGS=", description=__doc__)
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
-    parser.add_argument("--rate", type=float, default=100, help="decisions per second (default 100)")
+    parser.add_argument("--rate", type=float, help="decisions per second (default 100)")
     parser.add_argument("--seconds", type=float, default=30, help="how long it is measured (default 30)")
     parser.add_argument("--offers", type=int, default=10_000, help="size of the catalogue (default 10000)")
     parser.add_argument("--maximum-seconds", type=float, default=5, help="how long the most is measured; 0 for not (default 5)")
     parser.add_argument("--monitor", action="store_true", help="with watch and page, which only read")
+    parser.add_argument("--against", metavar="REV", help="CPU per decision beside that of another commit, both at once, at 40/s")
+    parser.add_argument("--pairs", type=int, default=4, help="how often both are measured (default 4)")
     given = parser.parse_args()
-    if given.rate <= 0 or given.seconds <= 0 or given.offers < 200:
-        parser.error("rate and seconds must be positive, offers at least 200")
+    given.rate = given.rate if given.rate is not None else 40 if given.against else 100
+    if given.rate <= 0 or given.seconds <= 0 or given.offers < 200 or given.pairs < 1:
+        parser.error("rate, seconds and pairs must be positive, offers at least 200")
     print("making or finding the release (some 90 s the first time)", file=sys.stderr, flush=True)
+    if given.against:
+        found = against.against(given.against, against.Load(given.rate, given.seconds, given.offers), given.pairs)
+        against.report(_console(), found)
+        return _write(given.json, found)
     market_path, releases, market = bench_release(given.offers)
     numbers = measure(market_path, releases, market, given.rate, given.seconds, given.maximum_seconds, watched=given.monitor)
-    report(Console(width=None if sys.stdout.isatty() else 100), numbers)
-    if given.json:
-        given.json.write_bytes(orjson.dumps(numbers, option=orjson.OPT_INDENT_2) + b"\n")
+    report(_console(), numbers)
+    _write(given.json, numbers)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 100)
+
+
+def _write(path: Path | None, numbers: dict[str, Any]) -> None:
+    if path:
+        path.write_bytes(orjson.dumps(numbers, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def measure(
@@ -96,7 +112,7 @@ def measure(
         sys.exit(f"not one of {load.errors} requests was answered with success")
     p50, p95, p99 = np.percentile(load.latency_ms, [50, 95, 99])
     predict_p50 = float(np.median(predict))
-    return {
+    numbers = {
         "rate": rate,
         "decisions_per_s": round(len(load.latency_ms) / load.seconds, 2),
         "p50_ms": round(float(p50), 2),
@@ -117,6 +133,8 @@ def measure(
         "candidates": CANDIDATES,
         "cores": psutil.cpu_count(),
     }
+    cpu_ms = {name: round(ms, 3) for name, ms in against.cpu_ms(numbers).items()}
+    return numbers | {"cpu_ms_per_decision": cpu_ms.pop("all"), "cpu_ms": cpu_ms}
 
 
 def report(console: Console, numbers: dict[str, Any]) -> None:
@@ -131,6 +149,7 @@ def report(console: Console, numbers: dict[str, Any]) -> None:
         table.add_row("  at most, 8 clients waiting", f"{numbers['maximum_decisions_per_s']:.1f}", "")
     for name in ("p50", "p95", "p99", "max"):
         table.add_row(f"latency {name}", f"{numbers[f'{name}_ms']:.2f} ms", "")
+    table.add_row("CPU per decision, all processes", f"{numbers['cpu_ms_per_decision']:.2f} ms", "")
     table.add_row("errors", str(numbers["errors"]), "")
     table.add_row("degraded", str(numbers["degraded"]), "")
     table.add_row("model server alone, p50", f"{numbers['predict_p50_ms']:.2f} ms", f"p99 {numbers['predict_p99_ms']:.2f} ms")

@@ -18,13 +18,15 @@ class Bids:
     """N bidders of one auction.
 
     advertiser [N] int codes; quality [N] = P(billed event | impression), in (0, 1]; bid_micros [N] int64, most paid per
-    billed event after pacing; ecpm_micros [N] = 1000 quality bid_micros.
+    billed event after pacing; ecpm_micros [N] = 1000 quality bid_micros, at the first position; by_view [N], paid per impression,
+    and so worth the same at every position.
     """
 
     advertiser: NDArray[np.int32]
     quality: NDArray[np.float64]
     bid_micros: NDArray[np.int64]
     ecpm_micros: NDArray[np.float64]
+    by_view: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.advertiser)
@@ -46,6 +48,8 @@ def effective_bids(
         cpa    pctr pcvr       bid_micros
 
         paced bid = floor(bid per billed event * pacing_multiplier);  ecpm = 1000 quality (paced bid)
+
+    That is at the first position; `auction.examination` has what is left of it further down.
 
     Bids round down to whole micros before they rank, so that what ranks an offer is exactly what it can be charged.
 
@@ -71,9 +75,10 @@ def effective_bids(
     elif (bid_kind == CPA).any():
         raise ContractError("bids: a cpa bid needs pcvr, and the market predicts none")
     quality = np.choose(bid_kind, by_kind)
-    per_event = np.where(bid_kind == CPM, bid_micros // IMPRESSIONS_PER_CPM, bid_micros)
+    by_view = bid_kind == CPM
+    per_event = np.where(by_view, bid_micros // IMPRESSIONS_PER_CPM, bid_micros)
     paced = pace_bid_micros(per_event, pacing_multiplier)
-    return Bids(advertiser, quality, paced, 1000.0 * quality * paced)
+    return Bids(advertiser, quality, paced, 1000.0 * quality * paced, by_view)
 
 
 def _require(n: int, what: str, values: NDArray[Any], holds: NDArray[np.bool_]) -> None:

@@ -7,15 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auction.bids import Bids
+from auction.examination import Examination, ecpm_in_slots
 from auction.reserve import highest_passed, price_micros
+
+ROUNDING = 1 + 1e-12
+"""What dividing by an examination may be off by: a bound that is more by that is never less than a price."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contenders:
-    """The K campaigns of which some bidder passes a reserve, ranked by the eCPM of their best bidders.
+    """The K campaigns of which some bidder passes a reserve, ranked by the eCPM of their best bidders in the first slot.
 
     Offers of a campaign are paid from one budget, so a campaign takes part or leaves as a whole, and by eCPM only its best
-    bidder can win.
+    bidder can win: all are paid for the same event, and best in every slot is who is best in the first.
     """
 
     bids: Bids
@@ -27,17 +31,30 @@ class Contenders:
     """[K] bidders."""
     advertiser: list[int]
     """[K] codes."""
+    examination: Examination = None
+    """[S]"""
 
     @classmethod
-    def of(cls, bids: Bids, campaign: NDArray[np.int32], reserve_ecpm_micros: NDArray[np.int64]) -> Self:
+    def of(
+        cls,
+        bids: Bids,
+        campaign: NDArray[np.int32],
+        reserve_ecpm_micros: NDArray[np.int64],
+        examination: Examination = None,
+    ) -> Self:
         """The contenders of one page.
 
         Args:
-          campaign: [N] codes; a campaign belongs to one advertiser.
+          campaign: [N] codes; a campaign belongs to one advertiser, and pays for one kind of event.
           reserve_ecpm_micros: [S], S > 0.
+          examination: [S], see `auction.examination`.
         """
         ecpm = bids.ecpm_micros
-        passing = np.flatnonzero((ecpm >= min(reserve_ecpm_micros.tolist())) & (ecpm > 0.0))
+        if examination is None:
+            passes = ecpm >= min(reserve_ecpm_micros.tolist())
+        else:
+            passes = (ecpm_in_slots(ecpm, bids.by_view, examination) >= reserve_ecpm_micros[:, None]).any(axis=0)
+        passing = np.flatnonzero(passes & (ecpm > 0.0))
         ranking = passing[np.argsort(-ecpm[passing], kind="stable")]
         number_of: dict[int, int] = {}
         first: list[int] = []
@@ -50,7 +67,7 @@ class Contenders:
         number = np.full(len(bids), -1)
         number[ranking] = numbers
         best = ranking[first]
-        return cls(bids, reserve_ecpm_micros, number, best, bids.advertiser[best].tolist())
+        return cls(bids, reserve_ecpm_micros, number, best, bids.advertiser[best].tolist(), examination)
 
     def __len__(self) -> int:
         return len(self.best)
@@ -75,18 +92,29 @@ class Contenders:
         gone, with all their offers, so none of these can be the next bidder. The campaigns that rank lower are each met at their
         best bidder. Where reserves are equal, nobody leaves and no advertiser has two campaigns, this is the price itself.
 
+        With an examination, that holds of campaigns that pay for the same kind of event; of those that do not, whoever is worth
+        less in some slot may be the next there.
+
         Args:
           bid_share: least share of its bid that a winner pays, as in `sell`.
         """
         ecpm = self.bids.ecpm_micros[self.best]
-        to_reach = np.maximum(self._next_ecpm(ecpm.tolist()), highest_passed(ecpm, self.reserve_ecpm_micros))
+        if self.examination is None:
+            to_reach = np.maximum(_next_ecpm(ecpm.tolist(), self.advertiser), highest_passed(ecpm, self.reserve_ecpm_micros))
+        else:
+            to_reach = self._most_to_reach(ecpm, self.examination)
         return price_micros(self.bids, self.best, to_reach, bid_share)
 
     def most_drawn_micros(self, bid_share: float) -> NDArray[np.int64]:
         """[N] most that a bidder can be charged on a page drawn at random; 0 where it passes no reserve."""
         most = np.zeros(len(self.number), dtype=np.int64)
         passing = np.flatnonzero(self.number >= 0)
-        floor = highest_passed(self.bids.ecpm_micros[passing], self.reserve_ecpm_micros)
+        ecpm = self.bids.ecpm_micros[passing]
+        if self.examination is None:
+            floor: NDArray[Any] = highest_passed(ecpm, self.reserve_ecpm_micros)
+        else:
+            by_view = self.bids.by_view[passing]
+            floor = _highest_below(ecpm, by_view, self.reserve_ecpm_micros, self.reserve_ecpm_micros / self.examination)
         most[passing] = price_micros(self.bids, passing, floor, bid_share)
         return most
 
@@ -100,6 +128,8 @@ class Contenders:
           able: [K], not known to be unable to pay.
           certain: [K], of the able: surely able.
         """
+        if self.examination is not None:
+            return self._may_win_by_slot(able, certain, self.examination)
         found = np.zeros(len(able), dtype=bool)
         certainly: set[int] = set()
         sure = certain.tolist()
@@ -113,10 +143,61 @@ class Contenders:
                     break
         return found
 
-    def _next_ecpm(self, ecpm_micros: list[float]) -> list[float]:
-        """[K] best eCPM of another advertiser further down the ranking, 0 where there is none."""
-        following = [0.0] * len(ecpm_micros)
-        advertiser = self.advertiser
-        for k in range(len(ecpm_micros) - 2, -1, -1):
-            following[k] = ecpm_micros[k + 1] if advertiser[k + 1] != advertiser[k] else following[k + 1]
-        return following
+    def _most_to_reach(self, ecpm_micros: NDArray[np.float64], examination: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[K] most that the best bidder has to reach, as an eCPM at the first position. ecpm_micros: [K]."""
+        by_view, reserves = self.bids.by_view[self.best], self.reserve_ecpm_micros
+        advertiser = np.array(self.advertiser, dtype=np.int64)
+        alike = np.zeros(len(ecpm_micros))
+        for kind in (by_view, ~by_view):
+            alike[kind] = _next_ecpm(ecpm_micros[kind].tolist(), advertiser[kind].tolist())
+        # What the other kind is worth in each slot, by the measure of the own.
+        to_views = np.append((examination[:, None] * ecpm_micros[~by_view]).ravel(), reserves)
+        to_clicks = np.append((ecpm_micros[by_view] / examination[:, None]).ravel(), reserves / examination)
+        return np.maximum(alike * ROUNDING, _highest_below(ecpm_micros, by_view, to_views, to_clicks))
+
+    def _may_win_by_slot(
+        self, able: NDArray[np.bool_], certain: NDArray[np.bool_], examination: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """`may_win` where the ranking differs by slot: down each of them, to the first advertiser who is certain to be able and
+        certain not to be placed before."""
+        found = np.zeros(len(able), dtype=bool)
+        ecpm = ecpm_in_slots(self.bids.ecpm_micros[self.best], self.bids.by_view[self.best], examination)
+        may, sure = able.tolist(), certain.tolist()
+        perhaps: set[int] = set()  # advertisers that may be placed already
+        placed: set[int] = set()  # those that are for certain
+        for k, reserve in enumerate(self.reserve_ecpm_micros.tolist()):
+            here: set[int] = set()
+            done = placed.copy()
+            ranking = np.argsort(-ecpm[k], kind="stable")
+            for i in ranking[: np.count_nonzero(ecpm[k] >= reserve)].tolist():
+                advertiser = self.advertiser[i]
+                if not may[i] or advertiser in done:
+                    continue
+                found[i] = True
+                here.add(advertiser)
+                if sure[i]:
+                    done.add(advertiser)
+                    if advertiser not in perhaps:
+                        if len(here) == 1:
+                            placed |= here
+                        break
+            perhaps |= here
+        return found
+
+
+def _next_ecpm(ecpm_micros: list[float], advertiser: list[int]) -> list[float]:
+    """[K] best eCPM of another advertiser further down the ranking, 0 where there is none."""
+    following = [0.0] * len(ecpm_micros)
+    for k in range(len(ecpm_micros) - 2, -1, -1):
+        following[k] = ecpm_micros[k + 1] if advertiser[k + 1] != advertiser[k] else following[k + 1]
+    return following
+
+
+def _highest_below(
+    ecpm_micros: NDArray[np.float64], by_view: NDArray[np.bool_], to_views: NDArray[Any], to_clicks: NDArray[Any]
+) -> NDArray[np.float64]:
+    """[K] the highest that each bidder reaches of what its kind may have to, in eCPM at the first position."""
+    reached = np.zeros(len(ecpm_micros))
+    for kind, asked in ((by_view, to_views), (~by_view, to_clicks)):
+        reached[kind] = highest_passed(ecpm_micros[kind] * ROUNDING, np.append(asked, 0.0))
+    return reached * ROUNDING

@@ -53,15 +53,18 @@ class Slot:
     hold_micros: int
     pacing_multiplier: float
     probability: dict[str, float]
-    """Task -> calibrated probability."""
+    """Task -> calibrated probability, at the first position."""
     ecpm_micros: float
+    """In this slot."""
     propensity: float
     features: dict[str, FeatureValue]
+    examination: float = 1.0
+    """P(click) here over that at the first position, as the auction took it to be; 1 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateLog:
-    """The candidates of one decision as parallel lists: what they were worth and why they lost.
+    """The candidates of one decision as parallel lists: what they were worth at the first position and why they lost.
 
     What was removed before ranking is worth NaN, in JSON null. All are listed in a share of the decisions, in the others only
     the winners. Sums over all candidates of all decisions are estimated without bias by those listed times `weight`.

@@ -41,7 +41,8 @@ class Slate:
 class Sale:
     """A priced slate. slot, winner, propensity and explored as in `Slate`; a slot that is absent from `slot` stays empty.
 
-    price_micros [W] int64, per billed event; reason [N] int16 `Reason` codes, one for every bidder.
+    price_micros [W] int64, per billed event; reason [N] int16 `Reason` codes, one for every bidder; examination [W] what the slot
+    was taken to leave of the clicks at the first position, 1 where that is not known.
     """
 
     slot: NDArray[np.int64]
@@ -50,3 +51,4 @@ class Sale:
     propensity: NDArray[np.float64]
     reason: NDArray[np.int16]
     explored: bool
+    examination: NDArray[np.float64]

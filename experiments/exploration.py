@@ -1,5 +1,6 @@
 """Epsilon-greedy exploration over whole pages, with exact propensities in closed form."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -30,13 +31,18 @@ class Lots:
         return cls(rng.random((n_slots, len(names)))[:, code], rng.random((n_slots, len(advertiser))))
 
     def page(
-        self, ecpm_micros: NDArray[np.float64], advertiser: NDArray[np.int32], reserve_ecpm_micros: NDArray[np.int64]
+        self,
+        ecpm_micros: NDArray[np.float64],
+        advertiser: NDArray[np.int32],
+        reserve_ecpm_micros: NDArray[np.int64],
+        left_in_slots: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Slots [W] ascending, and who takes them [W]. ecpm_micros: [N], 0 of bidders that are not able."""
         placed: dict[int, int] = {}
         left = np.ones(len(advertiser), dtype=bool)
-        for k in _drawing_order(reserve_ecpm_micros):
-            among = np.flatnonzero(_passes(ecpm_micros, int(reserve_ecpm_micros[k])) & left)
+        order, passes = _passing(ecpm_micros, reserve_ecpm_micros, left_in_slots)
+        for k in order:
+            among = np.flatnonzero(passes[k] & left)
             if len(among):
                 lot = self.advertiser[k, among]
                 tied = among[lot == lot.min()]
@@ -51,6 +57,7 @@ class Lots:
         advertiser: NDArray[np.int32],
         reserve_ecpm_micros: NDArray[np.int64],
         certain: NDArray[np.bool_],
+        left_in_slots: NDArray[np.float64] | None = None,
     ) -> NDArray[np.bool_]:
         """Which bidders may be on the page, [N]: all others cannot, whoever of the uncertain turns out unable.
 
@@ -65,8 +72,9 @@ class Lots:
         code, sure = advertiser.tolist(), certain.tolist()
         perhaps: set[int] = set()  # advertisers that may be placed already
         placed: set[int] = set()  # those that are for certain
-        for k in _drawing_order(reserve_ecpm_micros):
-            among = np.flatnonzero(_passes(ecpm_micros, int(reserve_ecpm_micros[k])))
+        order, passes = _passing(ecpm_micros, reserve_ecpm_micros, left_in_slots)
+        for k in order:
+            among = np.flatnonzero(passes[k])
             here: set[int] = set()
             done = placed.copy()
             for i in among[np.lexsort((self.offer[k, among], self.advertiser[k, among]))].tolist():
@@ -91,6 +99,7 @@ def explore(
     reserve_ecpm_micros: NDArray[np.int64],
     epsilon: float,
     lots: Lots | None,
+    left_in_slots: NDArray[np.float64] | None = None,
 ) -> Slate:
     """The page that the lots say, or the greedy one; either way with how likely each offer was in its slot.
 
@@ -106,13 +115,16 @@ def explore(
       reserve_ecpm_micros: [S], by slot in page order.
       epsilon: share of random pages, in [0, 1].
       lots: from `toss`.
+      left_in_slots: [S, N] what is left of each bidder's eCPM in each slot; None where that is all of it.
     Returns:
       The page to sell. `explored` says that it was drawn, even where it happens to equal the greedy one.
     """
     if lots is None and epsilon == 0.0:
         return greedy
-    slot, winner = (greedy.slot, greedy.winner) if lots is None else lots.page(ecpm_micros, advertiser, reserve_ecpm_micros)
-    chance = _chance_of(slot, winner, ecpm_micros, advertiser, reserve_ecpm_micros)
+    slot, winner = (
+        (greedy.slot, greedy.winner) if lots is None else lots.page(ecpm_micros, advertiser, reserve_ecpm_micros, left_in_slots)
+    )
+    chance = _chance_of(slot, winner, ecpm_micros, advertiser, reserve_ecpm_micros, left_in_slots)
     greedily = np.full(len(reserve_ecpm_micros), -1)
     greedily[greedy.slot] = greedy.winner
     propensity = epsilon * chance + (1.0 - epsilon) * (greedily[slot] == winner)
@@ -130,24 +142,34 @@ def _chance_of(
     ecpm_micros: NDArray[np.float64],
     advertiser: NDArray[np.int32],
     reserve_ecpm_micros: NDArray[np.int64],
+    left_in_slots: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
-    """`slot_chances` of some slots and bidders, [W]; without the rest of the table where reserves are equal, as most are."""
-    reserves = reserve_ecpm_micros.tolist()
-    if min(reserves) < max(reserves):
-        return slot_chances(ecpm_micros, advertiser, reserve_ecpm_micros)[slot, winner]
-    passes = _passes(ecpm_micros, reserves[0])
+    """`slot_chances` of some slots and bidders, [W]; without the rest of the table where all slots are alike, as most are."""
+    if left_in_slots is None:
+        reserves = reserve_ecpm_micros.tolist()
+        alike, passes = min(reserves) == max(reserves), _passes(ecpm_micros, reserves[0])
+        turn: Sequence[int] = range(len(reserves))
+    else:
+        order, by_slot = _passing(ecpm_micros, reserve_ecpm_micros, left_in_slots)
+        alike, passes = np.array_equal(by_slot[order[0]], by_slot[order[-1]]), by_slot[order[0]]
+        turn = np.argsort(order).tolist()
+    if not alike:
+        return slot_chances(ecpm_micros, advertiser, reserve_ecpm_micros, left_in_slots)[slot, winner]
     passing = advertiser[passes].tolist()
     n_advertisers = len(set(passing))
     return np.array(
         [
-            1.0 / (n_advertisers * passing.count(a)) if passed and k < n_advertisers else 0.0
+            1.0 / (n_advertisers * passing.count(a)) if passed and turn[k] < n_advertisers else 0.0
             for k, a, passed in zip(slot.tolist(), advertiser[winner].tolist(), passes[winner].tolist(), strict=True)
         ]
     )
 
 
 def slot_chances(
-    ecpm_micros: NDArray[np.float64], advertiser: NDArray[np.int32], reserve_ecpm_micros: NDArray[np.int64]
+    ecpm_micros: NDArray[np.float64],
+    advertiser: NDArray[np.int32],
+    reserve_ecpm_micros: NDArray[np.int64],
+    left_in_slots: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """P(a random page has bidder o in slot k), [S, N].
 
@@ -161,6 +183,9 @@ def slot_chances(
 
     With equal reserves that is 1 / (A n_a) in each of the first min(S, A) slots, and 0 beyond. Rows sum to 1, or to 0 where
     no page fills the slot.
+
+    Where slots leave more of some bids than of others (`left_in_slots`), what passes a slot need not pass the next in the
+    order. It is drawn only if it passes all that come later, so that the above holds.
     """
     _, code = np.unique(advertiser, return_inverse=True)
     n_advertisers = int(code.max()) + 1 if len(code) else 0
@@ -168,11 +193,13 @@ def slot_chances(
     unplaced = np.ones(n_advertisers)
     filled = 0
     reserve_of = reserve_ecpm_micros.tolist()
-    for reserve, slots in groupby(_drawing_order(reserve_ecpm_micros), key=reserve_of.__getitem__):
-        passes = _passes(ecpm_micros, reserve)
+    order, by_slot = _passing(ecpm_micros, reserve_ecpm_micros, left_in_slots)
+    for _, group in groupby(order, key=reserve_of.__getitem__ if left_in_slots is None else int):
+        slots = list(group)
+        passes = by_slot[slots[0]]
         offers = np.bincount(code[passes], minlength=n_advertisers)
         rivals = np.count_nonzero(offers) - filled
-        here = list(slots)[: max(rivals, 0)]
+        here = slots[: max(rivals, 0)]
         if here:
             # Slots of one reserve have the same chances: at each step one rival less is left, and each is there that much less.
             placed = np.where(offers > 0, unplaced / rivals, 0.0)
@@ -184,12 +211,23 @@ def slot_chances(
     return chance
 
 
-def _drawing_order(reserve_ecpm_micros: NDArray[np.int64]) -> list[int]:
-    order: list[int] = np.argsort(-reserve_ecpm_micros, kind="stable").tolist()
-    return order
+def _passing(
+    ecpm_micros: NDArray[np.float64], reserve_ecpm_micros: NDArray[np.int64], left_in_slots: NDArray[np.float64] | None
+) -> tuple[list[int], NDArray[np.bool_]]:
+    """The slots in the order of drawing, and whom each may be filled with, [S, N]: who may fill one may fill all later ones.
+
+    The order is the same whoever is able.
+    """
+    if left_in_slots is None:
+        order: list[int] = np.argsort(-reserve_ecpm_micros, kind="stable").tolist()
+        return order, _passes(ecpm_micros, reserve_ecpm_micros[:, None])
+    order = np.argsort(-reserve_ecpm_micros / left_in_slots.min(axis=1, initial=1.0), kind="stable").tolist()
+    passes = _passes(left_in_slots * ecpm_micros, reserve_ecpm_micros[:, None])
+    passes[order] = np.logical_and.accumulate(passes[order][::-1])[::-1]
+    return order, passes
 
 
-def _passes(ecpm_micros: NDArray[np.float64], reserve: int) -> NDArray[np.bool_]:
+def _passes(ecpm_micros: NDArray[np.float64], reserve_ecpm_micros: NDArray[np.int64] | int) -> NDArray[np.bool_]:
     # A bid of 0 passes no floor, not even 0: the rule of the auction.
-    passes: NDArray[np.bool_] = (ecpm_micros >= reserve) & (ecpm_micros > 0.0)
+    passes: NDArray[np.bool_] = (ecpm_micros >= reserve_ecpm_micros) & (ecpm_micros > 0.0)
     return passes

@@ -50,6 +50,7 @@ def decision_schema(market: Market) -> pa.Schema:
         ecpm_micros=pa.float64(),
         propensity=pa.float64(),
         features=feature_struct(market.offer_features),
+        examination=pa.float64(),
     )
     candidates = _struct(
         offer_id=_list(pa.string()),

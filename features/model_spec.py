@@ -53,7 +53,7 @@ class TaskSpec(Record):
 
 
 class BiasSpec(Record):
-    """A shallow tower that explains clicks by where an offer stood; it takes part in training and is left out of serving."""
+    """A shallow tower that explains clicks by where an offer stood; it takes part in training, and tells the auction."""
 
     features: tuple[str, ...] = ()
     """Request features with a given vocabulary, such as the device, beside the position, which training rows always have."""

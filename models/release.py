@@ -24,6 +24,7 @@ from features.market import Market
 from features.model_spec import TaskSpec
 from features.spec import CrossSpec, DType, FeatureSpec, Missing, Record, Source
 from models.calibration import Calibrator
+from models.examination import ExaminationCurve
 
 EXTRA = "assets.extra"
 MANIFEST = f"{EXTRA}/release.json"
@@ -189,6 +190,8 @@ class Manifest(Origin):
     """Versions of what built it."""
     recalibrated_from: int | None = None
     """The trained release whose model this is, with a calibrator fitted since; none for one that was trained."""
+    examination: ExaminationCurve | None = None
+    """What the auction takes of a click's worth further down the page; none without a bias tower."""
     files: dict[str, FileRecord] = Field(default={})
     """Relative path -> digest; all files but this one."""
 

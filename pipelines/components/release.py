@@ -21,6 +21,7 @@ from models import release
 from models.legacy_keras import tf
 from pipelines.components.assessor import EVALUATION_FILE, PREDICTIONS_FILE
 from pipelines.components.calibrator import CALIBRATOR_FILE
+from pipelines.examination import curve_of
 from pipelines.report import write_report
 from pipelines.scoring import load_signatures
 from retrieval.index import build_index
@@ -58,7 +59,8 @@ def Release(  # noqa: N802
     specs = release.FeatureSpecs.of(market)
     (folder / release.FEATURE_SPEC).write_text(specs.model_dump_json(indent=2) + "\n", encoding="utf-8")
     catalogue = OfferColumns.of(market)
-    embeddings = embed_offers(load_signatures(path_utils.serving_model_path(model.uri))["offers"], catalogue)
+    signatures = load_signatures(path_utils.serving_model_path(model.uri))
+    embeddings = embed_offers(signatures["offers"], catalogue)
     build_index([o.id for o in market.offers], embeddings).save(extra)
     write_warm_up(market, catalogue, folder / release.WARMUP)
     created_ms = now_ms()
@@ -75,6 +77,7 @@ def Release(  # noqa: N802
             embedding_dim=embeddings.shape[1],
             **release.Origin.model_validate_json(Path(origin_file).read_bytes()).model_dump(),
             packages={name: installed(name) for name in PACKAGES},
+            examination=curve_of(signatures["evaluate"], market),
         ),
     )
     _say(release_model, manifest)

@@ -4,6 +4,8 @@ import math
 from collections import Counter
 from typing import Any
 
+import numpy as np
+
 from domain.campaign import BidKind
 from domain.events import Decision, Slot
 from domain.money import MAX_MICROS, expected_micros, to_price_micros
@@ -104,7 +106,7 @@ def no_fill(decided: Decided) -> dict[str, Any]:
 def explain(decided: Decided, decision: Decision, view: MarketView) -> dict[str, Any]:
     """Every candidate's fate, for operators."""
     log = all_candidates(decided, view)
-    cheapest = _cheapest_slot_ecpm(decided)
+    cheapest = {by_view: _cheapest_slot_ecpm(decided, by_view) for by_view in (False, True)}
     candidates = []
     for i, offer_id in enumerate(log.offer_id):
         campaign = view.market.campaign_by_id[view.offer_by_id[offer_id].campaign]
@@ -121,12 +123,16 @@ def explain(decided: Decided, decision: Decision, view: MarketView) -> dict[str,
                 "bid_micros": campaign.bid_micros,
                 "pacing_multiplier": float(decided.pacing_multiplier[i]) if ranked else None,
                 "ecpm_micros": _known(log.ecpm_micros[i]),
-                "bid_to_win_micros": _bid_to_win(decided, i, cheapest, campaign.bid_kind) if outbid else None,
+                "bid_to_win_micros": _bid_to_win(decided, i, cheapest[bool(decided.bids.by_view[i])], campaign.bid_kind)
+                if outbid
+                else None,
             }
         )
+    by_slot = {} if decided.examination is None else {"examination": decided.examination.tolist()}
     return {
         "features": decided.features,
         "reserve_ecpm_micros": decided.reserve_ecpm_micros.tolist(),
+        **by_slot,
         "candidates": candidates,
         "stage_us": decision.stage_us,
     }
@@ -136,10 +142,14 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _cheapest_slot_ecpm(decided: Decided) -> float:
-    """Least eCPM that would have won something: an empty slot's reserve, or more than the lowest winner."""
-    taken = dict(zip(decided.sale.slot.tolist(), decided.bids.ecpm_micros[decided.sale.winner].tolist(), strict=True))
-    return min((taken.get(k, float(r)) for k, r in enumerate(decided.reserve_ecpm_micros.tolist())), default=0.0)
+def _cheapest_slot_ecpm(decided: Decided, by_view: bool) -> float:
+    """Least eCPM at the first position that would have won something: an empty slot's reserve, or more than the lowest winner."""
+    sale, bids = decided.sale, decided.bids
+    asked = decided.reserve_ecpm_micros.astype(float)
+    asked[sale.slot] = bids.ecpm_micros[sale.winner] * np.where(bids.by_view[sale.winner], 1.0, sale.examination)
+    if not by_view and decided.examination is not None:
+        asked /= decided.examination
+    return float(asked.min(initial=math.inf)) if len(asked) else 0.0
 
 
 def _bid_to_win(decided: Decided, i: int, ecpm_micros: float, kind: BidKind) -> int | None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auction.bids import Bids, effective_bids
+from auction.examination import Examination
 from domain.campaign import FeatureValue
 from domain.candidates import Candidates
 from domain.clock import budget_day
@@ -43,6 +44,7 @@ class Decided:
     """[M]"""
     bids: Bids
     reserve_ecpm_micros: NDArray[np.int64]
+    examination: Examination
     sale: Sale
     stages: Stages
 
@@ -88,10 +90,26 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: 
     pacing_multiplier = campaigns.pacing_multiplier[catalogue.campaign[pool.kept.offer]]
     bids = _bids(pool.kept, probability, pacing_multiplier, view)
     epsilon = policy.cold_start_epsilon if release.version is None else policy.epsilon
-    page = Page.of(request, policy, day, epsilon)
+    # A prior is of wherever offers are shown; only the model's probabilities are of the first position.
+    curve = release.examination if ranked_by is not None else None
+    examination = None if curve is None else curve.at(request.n_slots, features)
+    page = Page.of(request, policy, day, epsilon, examination)
     sale = await sell_within_budgets(page, pool.kept, bids, catalogue, campaigns, ports, stages, rng)
-    reserves = page.reserve_ecpm_micros
-    return Decided(request, now_ms, day, ranked_by, features, pool, probability, pacing_multiplier, bids, reserves, sale, stages)
+    return Decided(
+        request,
+        now_ms,
+        day,
+        ranked_by,
+        features,
+        pool,
+        probability,
+        pacing_multiplier,
+        bids,
+        page.reserve_ecpm_micros,
+        examination,
+        sale,
+        stages,
+    )
 
 
 async def _counters(shopper_key: str, deadlines: Deadlines, shoppers: Shoppers, stages: Stages) -> Mapping[str, int] | None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auction.contenders import Contenders
+from auction.examination import Examination
 from auction.reserve import slot_reserves
 from domain.campaign import BidKind
 from domain.candidates import Candidates
@@ -48,9 +49,11 @@ class Page:
     billable: bool = True
     patience: float = 1.0
     """In (0, 1], see `Budgets.hold`."""
+    examination: Examination = None
+    """[S], see `auction.examination`."""
 
     @classmethod
-    def of(cls, request: DecisionRequest, policy: Policy, day: int, epsilon: float) -> Self:
+    def of(cls, request: DecisionRequest, policy: Policy, day: int, epsilon: float, examination: Examination = None) -> Self:
         """The page that a request asks for."""
         return cls(
             decision_id=request.decision_id,
@@ -63,6 +66,7 @@ class Page:
             timeout_s=policy.deadlines_ms.hold / 1000,
             billable=request.reserves,
             patience=request.patience,
+            examination=examination,
         )
 
 
@@ -89,7 +93,9 @@ class Means:
         """Before anything is asked. Whoever is known to have too little for either kind of page is out."""
         self._page, self._contenders, self._catalogue = page, contenders, catalogue
         best, bids = contenders.best, contenders.bids
-        self._campaign, kind, quality = catalogue.campaign[live.offer[best]], catalogue.bid_kind[live.offer], bids.quality
+        # In whichever slot: what is expected of one that is looked at less is less.
+        quality = bids.quality if page.examination is None else bids.quality * page.examination.max()
+        self._campaign, kind = catalogue.campaign[live.offer[best]], catalogue.bid_kind[live.offer]
         self._kind, of_best = kind[best], quality[best]
         self._room = np.full(len(best), UNLIMITED) if state.room_micros is None else state.room_micros[self._campaign]
 

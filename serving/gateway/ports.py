@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from domain.errors import Unavailable
 from domain.events import Decision, EventStatus, EventType
 from models.calibration import Calibrator
+from models.examination import ExaminationCurve
 from retrieval.retriever import Retriever
 from serving.gateway.tokens import Sold
 
@@ -115,6 +116,8 @@ class ActiveRelease:
     version: int | None
     calibrator: Calibrator | None
     retriever: Retriever
+    examination: ExaminationCurve | None = None
+    """None where nothing is known of positions."""
 
 
 class Releases(Protocol):

@@ -44,7 +44,7 @@ def _held(decided: Decided, view: MarketView) -> list[int]:
     """[W] what is held for each winner."""
     sale, catalogue = decided.sale, view.catalogue
     offer = decided.live.offer[sale.winner]
-    held = hold_micros(sale.price_micros, catalogue.bid_kind[offer], decided.bids.quality[sale.winner])
+    held = hold_micros(sale.price_micros, catalogue.bid_kind[offer], decided.bids.quality[sale.winner] * sale.examination)
     budgeted = catalogue.budget_micros[catalogue.campaign[offer]] != UNLIMITED
     micros: list[int] = np.where(budgeted & decided.request.reserves, held, 0).tolist()
     return micros
@@ -55,6 +55,7 @@ def _slot(decided: Decided, view: MarketView, w: int, held_micros: int) -> Slot:
     position, i = int(sale.slot[w]), int(sale.winner[w])
     offer = int(decided.live.offer[i])
     campaign = view.market.campaigns[int(catalogue.campaign[offer])]
+    bids, seen = decided.bids, float(sale.examination[w])
     return Slot(
         position=position,
         placement=_placement_of(decided, position),
@@ -68,9 +69,10 @@ def _slot(decided: Decided, view: MarketView, w: int, held_micros: int) -> Slot:
         hold_micros=held_micros,
         pacing_multiplier=float(decided.pacing_multiplier[i]),
         probability={task: float(p[i]) for task, p in decided.probability.items()},
-        ecpm_micros=float(decided.bids.ecpm_micros[i]),
+        ecpm_micros=float(bids.ecpm_micros[i]) * (1.0 if bids.by_view[i] else seen),
         propensity=float(sale.propensity[w]),
         features=view.offer_features[offer],
+        examination=seen,
     )
 
 

@@ -322,6 +322,8 @@ class Explanation(_Answer):
     """Request features as used, history included; null is missing."""
     reserve_ecpm_micros: list[int]
     """By slot."""
+    examination: list[float] | None = None
+    """By slot, what it was taken to leave of the clicks at the first; absent where no release has told."""
     candidates: list[CandidateAnswer]
     stage_us: dict[str, int]
     """Microseconds per stage."""

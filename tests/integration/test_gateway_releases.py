@@ -14,6 +14,7 @@ from domain.keys import Keys
 from features.market import load_market
 from models import release as layout
 from models.calibration import Calibrator, Platt, TaskCalibration
+from models.examination import ExaminationCurve
 from models.release import Manifest, inputs_of, seal
 from models.turns import Tried, Turns, write_turns
 from monitoring import metrics
@@ -27,7 +28,7 @@ MARKET = load_market(GOLDEN)
 VIEW = MarketView.of(MARKET)
 
 
-def write_release(base: Path, version: int, market=MARKET) -> Path:
+def write_release(base: Path, version: int, market=MARKET, examination: ExaminationCurve | None = None) -> Path:
     """A release that is whole, but for the network itself, which only the model server reads."""
     folder = base / f".{version}"
     for name in layout.REQUIRED:
@@ -51,6 +52,7 @@ def write_release(base: Path, version: int, market=MARKET) -> Path:
             embedding_dim=len(market.offers),
             rows={"train": 1, "valid": 1, "eval": 1},
             packages={},
+            examination=examination,
         ),
     )
     return folder.rename(base / str(version))
@@ -154,6 +156,28 @@ def test_a_damaged_release_never_ranks(follower, damage):
     assert follower.look(now_ms=34_999) == 100
     assert follower.look(now_ms=35_000) == 100
     assert list(follower.releases.rejected) == [200]
+
+
+def test_a_release_brings_what_it_knows_of_positions(follower):
+    write_release(follower.base, 100)
+    curve = ExaminationCurve(seen=(1.0, 0.6), by={"country": {"values": {"GB": (1.0, 0.5)}, "other": (1.0, 1.0)}})
+    write_release(follower.base, 200, examination=curve)
+    follower.server.served = [100]
+    assert follower.look() == 100
+    assert follower.releases.active().examination is None
+    follower.server.served = [100, 200]
+    assert follower.look() == 200
+    assert follower.releases.active().examination == curve
+
+
+@pytest.mark.parametrize("share", ["0.0", "NaN", "-1.0", "1e9", "null"])
+def test_a_release_with_positions_that_no_page_has_never_ranks(follower, share):
+    write_release(follower.base, 100)
+    manifest = write_release(follower.base, 200, examination=ExaminationCurve(seen=(1.0, 0.625))) / layout.MANIFEST
+    manifest.write_text(manifest.read_text().replace("0.625", share))
+    follower.server.served = [100, 200]
+    assert follower.look() == 100
+    assert "examination" in follower.releases.rejected[200]
 
 
 @pytest.mark.parametrize("order", ["manifest first", "manifest last", "large files first"])

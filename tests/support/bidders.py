@@ -1,5 +1,7 @@
 """Bidders for the auction's tests: by hand, and drawn by hypothesis."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -10,7 +12,7 @@ def bidders(*rows: tuple[int, float, int]) -> Bids:
     """Bids from rows of (advertiser, quality, bid per billed event)."""
     advertiser, quality, bid = zip(*rows, strict=True) if rows else ((), (), ())
     q, b = np.array(quality, dtype=np.float64), np.array(bid, dtype=np.int64)
-    return Bids(np.array(advertiser, dtype=np.int32), q, b, 1000.0 * q * b)
+    return Bids(np.array(advertiser, dtype=np.int32), q, b, 1000.0 * q * b, np.zeros(len(q), dtype=bool))
 
 
 def reserves(*ecpm_micros: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
@@ -19,7 +21,7 @@ def reserves(*ecpm_micros: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
 
 def without(bids: Bids, out: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> Bids:
     """The same bidders, of which some bid nothing."""
-    return Bids(bids.advertiser, bids.quality, np.where(out, 0, bids.bid_micros), np.where(out, 0.0, bids.ecpm_micros))
+    return replace(bids, bid_micros=np.where(out, 0, bids.bid_micros), ecpm_micros=np.where(out, 0.0, bids.ecpm_micros))
 
 
 _row = st.tuples(st.integers(0, 5), st.floats(1e-6, 1.0), st.integers(0, 10**9))

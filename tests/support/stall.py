@@ -55,6 +55,8 @@ class Stall:
     drain_micros: int = 0
     """By how much every budget fell between the last two readings."""
     seed: int = 1
+    examination: Sequence[float] | None = None
+    """Of the slots of every page, as far as it has any."""
 
     def __post_init__(self) -> None:
         golden, usual = _golden(), _golden().offers[0]
@@ -111,7 +113,15 @@ class Stall:
     def page(self, *floors: int, epsilon: float = 0.0, **terms: Any) -> Page:
         """A page with these reserves, under a name of its own."""
         self.pages += 1
-        usual = {"shopper_key": "s", "day": DAY, "least_bid_share": 0.1, "explored_bid_share": 0.5, "timeout_s": 1.0}
+        seen = None if self.examination is None else np.array(self.examination[: len(floors)])
+        usual = {
+            "examination": seen,
+            "shopper_key": "s",
+            "day": DAY,
+            "least_bid_share": 0.1,
+            "explored_bid_share": 0.5,
+            "timeout_s": 1.0,
+        }
         return Page(f"d{self.pages}", reserve_ecpm_micros=np.array(floors), epsilon=epsilon, **(usual | terms))
 
     async def selling(self, page: Page) -> Sale:

@@ -13,6 +13,7 @@ from domain.errors import DependencyTimeout, Unavailable
 from domain.events import EventStatus
 from features.market import Market
 from models.calibration import Calibrator
+from models.examination import ExaminationCurve
 from retrieval.catalogue import UNLIMITED
 from retrieval.index import OfferIndex
 from retrieval.retriever import Retriever
@@ -144,11 +145,16 @@ class MemoryReleases:
 
     @classmethod
     def of(
-        cls, view: MarketView, version: int | None = None, calibrator: Calibrator | None = None, index: OfferIndex | None = None
+        cls,
+        view: MarketView,
+        version: int | None = None,
+        calibrator: Calibrator | None = None,
+        index: OfferIndex | None = None,
+        examination: ExaminationCurve | None = None,
     ) -> "MemoryReleases":
         """Before the first release, unless a version is given."""
         retriever = Retriever.of(view.catalogue, index, view.prior_value(), view.market.policy.max_candidates)
-        return cls(ActiveRelease(version, calibrator, retriever))
+        return cls(ActiveRelease(version, calibrator, retriever, examination))
 
     def active(self) -> ActiveRelease:
         """The release."""

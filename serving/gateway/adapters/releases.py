@@ -137,7 +137,7 @@ class FolderReleases:
         assert self._base is not None
         release = load_release(self._base / str(version)).compatible_with(self._view.market)
         index = load_index(release.path / EXTRA)
-        return ActiveRelease(version, release.calibrator, self._retriever(index))
+        return ActiveRelease(version, release.calibrator, self._retriever(index), release.manifest.examination)
 
     def _retriever(self, index: OfferIndex | None) -> Retriever:
         view = self._view

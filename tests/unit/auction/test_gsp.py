@@ -1,3 +1,5 @@
+from dataclasses import fields, replace
+
 import numpy as np
 from bidders import any_bidders, any_reserves, any_share, bidders, reserves
 from hypothesis import given
@@ -157,7 +159,7 @@ def test_the_order_of_bidders_does_not_matter_but_for_ties(bids: Bids, floors: n
         return
     order = list(range(len(bids)))
     random.shuffle(order)
-    shuffled = Bids(bids.advertiser[order], bids.quality[order], bids.bid_micros[order], bids.ecpm_micros[order])
+    shuffled = Bids(*(getattr(bids, f.name)[order] for f in fields(Bids)))
     sale, other = gsp(bids, *floors), gsp(shuffled, *floors)
     np.testing.assert_array_equal(np.array(order, dtype=int)[other.winner], sale.winner)
     np.testing.assert_array_equal(other.slot, sale.slot)
@@ -174,7 +176,7 @@ def test_bidding_more_never_loses_a_slot(bids: Bids, floors: np.ndarray, data: s
     winner = sale.winner[w]
     more = bids.bid_micros.copy()
     more[winner] += data.draw(st.integers(0, 10**6))
-    raised = Bids(bids.advertiser, bids.quality, more, 1000.0 * bids.quality * more)
+    raised = replace(bids, bid_micros=more, ecpm_micros=1000.0 * bids.quality * more)
     again = gsp(raised, *floors)
     assert winner in again.winner
     assert again.slot[again.winner.tolist().index(winner)] <= sale.slot[w]

@@ -1,5 +1,6 @@
 """The study's arrays say what the auction says, page by page."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ def test_the_study_charges_what_the_auction_charges() -> None:
     reserves = np.full(len(pages.examination), 12_000_000)
     for p, value in enumerate(pages.value):
         # A quality of a thousandth makes eCPM and price the same number, so that only rounding to whole micros differs.
-        bids = Bids(pages.advertiser.astype(np.int32), np.full(len(value), 1e-3), np.ceil(value).astype(np.int64), value)
+        by_click, whole = np.zeros(len(value), bool), np.ceil(value).astype(np.int64)
+        bids = Bids(pages.advertiser.astype(np.int32), np.full(len(value), 1e-3), whole, value, by_click)
         sale = sell(best_slate(bids, reserves), bids, reserves, 0.0)
         assert set(np.flatnonzero(by_ecpm[p])) == set(sale.winner)
         np.testing.assert_allclose(by_ecpm[p, sale.winner], pages.examination[sale.slot])
@@ -40,5 +42,5 @@ def test_the_study_charges_what_the_auction_charges() -> None:
                 for cents in (1, -1)
             )
             if clearing[p, o] < value[o]:
-                as_bids = [Bids(bids.advertiser, bids.quality, bids.bid_micros, e) for e in (enough, too_little)]
+                as_bids = [replace(bids, ecpm_micros=e) for e in (enough, too_little)]
                 assert [o in best_slate(b, reserves).winner for b in as_bids] == [True, False]

@@ -193,3 +193,58 @@ def test_who_may_be_drawn_is_known_before_the_replies(
     everyone = np.ones(len(rows), dtype=bool)
     winners = drawn.page(ecpm, advertiser, floors)[1]
     assert set(np.flatnonzero(drawn.may_win(ecpm, advertiser, floors, everyone))) == set(winners)
+
+
+# Slots that leave more of some bids than of others
+
+
+@st.composite
+def _left_in_slots(draw: st.DrawFn, rows: list[tuple[int, float]], n_slots: int) -> np.ndarray:
+    """[S, N]: clicks lose what a slot is not looked at, impressions nothing."""
+    by_view = np.array(draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows))), dtype=bool)
+    seen = np.array([1.0, *draw(st.lists(st.sampled_from([0.2, 0.5, 0.8, 1.5]), min_size=n_slots - 1, max_size=n_slots - 1))])
+    return np.where(by_view, 1.0, seen[:, None])
+
+
+@given(_bidders, _reserves, st.data())
+def test_where_slots_leave_all_of_every_bid_chances_and_lots_are_the_same(rows, reserve, data) -> None:
+    advertiser, floors = np.array([a for a, _ in rows], dtype=np.int32), np.array(reserve)
+    ecpm, all_of_it = np.array([e for _, e in rows]), np.ones((len(reserve), len(rows)))
+    np.testing.assert_allclose(
+        slot_chances(ecpm, advertiser, floors, all_of_it), slot_chances(ecpm, advertiser, floors), atol=1e-12
+    )
+    drawn = lots(len(floors), advertiser, data.draw(st.integers(0, 2**32)))
+    for one, other in zip(drawn.page(ecpm, advertiser, floors, all_of_it), drawn.page(ecpm, advertiser, floors), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@settings(max_examples=50, deadline=None)
+@given(_bidders.filter(lambda rows: len(rows) <= 8), _reserves, st.integers(0, 2**32), st.data())
+def test_a_page_drawn_of_slots_that_differ_is_a_possible_one_and_known_before_the_replies(rows, reserve, seed, data) -> None:
+    advertiser, floors = np.array([a for a, _ in rows], dtype=np.int32), np.array(reserve)
+    ecpm, left = np.array([e for _, e in rows]), data.draw(_left_in_slots(rows, len(reserve)))
+    drawn = lots(len(floors), advertiser, seed)
+    slate = explore(NOBODY, ecpm, advertiser, floors, 1.0, drawn, left)
+    chance = slot_chances(ecpm, advertiser, floors, left)
+    assert slate.slot.tolist() == np.flatnonzero(chance.sum(axis=1) > 0.5).tolist()
+    assert (left[slate.slot, slate.winner] * ecpm[slate.winner] >= floors[slate.slot]).all()
+    assert len(set(advertiser[slate.winner].tolist())) == len(slate.winner)
+    np.testing.assert_allclose(slate.propensity, chance[slate.slot, slate.winner])
+    certain = np.array(data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows))), dtype=bool)
+    may_win = drawn.may_win(ecpm, advertiser, floors, certain, left)
+    for able in product([True, False], repeat=int((~certain).sum())):
+        here = ecpm.copy()
+        here[~certain] *= able
+        assert may_win[drawn.page(here, advertiser, floors, left)[1]].all()
+
+
+def test_over_many_pages_of_slots_that_differ_the_chance_is_the_frequency() -> None:
+    # At floor 10 all but one pass the first slot; where clicks are left with a third, two of them do not, and the impressions do.
+    by_view = np.array([False, False, True, True, False, True])
+    left, floors, n_pages = np.where(by_view, 1.0, np.array([1.0, 1 / 3, 0.5])[:, None]), np.array([10, 10, 4]), 4000
+    chance, shown = slot_chances(ECPM, ADVERTISER, floors, left), np.zeros((3, 6))
+    for seed in range(n_pages):
+        slots, winners = lots(3, ADVERTISER, seed).page(ECPM, ADVERTISER, floors, left)
+        shown[slots, winners] += 1
+    assert (np.abs(shown / n_pages - chance) <= 5 * np.sqrt(chance * (1 - chance) / n_pages) + 1e-12).all()
+    assert len({tuple(row > 0) for row in chance}) > 1

@@ -16,6 +16,7 @@ import pytest
 from domain.events import Decision
 from features.market import Market, load_market
 from models.calibration import Calibrator, TaskCalibration
+from models.examination import ExaminationCurve
 from retrieval.index import OfferIndex
 from serving.gateway.access import Access
 from serving.gateway.adapters.memory import (
@@ -106,11 +107,15 @@ class Gateway:
         return dict(response.json())
 
     def serve_release(
-        self, version: int = 7, index: OfferIndex | None = None, calibration: TaskCalibration | None = None
+        self,
+        version: int = 7,
+        index: OfferIndex | None = None,
+        calibration: TaskCalibration | None = None,
+        examination: ExaminationCurve | None = None,
     ) -> None:
         """From now on a release ranks, with the identity as its calibration unless told otherwise."""
         calibrator = Calibrator(tasks={t: calibration or TaskCalibration() for t in self.view.task_names})
-        releases = MemoryReleases.of(self.view, version, calibrator, index)
+        releases = MemoryReleases.of(self.view, version, calibrator, index, examination)
         self.service = replace(self.service, ports=replace(self.service.ports, releases=releases))
 
 

@@ -6,6 +6,7 @@ import pytest
 from domain.errors import ContractError, DependencyTimeout, Unavailable
 from models.calibration import TaskCalibration, logit
 from models.calibration.slices import SliceShifts
+from models.examination import ByValue, ExaminationCurve
 from retrieval.index import build_index
 
 
@@ -89,6 +90,38 @@ def test_calibration_tells_apart_pairs_of_a_request_and_an_offer(gateway):
     prior = np.log(0.02 / 0.98)
     expected = {"gamma-trip": prior + 1, "alpha-shoes": prior - 1, "beta-bank": prior}
     assert {o: logit(np.array(ctr[o])) for o in expected} == pytest.approx(expected, abs=1e-6)
+
+
+def test_clicks_further_down_are_worth_what_the_release_says_is_left_of_them(gateway):
+    gateway.serve_release(examination=ExaminationCurve(seen=(1.0, 0.5)))
+    answer = gateway.decide(include_pricing=True, explain=True)
+    # gamma's sale is worth 24e6 and alpha's click 20e6 at the top. In the second slot the click is left with 10e6, below beta's
+    # 15e6 per thousand impressions, which pay what beats it: 10_000 each.
+    assert offers(answer) == ["gamma-trip", "beta-bank"]
+    assert [o["pricing"]["price_micros"] for o in answer["placements"][0]["offers"]] == [10_000_000, 10_000]
+    ecpm = [o["pricing"]["ecpm_micros"] for o in answer["placements"][0]["offers"]]
+    assert ecpm == pytest.approx([24_000_000, 15_000_000])
+    assert answer["explain"]["examination"] == [1.0, 0.5]
+    assert [s.examination for s in gateway.logged[-1].slots] == [1.0, 0.5]
+    # The second slot went at 15e6: clicks, of which half is left, need 30e6 there, and more than 24e6 for the first.
+    by_offer = {c["offer_id"]: c for c in answer["explain"]["candidates"]}
+    assert by_offer["alpha-shoes"]["bid_to_win_micros"] == pytest.approx(1_200_001, abs=1)
+
+
+def test_a_page_is_looked_at_as_its_request_says(gateway):
+    steep = ByValue(values={"GB": (1.0, 0.5)}, other=(1.0, 1.0))
+    gateway.serve_release(examination=ExaminationCurve(seen=(1.0, 1.0), by={"country": steep}))
+    assert offers(gateway.decide(shopper={"attributes": {"country": "GB"}})) == ["gamma-trip", "beta-bank"]
+    answer = gateway.decide(shopper={"attributes": {"country": "FR"}}, explain=True)
+    assert offers(answer) == ["gamma-trip", "alpha-shoes"]
+    assert "examination" not in answer["explain"]
+
+
+def test_the_priors_are_of_wherever_offers_are_shown(gateway):
+    gateway.serve_release(examination=ExaminationCurve(seen=(1.0, 0.5)))
+    gateway.model.error = Unavailable("ranker", "refused")
+    assert offers(gateway.decide()) == ["gamma-trip", "alpha-shoes"]
+    assert [s.examination for s in gateway.logged[-1].slots] == [1.0, 1.0]
 
 
 def test_the_model_gets_request_features_once_and_offer_features_per_eligible_offer(gateway):

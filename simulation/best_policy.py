@@ -27,8 +27,8 @@ class Valuation:
     """Values pages by the truth of a world: those the best policy would show, and those that were shown.
 
     The best policy has the market's bids, targeting, reserve and exclusion of one advertiser's second offer, but knows each
-    pctr and pcvr, including what of a shopper no feature tells, and never runs out of budget or into a frequency cap: it
-    is a bound for the policy served, not a rival to it.
+    pctr and pcvr, including what of a shopper no feature tells, and how far down a page is looked. It never runs out of budget
+    or into a frequency cap: it is a bound for the policy served, not a rival to it.
     """
 
     def __init__(self, world: World) -> None:
@@ -56,7 +56,8 @@ class Valuation:
             self._world.pcvr(purchase)[live],
             np.ones(len(live)),
         )
-        sale = sell(best_slate(bids, self._reserve), bids, self._reserve, self._bid_share)
+        seen = self._world.examination
+        sale = sell(best_slate(bids, self._reserve, seen), bids, self._reserve, self._bid_share, seen)
         return self._expected(purchase, sale.slot, live[sale.winner], sale.price_micros)
 
     def shown(self, purchase: Purchase, slots: list[int], offer_ids: list[str], price_micros: list[int]) -> Expected:

@@ -86,6 +86,10 @@ def test_the_loop_closes_and_the_model_pays(tmp_path: Path) -> None:
     first, second = (read_manifest(Path(summary["run_dir"]) / "releases" / name) for name in summary["releases"][1:])
     assert (first.warm_from, first.progressive) == (None, False)
     assert (second.warm_from, second.progressive) == (first.version, True)
+    # Both tell the auction how far down a page is looked, by device.
+    for release in (first, second):
+        assert release.examination is not None
+        assert (len(release.examination.seen), list(release.examination.by)) == (3, ["device"])
     # By the truth, which has hardly any noise: pages ranked by the model are worth much more, and no more than the best.
     # Revenue is what the auction maximises; a higher CTR may come of it, or not.
     assert after["expected_ctr"] <= best["ctr"]

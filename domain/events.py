@@ -14,12 +14,18 @@ class EventType(StrEnum):
     CONVERSION = "conversion"
     DISMISS = "dismiss"  # the shopper left: the holds of offers not clicked are released
     RETURN = "return"  # what a conversion sold was sent back: its charge is given back
+    CORRECTION = "correction"  # what a conversion was worth, said anew: no money moves
     CHARGE = "charge"  # ours: money that moved later, for an event that was pending
     ADJUSTMENT = "adjustment"  # ours: a charge taken back, such as of traffic found invalid later
 
 
-REPORTED = (EventType.IMPRESSION, EventType.CLICK, EventType.CONVERSION, EventType.DISMISS, EventType.RETURN)
+REPORTED = (
+    *(EventType.IMPRESSION, EventType.CLICK, EventType.CONVERSION),
+    *(EventType.DISMISS, EventType.RETURN, EventType.CORRECTION),
+)
 """Event types that come from outside; the others are entries of the books."""
+OF_AN_ORDER = (EventType.CONVERSION, EventType.RETURN, EventType.CORRECTION)
+"""Event types that may name their order."""
 
 
 class EventStatus(StrEnum):

@@ -20,12 +20,14 @@ CLUSTER = "cluster_id"
 EXPLORED, PROPENSITY = "explored", "propensity_ppb"
 """Columns of checked rows: whether the page was drawn at random, and how likely the offer was in its slot, in billionths;
 -1 where that is not known."""
+VALUE_MICROS = "conversion_value_micros"
+"""Column of training rows: what the row's conversions were worth; null where there is none, or nobody said."""
 LOG_ROW = "log_row"
 """Column of checked rows: which row of the whole log, from 0, files in the order they are read."""
 RESERVED = frozenset(
     {
         *("decision_id", "impression_id", "time_ms", "position", "propensity", "elapsed_ms", "offer", "campaign"),
-        *(CLUSTER, EXPLORED, PROPENSITY, LOG_ROW),
+        *(CLUSTER, EXPLORED, PROPENSITY, VALUE_MICROS, LOG_ROW),
     }
 )
 HISTORY_COUNTERS = ("impression", "click", "conversion")

@@ -15,6 +15,10 @@ the features as used, its position and propensity, whether its page was drawn at
     click_matured       elapsed >= click window
     conversion_matured  elapsed >= click window + conversion window
 
+`conversion_value_micros` is what a row's conversions were worth, by the last word about each of their orders
+(pipelines/order_values.py); null without a conversion, or where nobody said. It is final when conversions are, as known then:
+a return or correction that comes later is learned by the next full training.
+
 A training counts a row for a label once, when it has matured: `<label>_usable` says so, see `learnable_rows`.
 
 The logs are joined hour by hour in bounded memory (pipelines/joining.py), and no Python loop sees a row.
@@ -34,6 +38,7 @@ from features.log_archive import DECISIONS, EVENTS, archived
 from features.log_schema import contiguous
 from features.market import Market
 from features.model_spec import TaskSpec
+from features.spec import VALUE_MICROS
 from models.log_used import LogUsed
 from models.release import FinalLabels, LeftOut, Origin, left_out
 from pipelines.joining import SHOWN_WITHIN_MS, Hour, LogJoin, Span
@@ -274,8 +279,8 @@ def join_log(market: Market, log_dir: Path, now_ms: int, since_ms: int = 0) -> t
       since_ms: decisions before it are left out, and parts logged well before it are not read.
     Returns:
       rows in the order of their decisions' hours, and within one in that of the log: a column per market feature (nulls replaced
-      by the default, if it has one), `pipelines.joining.COLUMNS`, per label (int64 0/1) and its maturity (int64 0/1), and
-      `elapsed_ms`, from the impression to `now_ms`.
+      by the default, if it has one), `pipelines.joining.COLUMNS`, per label (int64 0/1) and its maturity (int64 0/1), the
+      nullable `conversion_value_micros`, and `elapsed_ms`, from the impression to `now_ms`.
     Raises:
       InvalidTrainingData: no impression was rendered, or a label is none that the event log has.
     """
@@ -335,6 +340,8 @@ class _Rows:
         for label, seconds in matures_s(self._market).items():
             matured = pc.greater_equal(elapsed_ms, seconds * 1000)
             slots = slots.append_column(f"{label}_matured", pc.cast(matured, pa.int64()))
+        worth = pc.if_else(converted, hour.value_micros, pa.scalar(None, pa.int64()))
+        slots = slots.append_column(VALUE_MICROS, worth)
         slots = slots.append_column("elapsed_ms", elapsed_ms)
         slots = slots.append_column(_CLICK_MS, hour.click_ms).append_column(_CONVERSION_MS, hour.conversion_ms)
 

@@ -1,8 +1,8 @@
 """The archived decisions with what came of them, an hour at a time and the newest first: memory does not grow with the log.
 
 Going back in time, an event meets its decision soon: an impression within the hour, most clicks, too. What stays in memory are
-clicks and conversions whose decision is still to come, for as long as the windows of attribution say that it may, and charges
-that were taken back, which may be years late.
+clicks and conversions whose decision is still to come, for as long as the windows of attribution say that it may, returns and
+corrections of their value, for as long as gateways accept them, and charges that were taken back, which may be years late.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +20,7 @@ from features.log_schema import ARROW_TYPES, contiguous, decision_schema, event_
 from features.market import Market
 from features.valid_traffic import valid_decisions, valid_events
 from pipelines.newest_first import NewestFirst
+from pipelines.order_values import order_values
 
 CLOCKS_DIFFER_MS = 3_600_000  # at most, between a gateway's time in an entry and Redis' time in the entry's id
 SHOWN_WITHIN_MS = 3_600_000  # of the decision; gateways accept no later impression
@@ -28,6 +29,8 @@ MOST_DECISIONS = 200_000  # that are joined at once
 Span = tuple[int, int]
 """First and last ms."""
 _TRACKED = (EventType.IMPRESSION, EventType.CLICK, EventType.CONVERSION)
+_TAKEN_BACK = (EventType.ADJUSTMENT, EventType.RETURN, EventType.CORRECTION)
+_OF_EVENTS = ("type", "status", "impression_id", "time_ms", "value_micros", "order_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Hour:
     """[R], null where none was reported."""
     click_ms: pa.Array
     conversion_ms: pa.Array
+    value_micros: pa.Array
+    """[R], see `order_values`."""
     spoilt: pa.Array
     """[R], whether it is not learned from: see `valid_events`."""
 
@@ -79,7 +84,8 @@ class LogJoin:
         impression_id = contiguous(slots["impression_id"])
         events, spoilt = valid_events(self._events.of(impression_id, begin_ms, through_ms))
         impression, click, conversion = (_first_time(events, kind, impression_id) for kind in _TRACKED)
-        return Hour(slots, impression, click, conversion, pc.is_in(impression_id, value_set=spoilt))
+        value_micros = order_values(events, impression_id, click, self._market.training.conversion_window_s)
+        return Hour(slots, impression, click, conversion, value_micros, pc.is_in(impression_id, value_set=spoilt))
 
 
 class _Events:
@@ -87,15 +93,16 @@ class _Events:
 
     def __init__(self, market: Market, log_dir: Path, now_ms: int, since_ms: int) -> None:
         spec = market.training
-        attributed_ms = 1000 * (spec.click_window_s + spec.conversion_window_s)
+        shown_ms = SHOWN_WITHIN_MS + CLOCKS_DIFFER_MS
+        attributed_ms = shown_ms + 1000 * (spec.click_window_s + spec.conversion_window_s)
+        returned_ms = attributed_ms + 1000 * market.policy.return_window_s
         self._reach_ms = {
-            EventType.IMPRESSION: SHOWN_WITHIN_MS + CLOCKS_DIFFER_MS,
-            EventType.CLICK: SHOWN_WITHIN_MS + CLOCKS_DIFFER_MS + attributed_ms,
-            EventType.CONVERSION: SHOWN_WITHIN_MS + CLOCKS_DIFFER_MS + attributed_ms,
+            **{EventType.IMPRESSION: shown_ms, EventType.CLICK: attributed_ms, EventType.CONVERSION: attributed_ms},
+            **{EventType.RETURN: returned_ms, EventType.CORRECTION: returned_ms},
         }
         self._now_ms = now_ms
         logged = (part for part in parts(log_dir, EVENTS) if part.last_ms >= since_ms - CLOCKS_DIFFER_MS)
-        self._log = NewestFirst(logged, _only(event_schema(), "type", "status", "impression_id", "time_ms"))
+        self._log = NewestFirst(logged, _only(event_schema(), *_OF_EVENTS))
         self._waiting: list[pa.Table] = []
         self.orphans = 0
 
@@ -120,7 +127,7 @@ class _Events:
         self._waiting = []
 
     def _of_kinds(self, events: pa.Table) -> pa.Table:
-        kinds = pa.array([kind.value for kind in (*_TRACKED, EventType.ADJUSTMENT)])
+        kinds = pa.array([kind.value for kind in (*_TRACKED, *_TAKEN_BACK)])
         return events.filter(pc.and_(pc.is_in(events["type"], value_set=kinds), pc.less_equal(events["time_ms"], self._now_ms)))
 
     def _that_matter(self, events: pa.Table, through_ms: int) -> pa.Table:

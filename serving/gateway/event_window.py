@@ -12,14 +12,14 @@ def accepted_for_ms(event: EventType, market: Market) -> int:
     """How long after its decision an event is accepted.
 
     Impressions and dismissals: an hour. Clicks and conversions: the click window plus the conversion window, so that a late
-    click still reaches its landing page. Returns: `policy.return_window_s` more.
+    click still reaches its landing page. Returns and corrections: `policy.return_window_s` more.
     """
     training = market.training
     if event in (EventType.IMPRESSION, EventType.DISMISS):
         window_s = min(IMPRESSION_WINDOW_S, training.click_window_s)
     else:
         window_s = training.click_window_s + training.conversion_window_s
-    if event is EventType.RETURN:
+    if event in (EventType.RETURN, EventType.CORRECTION):
         window_s += market.policy.return_window_s
     return window_s * 1000
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from domain.errors import InvalidRequest
-from domain.events import EventStatus, EventType
+from domain.events import OF_AN_ORDER, EventStatus, EventType
 from features.market import Market
 from monitoring import metrics
 from serving.gateway.event_window import valid_until_ms
@@ -19,6 +19,7 @@ from serving.gateway.schema import (
     MAX_EVENTS,
     AnyEvent,
     ConversionEvent,
+    CorrectionEvent,
     DismissEvent,
     ReturnEvent,
     ShownEvent,
@@ -29,7 +30,7 @@ from serving.gateway.wire import HttpError, invalid, parse_json
 
 SKEW_MS = 600_000
 """How far a reporter's clock may be off: times beyond the decision or beyond now are taken as those."""
-FROM_SERVERS = frozenset((EventType.CONVERSION, EventType.RETURN))
+FROM_SERVERS = frozenset(OF_AN_ORDER)
 """Events that shops report, whose keys nobody reads from a page."""
 TOKEN_STATUS = {"unknown": 404, "expired": 410}
 
@@ -50,9 +51,9 @@ def is_over(event: EventType, sold: Sold, market: Market, at_ms: int) -> bool:
     """Whether an event no longer counts because of what became of the campaign since the page.
 
     Impressions and clicks count until the campaign ends, conversions as long as it is in the market file: those of clicks from
-    before its end come after it. What gives money back always counts.
+    before its end come after it. What takes something back always counts.
     """
-    if event in (EventType.RETURN, EventType.DISMISS):
+    if event in (EventType.RETURN, EventType.CORRECTION, EventType.DISMISS):
         return False
     campaign = market.campaign_by_id.get(sold.campaign_id)
     if campaign is None:
@@ -144,13 +145,15 @@ def _checked(body: AnyEvent, token: str, tokens: Tokens, market: Market, now_ms:
     if is_over(event, sold, market, time_ms):
         raise TokenError("expired", f"a token of a campaign that runs, for a {event}", token)
     value_micros, order_id = None, ""
-    if isinstance(body, ConversionEvent | ReturnEvent):
+    if isinstance(body, ConversionEvent | ReturnEvent | CorrectionEvent):
         order_id = body.order_id or ""
-    if isinstance(body, ConversionEvent):
+    if isinstance(body, ConversionEvent | CorrectionEvent):
         if body.currency not in (None, market.currency):
             raise InvalidRequest("currency", market.currency, body.currency)
         value_micros = body.value_micros
     event_id = body.event_id or default_event_id(event, sold, order_id)
+    if isinstance(body, CorrectionEvent) and body.event_id is None:
+        event_id += f".{value_micros}"  # another value is another correction
     return PageEvent(event, sold, event_id, time_ms, value_micros, order_id)
 
 

@@ -1,7 +1,7 @@
 """The API's bodies. Those of a market are built from its features, so that the OpenAPI document shows the real ones."""
 
 import ipaddress
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import (
     AfterValidator,
@@ -219,6 +219,19 @@ class ReturnEvent(_Event):
     """As the conversion had it."""
 
 
+class CorrectionEvent(_Event):
+    """A conversion was worth something else after all, as where a part of it was sent back: no charge changes."""
+
+    type: Literal["correction"]
+    token: Token
+    order_id: OrderId | None = None
+    """As the conversion had it."""
+    value_micros: Micros
+    """All of it, not the difference; of several corrections the one that happened last counts."""
+    currency: Annotated[str, Field(strict=True, pattern=r"^[A-Z]{3}$")] | None = None
+    """Of `value_micros`; must be the market's."""
+
+
 class DismissEvent(_Event):
     """The shopper left: what is reserved for offers not clicked is given back."""
 
@@ -227,10 +240,10 @@ class DismissEvent(_Event):
     """Of all offers that left the screen."""
 
 
-AnyEvent = ShownEvent | ConversionEvent | ReturnEvent | DismissEvent
+AnyEvent = ShownEvent | ConversionEvent | ReturnEvent | CorrectionEvent | DismissEvent
 EventBody = Annotated[AnyEvent, Field(discriminator="type")]
 EVENT_BODY: TypeAdapter[AnyEvent] = TypeAdapter(EventBody)
-EVENT_FIELDS = frozenset(f for m in (ShownEvent, ConversionEvent, ReturnEvent, DismissEvent) for f in m.model_fields)
+EVENT_FIELDS = frozenset(f for m in get_args(AnyEvent) for f in m.model_fields)
 
 
 class EventsBody(_Body):

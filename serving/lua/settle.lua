@@ -8,7 +8,7 @@
 -- KEYS[1] budget hash of the decision's day   KEYS[2] sorted set of the live holds of its partition
 -- KEYS[3] hash of what was accepted of the impression   KEYS[4] stream of the partition's events
 -- KEYS[5] list of conversions of the campaign that wait for room
--- ARGV[1] type: impression, click, conversion or return   ARGV[2] now_ms, or empty: the time of Redis   ARGV[3] day_length_ms
+-- ARGV[1] type: impression, click, conversion, return or correction   ARGV[2] now_ms, or empty: the time of Redis   ARGV[3] day_length_ms
 -- ARGV[4] hold member `campaign|day|decision`   ARGV[5] type that is billed   ARGV[6] price_micros
 -- ARGV[7] pending_micros: what a click is expected to charge by its conversions, 0 unless those are billed
 -- ARGV[8] decay_ms, mean time from a click to its conversion where the budget does not say it
@@ -173,12 +173,14 @@ local function remember()
 end
 
 local field = kind
-if kind == 'conversion' or kind == 'return' then
+if kind == 'conversion' or kind == 'return' or kind == 'correction' then
   field = ARGV[16] ~= '' and kind .. ':' .. ARGV[16] or kind
 end
 -- Invalid traffic is marked beside, so that what a shopper does after a robot counts.
 local seen = ARGV[17] == '' and field or 'x:' .. field
-if redis.call('HEXISTS', KEYS[3], seen) == 1 then
+local before = redis.call('HGET', KEYS[3], seen)
+-- A correction may be corrected: it is a duplicate only of the last one.
+if before and (kind ~= 'correction' or ARGV[17] ~= '' or before == ARGV[15]) then
   return {'duplicate', 0}
 end
 
@@ -194,6 +196,9 @@ elseif kind == 'return' then
     redis.call('HINCRBY', budget_of(paid_on), 'spent', string.format('%.0f', charged))
   end
   redis.call('HSET', KEYS[3], seen, string.format('%.0f', charged))
+elseif kind == 'correction' then
+  status = 'logged'
+  redis.call('HSET', KEYS[3], seen, ARGV[15])
 else
   status, charged, on, reason = accept(kind, field, ARGV[15], ARGV[14], ARGV[16])
 end

@@ -4,7 +4,7 @@ from collections.abc import Mapping, MutableMapping
 from enum import Enum
 from typing import Any, NamedTuple
 
-from domain.events import EventStatus, EventType
+from domain.events import OF_AN_ORDER, EventStatus, EventType
 
 Memory = MutableMapping[str, str | None]
 """Field of an impression's hash -> value, None where it is not there any more; docs/redis.md, imp."""
@@ -83,11 +83,11 @@ def remember(memory: Memory, e: Happened, *, sale: bool) -> Wait:
 
 def field_of(kind: str, order_id: str) -> str:
     """Field of an event: its type, and the order where there may be several."""
-    return f"{kind}:{order_id}" if order_id and kind in (EventType.CONVERSION, EventType.RETURN) else kind
+    return f"{kind}:{order_id}" if order_id and kind in OF_AN_ORDER else kind
 
 
 def _accept(memory: Memory, e: Happened, what: str, field: str) -> Wait:
-    memory[field] = str(e.charged_micros)
+    memory[field] = e.event_id if what == EventType.CORRECTION else str(e.charged_micros)
     if what == EventType.CLICK:
         memory["click_ms"] = str(e.time_ms)
     if what != EventType.CONVERSION:

@@ -595,6 +595,22 @@ def test_a_returned_order_gives_its_charge_back_once(money, trip):
     assert money.budget("gamma-sales") == (10_000_000, 0)
 
 
+def test_a_correction_of_the_value_moves_no_money_and_is_a_duplicate_of_the_last_one_only(money, trip):
+    money.report(EventType.CONVERSION, trip, order_id="a", value_micros=50_000_000)
+    before = money.budget("gamma-sales"), len(money.entries())
+    words = [("first", 40_000_000), ("first", 40_000_000), ("second", 30_000_000), ("first", 40_000_000)]
+    said = [money.report(EventType.CORRECTION, trip, order_id="a", event_id=i, value_micros=v)[0] for i, v in words]
+    assert said == [EventStatus.LOGGED, EventStatus.DUPLICATE, EventStatus.LOGGED, EventStatus.LOGGED]
+    logged = money.entries()[before[1] :]
+    assert [(e["type"], e["order_id"], e["value_micros"], e["charged_micros"], e["price_micros"]) for e in logged] == [
+        ("correction", "a", value, "0", "0") for value in ("40000000", "30000000", "40000000")
+    ]
+    assert money.budget("gamma-sales") == before[0]
+    # The charge is that of the conversion: it can still be given back, and the order is not another one.
+    assert money.report(EventType.CONVERSION, trip, order_id="a", value_micros=1) == (EventStatus.DUPLICATE, 0)
+    assert money.report(EventType.RETURN, trip, order_id="a") == (EventStatus.RETURNED, -10_000_000)
+
+
 def test_conversions_beyond_their_day_are_charged_to_later_ones_and_never_beyond_any(money, trip):
     """Budgets of 60 and sales at 10: eight orders of one day, then midnight, then seven more."""
     pacer = PendingConversions(money.raw, MARKET)

@@ -14,7 +14,7 @@ from money_world import KEYS, World, click, lose_everything, restart
 from open_market import begin_archive
 
 from domain.errors import ContractError, Unavailable
-from domain.events import EventStatus, EventType
+from domain.events import OF_AN_ORDER, EventStatus, EventType
 from domain.keys import PARTITIONS, partition_of
 from features.log_archive import EVENTS, StreamId, archived
 from serving.archiver.rows import log_formats
@@ -146,7 +146,10 @@ def test_a_conversion_can_be_returned_after_a_loss_and_an_order_still_counts_onc
 
 EVENT_OF = st.tuples(
     st.sampled_from(
-        [EventType.IMPRESSION, EventType.CLICK, EventType.CONVERSION, EventType.CONVERSION, EventType.RETURN, EventType.DISMISS]
+        [
+            *(EventType.IMPRESSION, EventType.CLICK, EventType.CONVERSION, EventType.CONVERSION),
+            *(EventType.RETURN, EventType.CORRECTION, EventType.DISMISS),
+        ]
     ),
     st.integers(0, 3),
     st.sampled_from(["", "o1", "o2"]),
@@ -168,7 +171,7 @@ def test_the_memory_that_is_rebuilt_is_what_the_scripts_had_left(
         offers = [world.money.sold(f"d{i}", "gamma-sales", budget * 2 // 5, shopper=f"s{i % 2}") for i in range(3)]
         offers.append(world.money.sold("d3", "alpha-spring", 400_000))
         for i, (kind, which, order, invalid) in enumerate(events):
-            order = order if kind in (EventType.CONVERSION, EventType.RETURN) else ""
+            order = order if kind in OF_AN_ORDER else ""
             world.money.report(kind, offers[which], order_id=order, invalid=invalid, event_id=f"e{i}")
             if i == archived_at:
                 world.archive()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.errors import DependencyTimeout, Unavailable
-from domain.events import EventStatus
+from domain.events import EventStatus, EventType
 from features.market import Market
 from models.calibration import Calibrator
 from models.examination import ExaminationCurve
@@ -195,7 +195,8 @@ class MemoryLedger:
 
     def _accept(self, event: PageEvent) -> Settlement:
         self.accepted.append(event)
-        key = (event.sold.impression_id, f"x:{event.type}" if event.invalid else str(event.type))
+        kind = f"correction:{event.event_id}" if event.type is EventType.CORRECTION else str(event.type)
+        key = (event.sold.impression_id, f"x:{kind}" if event.invalid else kind)
         if key in self.seen:
             return Settlement(EventStatus.DUPLICATE, 0)
         if event.invalid:

@@ -139,7 +139,11 @@ def test_what_is_wrong_with_an_event_is_said_in_plain_words(gateway):
     events = [{"type": "view", "token": "x"}, {"token": "x"}, {"type": "click"}, {"type": "click", "token": ["x"]}, 7]
     answer = gateway.call("POST", "/v1/events", json={"events": events}).json()
     assert [e["error"] for e in answer["errors"]] == [
-        {"field": "type", "message": "expected one of 'impression', 'click', 'conversion', 'return', 'dismiss'", "got": "view"},
+        {
+            "field": "type",
+            "message": "expected one of 'impression', 'click', 'conversion', 'return', 'correction', 'dismiss'",
+            "got": "view",
+        },
         {"field": "type", "message": "is missing"},
         {"field": "token", "message": "is missing"},
         {"field": "token", "message": "expected a string", "got": '["x"]'},

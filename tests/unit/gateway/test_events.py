@@ -66,6 +66,11 @@ def test_errors_stand_by_their_index_and_harm_no_other_event(gateway, token):
         ({"type": "conversion", "value_micros": 1.5}, "value_micros"),
         ({"type": "conversion", "value_micros": 2**60}, "value_micros"),
         ({"type": "conversion", "currency": "USD"}, "currency"),
+        ({"type": "correction"}, "value_micros"),
+        ({"type": "correction", "value_micros": None}, "value_micros"),
+        ({"type": "correction", "value_micros": -1}, "value_micros"),
+        ({"type": "correction", "value_micros": 5, "currency": "USD"}, "currency"),
+        ({"type": "correction", "value_micros": 5, "order_id": "a\nb"}, "order_id"),
         ({"type": "conversion", "event_time": "yesterday"}, "event_time"),
         ({"type": "conversion", "event_time": "2027-01-15T08:00:00"}, "event_time"),
         ({"type": "conversion", "event_time": "2020-01-15T08:00:00Z"}, "event_time"),
@@ -161,6 +166,23 @@ def test_a_return_names_its_order_and_comes_from_a_server(gateway, token):
 def test_an_order_number_is_short_text(gateway, token, order_id):
     response = post(gateway, {"type": "conversion", "token": token, "order_id": order_id})
     assert (response.status_code, response.json()["errors"][0]["error"]["field"]) == (422, "order_id")
+
+
+def test_a_correction_says_the_value_of_its_order_anew(gateway, token):
+    for value in (5, 6):
+        said = {"type": "correction", "token": token, "order_id": "4711", "value_micros": value, "currency": "EUR"}
+        assert post(gateway, said).json()["results"] == [{"index": 0, "status": "logged", "charged_micros": 0}]
+        assert post(gateway, said).json()["results"] == [{"index": 0, "status": "duplicate", "charged_micros": 0}]
+    # Without an id of the reporter's, another value is another correction.
+    first, *_, last = gateway.ledger.accepted
+    assert (first.order_id, first.value_micros, last.value_micros) == ("4711", 5, 6)
+    assert first.event_id != last.event_id
+
+
+def test_a_page_cannot_correct_a_value(gateway, token):
+    said = {"type": "correction", "token": token, "value_micros": 5}
+    refused = gateway.call("POST", "/v1/events", key="app-key", json={"events": [said]})
+    assert (refused.status_code, refused.json()["errors"][0]["error"]["field"]) == (403, "type")
 
 
 def alpha_shoes(gateway):

@@ -50,6 +50,7 @@ def test_a_row_holds_the_features_as_used_and_how_the_offer_was_chosen(market: M
                 "conversion": pa.int64(),
                 "click_matured": pa.int64(),
                 "conversion_matured": pa.int64(),
+                "conversion_value_micros": pa.int64(),
                 "elapsed_ms": pa.int64(),
             }
         )
@@ -59,7 +60,7 @@ def test_a_row_holds_the_features_as_used_and_how_the_offer_was_chosen(market: M
         **{"country": "DE", "amount": 59.9, "past_clicks": 2, "brand": "leaf", "decision_id": "d1", "impression_id": "i1"},
         **{"shopper_key": "shopper-of-d1", "time_ms": 5_000, "position": 0, "placement": "main", "propensity": 0.9},
         **{"explored": 0, "click": 0, "conversion": 0},
-        **{"click_matured": 1, "conversion_matured": 1, "elapsed_ms": LATER_MS - 5_100},
+        **{"click_matured": 1, "conversion_matured": 1, "conversion_value_micros": None, "elapsed_ms": LATER_MS - 5_100},
     }
     assert (second["brand"], second["position"], second["propensity"]) == ("shop", 1, 0.25)
 

@@ -13,10 +13,10 @@ from domain.errors import InvalidMarket, shown
 from domain.policy import Policy
 from domain.refusals import Location, first_refusal
 from features.market_checks import check_references
-from features.model_spec import ModelSpec, TaskSpec
+from features.model_spec import ModelSpec, TaskSpec, ValueSpec
 from features.monitoring_spec import FEW_VALUES, PLACEMENT, POSITION, MonitoringSpec
 from features.slices import parts_of
-from features.spec import CAMPAIGN, CLUSTER, EXPLORED, LOG_ROW, OFFER_ID, PROPENSITY, CrossSpec, FeatureSpec, Record
+from features.spec import CAMPAIGN, CLUSTER, EXPLORED, LOG_ROW, OFFER_ID, PROPENSITY, VALUE_MICROS, CrossSpec, FeatureSpec, Record
 from features.training_spec import TrainingSpec
 
 
@@ -44,6 +44,8 @@ class Market(Record):
     """Combinations of features with embeddings of their own."""
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
     """The first is P(click | shown); the first served one that is given its label, if any, P(conversion | click)."""
+    value: ValueSpec | None = None
+    """What a conversion is worth, if that is to be predicted; needs a conversion task."""
     policy: Policy
     """How offers are chosen and priced."""
     model: ModelSpec = ModelSpec()
@@ -75,13 +77,15 @@ class Market(Record):
     @cached_property
     def row_columns(self) -> tuple[str, ...]:
         """Integer columns of checked rows beside features and labels: when a row was decided, or -1, where it stands in the log,
-        whom it was shown to and by what luck, which tasks it counts for, and its position and placement, where a bias or a slice
-        needs them."""
+        whom it was shown to and by what luck, which tasks it counts for, what its conversion was worth, and its position and
+        placement, where a value, a bias or a slice needs them."""
         always = ("time_ms", LOG_ROW, CLUSTER, EXPLORED, PROPENSITY)
         columns = dict.fromkeys((*always, *(name for t in self.tasks for name in (t.usable_column, t.counts_column))))
         if (entering := self.importance_task) is not None:
             columns |= dict.fromkeys((entering.entry_column, entering.delay_column))
         sliced = {part for name in self.training.slices for part in parts_of(name)} - {f.name for f in self.features}
+        if self.value is not None:
+            columns[VALUE_MICROS] = None
         places = {POSITION: self.model.bias is not None or POSITION in sliced, PLACEMENT: PLACEMENT in sliced}
         return (*columns, *(name for name, needed in places.items() if needed))
 

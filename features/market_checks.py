@@ -9,7 +9,7 @@ from domain.errors import shown
 from domain.refusals import Misfit
 from features.monitoring_spec import PARTNER, PLACEMENT, POSITION
 from features.slices import parts_of
-from features.spec import CAMPAIGN, OFFER_ID, FeatureSpec, first_repeated
+from features.spec import CAMPAIGN, OFFER_ID, VALUE_MICROS, FeatureSpec, first_repeated
 
 if TYPE_CHECKING:
     from features.market import Market
@@ -72,6 +72,11 @@ def _check_tasks(market: Market) -> None:
             raise Misfit(f"expected a prior for task {task.name!r}", "policy.priors")
     if market.tasks[0].given is not None or market.tasks[0].role != "primary":
         raise Misfit("the first must be a primary one without `given`", "tasks")
+    if market.value is not None:
+        if market.conversion_task is None:
+            raise Misfit("is that of conversions: expected a task that is given the first one's label", "value")
+        if VALUE_MICROS in {name for t in market.tasks for name in (t.name, t.label)}:
+            raise Misfit(f"{VALUE_MICROS!r} is the column and the output of [value]", "tasks")
 
 
 def _check_model(market: Market, by_name: dict[str, FeatureSpec]) -> None:

@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from domain.refusals import Misfit
-from features.spec import Record
+from features.spec import VALUE_MICROS, Record
 
 
 class TaskSpec(Record):
@@ -50,6 +50,18 @@ class TaskSpec(Record):
     def delay_column(self) -> str:
         """Column of training rows: ms from the click to the conversion, -1 where there is none."""
         return f"{self.label}_delay_ms"
+
+
+class ValueSpec(Record):
+    """What a conversion is worth, to predict: E(value | conversion) of the first conversion task, in micros of the currency."""
+
+    column: str = VALUE_MICROS
+    """Column of an external training file; rows of the event log have `conversion_value_micros`. Null where nobody knows."""
+    min_pcoc: float | None = Field(default=None, ge=0)
+    """Value-PCOC is the sum of the predicted values over that of the observed ones, of conversions: a release whose whole 95 %
+    interval lies below this bound is not pushed. None is no bound."""
+    max_pcoc: float | None = Field(default=None, gt=0)
+    """Upper bound of the same."""
 
 
 class BiasSpec(Record):

@@ -30,7 +30,8 @@ def _tables(path: str, schema: dict[str, Any], records: dict[str, Any]) -> Itera
         if record is not None:
             name = f"{path.strip('[]')}.{key}" if path else key
             nested.append((f"[[{name}]]" if listed else f"[{name}]", record))
-            default = default if key in required else "see below"
+            absent = "default" in field and field["default"] is None
+            default = default if key in required or absent else "see below"
         meaning = field.get("description") or (record or {}).get("description", "")
         yield f"| `{key}` | {kind} | {default} | {_cell(meaning)} |"
     yield ""
@@ -48,8 +49,9 @@ def _type(field: dict[str, Any], records: dict[str, Any]) -> tuple[str, dict[str
     if "enum" in field or "const" in field:
         return _one_of(field.get("enum", [field.get("const")])), None, False
     if "anyOf" in field:
-        kinds = [_type(option, records)[0] for option in field["anyOf"] if option.get("type") != "null"]
-        return " or ".join(dict.fromkeys(kinds)), None, False
+        options = [_type(option, records) for option in field["anyOf"] if option.get("type") != "null"]
+        record = options[0][1] if len(options) == 1 else None
+        return " or ".join(dict.fromkeys(kind for kind, _, _ in options)), record, False
     if field.get("type") == "array":
         items = field.get("items", {})
         kind, record, _ = _type(items, records) if items else ("values", None, False)

@@ -14,6 +14,7 @@ from models.explored import Choice, OnExplored
 from models.log_used import LogUsed
 from models.metrics import Interval, ReliabilityBin
 from models.retrieval import Recall, RecallLoss
+from models.value_metrics import ValueEvaluation
 
 MOST_SLICES = 50
 
@@ -210,6 +211,8 @@ class EvaluationReport(Record):
     """None before the first release."""
     examination: tuple[Examined, ...] = ()
     """By position; none without a bias tower."""
+    value: ValueEvaluation | None = None
+    """Where the market asks for values, and the rows have a conversion whose value is known."""
 
     @property
     def failed(self) -> tuple[GateResult, ...]:

@@ -1,11 +1,12 @@
 """One SavedModel with everything serving and evaluation call, raw features in.
 
 serving_default   all features by name, request ones [1] or [M], offer ones [M] -> one float32 [M] per task; lists have a
-                  second dimension, `max_values`, and weights are `<feature>_weights`
+                  second dimension, `max_values`, and weights are `<feature>_weights`. Where the market asks for values, also
+                  `conversion_value_micros` [M]: what a conversion is worth, if there is one
 query             request features [1] -> embedding [1, D]
 offers            offer features [N] -> embedding [N, D]
-evaluate          all features and the position [N] -> one float32 [N] per task, auxiliary ones too, and the examination of the
-                  position: P(click) there is that of `ctr` times it
+evaluate          all features and the position [N] -> the same with auxiliary tasks, and the examination of the position:
+                  P(click) there is that of `ctr` times it
 examples          serialized tf.Example [N] -> one float32 [N] per task; for TFMA
 """
 
@@ -13,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from features.market import Market
-from features.spec import FeatureSpec
+from features.spec import VALUE_MICROS, FeatureSpec
 from models.legacy_keras import tf
 from models.preprocessing import Encoding
 from models.ranker import Ensemble
 from models.release import EXAMINATION
 from models.two_tower import TwoTower
+from models.value import ValueNetwork
 
 DTYPES = {"string": tf.string, "int": tf.int64, "float": tf.float32}
 
@@ -26,10 +28,18 @@ DTYPES = {"string": tf.string, "int": tf.int64, "float": tf.float32}
 class ServedModel(tf.Module):
     """Transform's graph, the ranker and the towers behind the four signatures."""
 
-    def __init__(self, market: Market, encoding: Encoding, transform: Any, ranker: Ensemble, towers: TwoTower) -> None:
+    def __init__(
+        self,
+        market: Market,
+        encoding: Encoding,
+        transform: Any,
+        ranker: Ensemble,
+        towers: TwoTower,
+        value: ValueNetwork | None = None,
+    ) -> None:
         super().__init__()
         self._market, self._encoding = market, encoding
-        self._transform, self._ranker, self._towers = transform, ranker, towers
+        self._transform, self._ranker, self._towers, self._value = transform, ranker, towers, value
 
     def save(self, directory: Path) -> None:
         """Writes `saved_model.pb`, `variables/`, `assets/`."""
@@ -48,12 +58,17 @@ class ServedModel(tf.Module):
         tf.saved_model.save(self, str(directory), signatures=signatures)
 
     def _rank(self, raw: dict[str, Any]) -> dict[str, Any]:
-        predicted = self._all_tasks(pack(self._encoding, self._transform(raw)))
-        return {t.name: predicted[t.name] for t in self._market.served_tasks}
+        inputs = pack(self._encoding, self._transform(raw))
+        predicted = self._all_tasks(inputs)
+        return {t.name: predicted[t.name] for t in self._market.served_tasks} | self._values(inputs)
 
     def _evaluate(self, position: Any, **raw: Any) -> dict[str, Any]:
         inputs = pack(self._encoding, self._transform(raw))
-        return {**self._all_tasks(inputs), EXAMINATION: tf.exp(self._ranker.log_examination(inputs, position))}
+        examination = tf.exp(self._ranker.log_examination(inputs, position))
+        return {**self._all_tasks(inputs), **self._values(inputs), EXAMINATION: examination}
+
+    def _values(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return {} if self._value is None else {VALUE_MICROS: self._value.micros(inputs)}
 
     def _all_tasks(self, inputs: dict[str, Any]) -> dict[str, Any]:
         p = self._ranker.probabilities(inputs)

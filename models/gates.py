@@ -9,9 +9,11 @@ only where the whole of it lies beyond the bound, since among fifty slices some 
 import operator
 from collections.abc import Iterator
 
+from features.model_spec import ValueSpec
 from features.training_spec import Gate
 from models.evaluation import GateResult, InService, LabelCount, Measured, Rival, TaskEvaluation
 from models.metrics import Interval
+from models.value_metrics import ValueEvaluation
 
 
 def check_task(
@@ -59,6 +61,29 @@ def check_gate(task: str, gate: Gate, measured: Measured) -> tuple[GateResult, .
     return tuple(
         _of_all(gate, measured, _result(task, name, metric, value, bound, value is not None and holds(value, bound)))
         for name, metric, value, bound, holds in bounds
+        if bound is not None
+    )
+
+
+def check_value(spec: ValueSpec, measured: ValueEvaluation) -> tuple[GateResult, ...]:
+    """The bounds of the value-PCOC, which values of a few conversions cannot miss: its whole interval must lie beyond one."""
+    pcoc, interval = measured.pcoc, measured.interval
+    bounds = [
+        ("min_pcoc", spec.min_pcoc, interval is None or spec.min_pcoc is None or interval.high >= spec.min_pcoc),
+        ("max_pcoc", spec.max_pcoc, interval is None or spec.max_pcoc is None or interval.low <= spec.max_pcoc),
+    ]
+    return tuple(
+        GateResult(
+            task="value",
+            key=f"value.{name}",
+            metric="value-PCOC",
+            value=pcoc,
+            bound=bound,
+            verdict="skipped" if interval is None else "passed" if held else "failed",
+            note=f"{measured.rows} conversions whose value is known" if interval is None else "",
+            interval=interval,
+        )
+        for name, bound, held in bounds
         if bound is not None
     )
 

@@ -202,11 +202,13 @@ class FeatureSpecs(Record):
     features: tuple[FeatureSpec, ...]
     crosses: tuple[CrossSpec, ...] = ()
     tasks: tuple[TaskSpec, ...]
+    value: bool = False
+    """Whether it also says what a conversion is worth."""
 
     @classmethod
     def of(cls, market: Market) -> Self:
         """Those of a market."""
-        return cls(features=market.features, crosses=market.crosses, tasks=market.tasks)
+        return cls(features=market.features, crosses=market.crosses, tasks=market.tasks, value=market.value is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,8 @@ def batches(market: Market, files: list[Path]) -> Iterator[Batch]:
     """Everything that a training reads, in the order of the files."""
     columns = {f.log_column: None for f in market.features} | {t.log_column: None for t in market.tasks}
     columns |= {name: None for name in (POSITION, PLACEMENT) if name in market.row_columns}
+    if market.value is not None:
+        columns |= {market.value.column: None}
     if market.training.split.by is not None:
         columns |= {split_column(market): None}
     optional = tuple(name for name in (*market.row_columns, *SAID_BY, *SAID_AS.values()) if name not in columns)

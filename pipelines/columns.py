@@ -10,6 +10,10 @@ from pipelines.numbers import FITS, real_numbers, whole_numbers
 from pipelines.refusals import Where, refuse_first, refuse_type
 from pipelines.text import blank_as_null, plain
 
+MOST_MICROS = 2**53
+"""Of a value: what JSON and doubles hold exactly."""
+VALUE_EXPECTED = "a whole number of micros, from 0 to 2^53"
+
 
 def feature_column(feature: FeatureSpec, raw: pa.Array, where: Where) -> pa.Array:
     """A column as the feature's dtype, with its `fill` for null, NaN, and (from text) the empty string.
@@ -60,6 +64,19 @@ def integer_column(raw: pa.Array, where: Where) -> pa.Array:
       InvalidTrainingData: any other value.
     """
     return whole_numbers(plain(raw), where, "a whole number").fill_null(-1)
+
+
+def value_column(raw: pa.Array, where: Where) -> pa.Array:
+    """What conversions were worth in micros; null where nobody says.
+
+    Raises:
+      InvalidTrainingData: any other value than a whole number of micros from 0 to 2^53.
+    """
+    raw = plain(raw)
+    known = whole_numbers(raw, where, VALUE_EXPECTED)
+    micros = known.fill_null(0).to_numpy(zero_copy_only=False)
+    refuse_first((micros < 0) | (micros > MOST_MICROS), raw, VALUE_EXPECTED, where)
+    return known
 
 
 def decided_column(raw: pa.Array | None, rows: int) -> pa.Array:

@@ -16,7 +16,7 @@ from features.spec import FeatureSpec
 from pipelines.bags import tensor_columns
 from pipelines.batches import Batch, batches, split_column
 from pipelines.column_check import ColumnCheck, Convert
-from pipelines.columns import label_column
+from pipelines.columns import label_column, value_column
 from pipelines.ingest import Ingested, ingest
 from pipelines.keys import key_column
 from pipelines.refusals import Where
@@ -87,6 +87,8 @@ def _columns(market: Market, batch: Batch, clock: Clock) -> Iterator[tuple[Colum
         yield ColumnCheck(f.log_column, f"{f.dtype} feature {f.name}", f.vocabulary), _feature(f)
     for t in market.tasks:
         yield ColumnCheck(t.log_column, f"label of {t.name}"), _label(t, batch)
+    if market.value is not None:
+        yield ColumnCheck(market.value.column, "value of conversions"), _value
     split = market.training.split
     if split.kind == "hash":
         yield ColumnCheck(split_column(market), "key of the split"), key_column
@@ -113,6 +115,10 @@ def _label(task: TaskSpec, batch: Batch) -> Convert:
         return pa.array(label_column(raw, np.full(len(raw), not optional), where)).filter(pa.array(~are_missing(raw)))
 
     return convert
+
+
+def _value(raw: pa.Array, where: Where) -> pa.Array:
+    return value_column(raw, where).drop_null()
 
 
 def _time(clock: Clock) -> Convert:

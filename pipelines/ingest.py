@@ -14,19 +14,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from domain.errors import InvalidTrainingData
+from domain.errors import InvalidTrainingData, NothingToLearn
 from features.log_schema import ARROW_TYPES
 from features.market import Market
 from features.model_spec import TaskSpec
 from features.monitoring_spec import PLACEMENT, POSITION
-from features.spec import CLUSTER, LOG_ROW
+from features.spec import CLUSTER, LOG_ROW, VALUE_MICROS
 from features.training_spec import SplitSpec
 from models.evaluation import DataUsed, LabelCount, SplitData
 from models.log_used import LogUsed
 from pipelines.bags import tensor_columns
 from pipelines.batches import Batch, batches, read_batches, split_column
 from pipelines.clusters import PAGE, cluster_column
-from pipelines.columns import decided_column, integer_column, label_column, usable_column
+from pipelines.columns import decided_column, integer_column, label_column, usable_column, value_column
 from pipelines.exploration import exploration_columns
 from pipelines.keys import key_column
 from pipelines.log_places import places
@@ -104,7 +104,7 @@ def ingest(market: Market, data: Path | None, directory: Path, continuing: bool 
     spans: dict[str, Span] = {}
     missing = dict.fromkeys((f.name for f in market.features), 0)
     spreads = {f.name: Spread() for f in market.features if f.normalize}
-    keyless = 0
+    keyless = values = 0
     schema = arrow_schema(market)
     with ExitStack() as stack:
         writers = {}
@@ -124,6 +124,8 @@ def ingest(market: Market, data: Path | None, directory: Path, continuing: bool 
             judging.note(codes == EVAL, batch.before, batch.file, batch.start, key)
             if market.training.split.kind == "hash":
                 keyless += _keys(market, batch).null_count
+            if market.value is not None:
+                values += int(((codes == TRAIN) & (checked.table[VALUE_MICROS].to_numpy() > 0)).sum())
             for f in market.features:
                 absent = are_missing(batch.column(f.log_column))
                 missing[f.name] += int(absent.sum())
@@ -141,6 +143,9 @@ def ingest(market: Market, data: Path | None, directory: Path, continuing: bool 
                         spans[split] = _span(batch.column(split_column(market)), times, mask, spans.get(split))
     where = data or new or directory
     require_enough(market, where, rows, tasks, continuing, learned=SPLITS if data else (SPLITS[EVAL],))
+    if market.value is not None and data is not None and not continuing and not values:
+        expected = f"a conversion among the rows that train whose {market.value.column} is known, and above 0 ([value])"
+        raise NothingToLearn(str(where), expected, "none")
     require_values(market, where, sum(rows.values()), missing)
     require_label_rates(market, where, tasks[SPLITS[TRAIN if data else EVAL]])
     ends = {split: (first[1], last[1]) for split, (first, last) in spans.items()}
@@ -187,6 +192,10 @@ def _checked(market: Market, batch: Batch, schema: pa.Schema) -> Checked:
         others[POSITION] = integer_column(batch.column(POSITION), batch.where(POSITION))
     if PLACEMENT in market.row_columns:
         others[PLACEMENT] = _placement_codes(market, batch.column(PLACEMENT))
+    if market.value is not None and (sale := market.conversion_task) is not None:
+        sold = pa.array(counts[sale.name] & (labels[sale.label] == 1))
+        micros = value_column(batch.column(market.value.column), batch.where(market.value.column))
+        others[VALUE_MICROS] = pc.if_else(sold, micros, pa.scalar(None, pa.int64())).fill_null(-1)
     arrays += [others[name] for name in market.row_columns]
     table = pa.Table.from_arrays(arrays, schema=schema)
     return Checked(table, labels, counts, _group(list(usable.values())))

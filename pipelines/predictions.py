@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.market import Market
-from features.spec import LOG_ROW, MISSING
+from features.spec import LOG_ROW, MISSING, VALUE_MICROS
 from models.release import EXAMINATION, calibrated_column, judged_column, raw_column
 from pipelines.ingest import arrow_schema
 from pipelines.log_places import FILE, KEY, ROW, places_of
@@ -27,8 +27,8 @@ def predictions_of(market: Market, rows: Columns, places: Path) -> pa.Table:
     kinds |= {raw_column(t.name): pa.float32() for t in market.tasks} | {
         calibrated_column(t.name): pa.float64() for t in market.tasks
     }
-    kinds[EXAMINATION] = pa.float32()
-    kinds |= {name: pa.float32() for t in market.tasks if (name := judged_column(t.name)) in rows}
+    kinds |= {EXAMINATION: pa.float32()} | ({raw_column(VALUE_MICROS): pa.float32()} if market.value else {})
+    kinds |= {name: pa.float32() for t in (*(t.name for t in market.tasks), VALUE_MICROS) if (name := judged_column(t)) in rows}
     missing = {f.name for f in market.features if f.dtype == "int" and f.default is None}
     table = {name: _column(rows[name], kind, nulls=name in missing) for name, kind in kinds.items()}
     found = places_of(places, rows[LOG_ROW])

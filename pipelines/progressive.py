@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from domain.errors import ContractError
 from features.market import Market
-from features.spec import LOG_ROW, MISSING
+from features.spec import LOG_ROW, MISSING, VALUE_MICROS
 from models import release
 from models.calibration import Calibrator
 from models.release import AHEAD, EXAMINATION, calibrated_column, judged_column, raw_column
@@ -35,14 +35,17 @@ def save_scores(
     market: Market,
     scored: Mapping[str, tuple[NDArray[np.int64], "Scores"]],
     ahead: NDArray[np.int64] | None = None,
+    values: NDArray[np.float32] | None = None,
 ) -> None:
-    """Split -> the numbers of its rows and their scores; and of `eval`, what the towers said of its rows."""
+    """Split -> the numbers of its rows and their scores; and of `eval`, what the towers said of its rows, and the values."""
     arrays: dict[str, NDArray[Any]] = {}
     for split, (number, scores) in scored.items():
         arrays |= {f"{split}/{LOG_ROW}": number, f"{split}/{EXAMINATION}": scores.examination}
         arrays |= {f"{split}/{raw_column(t.name)}": scores.p[:, i] for i, t in enumerate(market.tasks)}
     if ahead is not None:
         arrays[f"eval/{AHEAD}"] = ahead
+    if values is not None:
+        arrays[f"eval/{raw_column(VALUE_MICROS)}"] = values
     np.savez(path, **arrays)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from domain.errors import ContractError
 from features.assemble import OfferColumns
 from features.market import Market, load_market
-from features.spec import LOG_ROW
+from features.spec import LOG_ROW, VALUE_MICROS
 from models import release
 from models.delay import DelayModel, Stream, with_elapsed
 from models.export import ServedModel, pack
@@ -26,6 +26,7 @@ from models.ranker import Ensemble
 from models.recall import learn_new_clicks
 from models.release import Origin
 from models.two_tower import TwoTower
+from models.value import Sold, ValueNetwork, fit_value, learn_values, resume_value, value_micros
 from models.warm_start import carry_over, load_weights, row_sources, save_weights
 from pipelines.examples_io import count_rows, read_files
 from pipelines.progress import tell
@@ -58,12 +59,13 @@ def run_fn(fn_args: Any) -> None:
             raise ContractError(f"expected the {origin.rows['eval']:,} rows of eval that were laid out, got {len(new):,}")
         trained = _progressively(market, encoding, new, columns, start, trained, catalogue)
     folder = Path(fn_args.serving_model_dir)
-    ServedModel(market, encoding, transform, trained.ranker, trained.towers).save(folder)
+    ServedModel(market, encoding, transform, trained.ranker, trained.towers, trained.value).save(folder)
     # What the components after this one need to judge it, and the next training to start from it.
     (folder / release.EXTRA).mkdir()
     if origin.progressive:
-        save_scores(folder / release.PROGRESSIVE, market, trained.scored, trained.ahead)
-    save_weights(folder / release.WEIGHTS, (*trained.ranker.members, trained.towers))
+        save_scores(folder / release.PROGRESSIVE, market, trained.scored, trained.ahead, trained.values)
+    networks = (*trained.ranker.members, trained.towers, *([trained.value] if trained.value else []))
+    save_weights(folder / release.WEIGHTS, networks)
     if trained.delays is not None:
         save_weights(folder / release.DELAYS, trained.delays.networks.members)
     (folder / release.HISTORY).write_text(trained.history.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -84,6 +86,10 @@ class Trained:
     """Split -> numbers of its rows, and their scores."""
     ahead: NDArray[np.int64] | None = None
     """[N] of the rows of `eval`, what the towers said of those that were wanted."""
+    value: ValueNetwork | None = None
+    """None where the market asks for no values."""
+    values: NDArray[np.float32] | None = None
+    """[N] of the rows of `eval`, in micros."""
 
 
 def _anew(market: Market, encoding: Encoding, rows_of: Callable[[str], tuple[Rows, Columns]]) -> Trained:
@@ -92,7 +98,15 @@ def _anew(market: Market, encoding: Encoding, rows_of: Callable[[str], tuple[Row
     delays = weigh_entries(market, encoding, train, columns, None)
     ranker, history = fit_ranker(market, encoding, train, valid, tell)
     towers = fit_towers(market, encoding, train, tell)
-    return Trained(ranker, towers, delays, history, {"valid": (of_valid[LOG_ROW], score(ranker, valid))})
+    value = fit_value(market, encoding, sold(train, columns), sold(valid, of_valid), tell) if market.value else None
+    return Trained(ranker, towers, delays, history, {"valid": (of_valid[LOG_ROW], score(ranker, valid))}, value=value)
+
+
+def sold(rows: Rows, columns: Columns) -> Sold:
+    """The conversions among rows whose value is known."""
+    micros = columns[VALUE_MICROS]
+    known = micros >= 0
+    return Sold({name: x[known] for name, x in rows.inputs.items()}, micros[known])
 
 
 def _progressively(
@@ -120,7 +134,12 @@ def _progressively(
     scored = {**(fitted.scored if fitted else {}), "eval": (columns[LOG_ROW], scores)}
     retrieves = len(market.offers) > market.policy.max_candidates  # else all offers are ranked, and towers of no use
     history = Histories(fits=fits, recall=recall)
-    return Trained(ranker, towers, delays, history, scored, ahead if retrieves else None)
+    value, values = fitted.value if fitted else None, None
+    if market.value is not None:
+        value = value or resume_value(market, encoding, new.inputs, start)
+        values = value_micros(value, new.inputs)
+        learn_values(market, value, sold(new, columns))
+    return Trained(ranker, towers, delays, history, scored, ahead if retrieves else None, value, values)
 
 
 def catalogue_of(market: Market) -> dict[str, Any]:

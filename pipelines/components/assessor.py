@@ -16,6 +16,7 @@ from features.market import Market, load_market
 from features.model_spec import TaskSpec
 from features.monitoring_spec import POSITION
 from features.slices import slice_values
+from features.spec import VALUE_MICROS
 from features.training_spec import Gate
 from models import release
 from models.calibration import Calibrator
@@ -34,7 +35,7 @@ from models.evaluation import (
     compare,
     evaluate_task,
 )
-from models.gates import check_task
+from models.gates import check_task, check_value
 from models.importance import Importance, auc_lost, draw
 from models.metrics import Interval
 from models.release import AHEAD, EXAMINATION, calibrated_column, judged_column, raw_column
@@ -49,6 +50,7 @@ from pipelines.predictions import predictions_of
 from pipelines.progressive import by_row, scores_of
 from pipelines.recall import ahead, positives
 from pipelines.scoring import Columns, load_signatures, read_columns, score
+from pipelines.values import evaluated_values
 
 EVALUATION_FILE = "evaluation.json"
 PREDICTIONS_FILE = "eval_predictions.parquet"
@@ -81,7 +83,8 @@ def Assessor(  # noqa: N802
     if (scores := saved / release.PROGRESSIVE).exists():
         shown = where_shown(market, rows | scores_of(scores, "eval", rows))
         shown |= by_row(Path(calibration.uri) / CALIBRATED_FILE, rows)
-        rows |= {judged_column(t.name): shown[raw_column(t.name)] for t in market.tasks}
+        outputs = [*(t.name for t in market.tasks), *([VALUE_MICROS] if market.value else [])]
+        rows |= {judged_column(name): shown[raw_column(name)] for name in outputs}
     else:
         rows |= ahead(market, signatures, rows)
         shown = where_shown(market, rows)
@@ -116,7 +119,12 @@ def assess(
         tasks[t.name] = measured.model_copy(update=found)
         if t.role == "primary" and (counts.any() or not data.progressive):
             gates += check_task(t.name, market.training.gates.get(t.name, Gate()), measured, _trained_on(data, t), rival)
-    return EvaluationReport(tasks=tasks, gates=tuple(gates), data=data, in_service=rival, examination=_examination(market, rows))
+    value = evaluated_values(market, rows, shown_to)
+    if market.value is not None and value is not None:
+        gates += check_value(market.value, value)
+    return EvaluationReport(
+        tasks=tasks, gates=tuple(gates), data=data, in_service=rival, examination=_examination(market, rows), value=value
+    )
 
 
 def in_service(market: Market, releases: Path, rows: Columns, unseen_by_it: bool = False) -> InService | None:

@@ -23,6 +23,7 @@ from tfx.utils import path_utils
 from domain.errors import ContractError
 from features.assemble import OfferColumns, Tensor, assemble, from_rows
 from features.market import Market, load_market
+from features.spec import VALUE_MICROS
 from models import release
 from models.legacy_keras import tf
 from pipelines.components.release import MODEL_NAME, predict_request
@@ -73,7 +74,9 @@ def _questions(market: Market, folder: Path) -> Iterator[tuple[str, dict[str, Te
     """(name, tensors, expected): logged rows against the evaluation, then one request for all offers against the model itself."""
     logged = pq.read_table(folder / release.EVAL_PREDICTIONS).slice(0, ROWS)
     rows = {t.name: from_rows(t, logged[t.name].to_pylist()) for f in market.features for t in f.tensors}
-    offline = {t.name: logged[release.raw_column(t.name)].to_numpy() for t in market.served_tasks}
+    values = [VALUE_MICROS] if release.raw_column(VALUE_MICROS) in logged.column_names else []
+    outputs = [*(t.name for t in market.served_tasks), *values]
+    offline = {name: logged[release.raw_column(name)].to_numpy() for name in outputs}
     yield f"{len(logged)} rows of the evaluation", rows, offline
     catalogue = OfferColumns.of(market)
     offers = np.arange(min(len(market.offers), market.policy.max_candidates), dtype=np.int32)
@@ -89,7 +92,7 @@ def _compare(what: str, expected: Predictions, got: Predictions) -> None:
     for task, p in expected.items():
         if got[task].shape != p.shape:
             raise ContractError(f"serving check, {what}: expected {task} of shape {p.shape}, got {got[task].shape}")
-        worst = float(np.abs(got[task] - p).max())
+        worst = float((np.abs(got[task] - p) / np.maximum(np.abs(p), 1)).max())  # relative, of a value in micros
         if not worst <= TOLERANCE:
             raise ContractError(f"serving check, {what}: {task} differs by {worst:.2e}, more than {TOLERANCE:.0e}")
 

@@ -77,8 +77,19 @@ def write_log(log_dir: Path, market: Market, rows: pa.Table, from_ms: int) -> np
         "slots": pa.ListArray.from_arrays(pa.array(np.arange(n + 1, dtype=np.int32)), slots),
     }
     events = [("impression", np.ones(n, bool))] + [(label, rows[label].to_numpy() == 1) for label in ("click", "conversion")]
+    # An order is worth what the purchase before it was, more or less, and every tenth is sent back.
+    worth = np.maximum(np.rint(1e6 * rows["amount"].to_numpy() * np.random.default_rng(n).lognormal(-0.02, 0.2, n)), 0)
+    micros = {"conversion": worth.astype(np.int64)}
+    events.append(("return", (rows["conversion"].to_numpy() == 1) & (np.arange(n) % 10 == 0)))
     happened = pa.concat_tables(
-        pa.table({"type": [kind] * int(mask.sum()), "impression_id": np.array(ids)[mask], "time_ms": times[mask]})
+        pa.table(
+            {
+                "type": [kind] * int(mask.sum()),
+                "impression_id": np.array(ids)[mask],
+                "time_ms": times[mask],
+                "value_micros": pa.array(micros[kind][mask] if kind in micros else [None] * int(mask.sum()), pa.int64()),
+            }
+        )
         for kind, mask in events
     )
     first, last = StreamId(from_ms, 0), StreamId(from_ms + 60_000, 0)
@@ -101,7 +112,7 @@ def with_new_country(rows: pa.Table) -> pa.Table:
 def retrained(tmp_path_factory: pytest.TempPathFactory) -> Retrained:
     folder = tmp_path_factory.mktemp("retraining")
     path, log_dir, out = folder / "market.toml", folder / "log", folder / "releases"
-    path.write_text(SIMULATED.read_text(encoding="utf-8").replace(LISTED, LEARNED), encoding="utf-8")
+    path.write_text(SIMULATED.read_text(encoding="utf-8").replace(LISTED, LEARNED) + "\n[value]\n", encoding="utf-8")
     market, simulated = load_market(path), load_market(SIMULATED)
     start_ms = now_ms() - 5 * HOUR_MS
     command = [sys.executable, "-m", "offerrank", "retrain", "--market", str(path), "--log", str(log_dir), "--out", str(out)]
@@ -178,8 +189,33 @@ def test_all_weights_are_taken_over_and_the_new_country_is_an_entry(retrained: R
     assert first is None
     assert second["fresh"] == []
     assert second["new_entries"] == {"country": 1}
-    # The ranker's and the towers' embedding tables among them.
-    assert sum("embeddings" in name for name in second["taken"]) == 4
+    # The embedding tables of the ranker, the towers and the values among them.
+    assert sum("embeddings" in name for name in second["taken"]) == 6
+
+
+def test_each_run_learns_what_conversions_are_worth_and_says_how_well(retrained: Retrained) -> None:
+    for made in retrained.releases:
+        rows = pq.read_table(made.path / release.EVAL_PREDICTIONS)
+        micros = rows["conversion_value_micros"].to_numpy()
+        sold = (rows["cvr_counts"].to_numpy() == 1) & (rows["conversion"].to_numpy() == 1)
+        np.testing.assert_array_equal(micros >= 0, sold)
+        assert 0 < (micros == 0).sum() < sold.sum()  # orders that were sent back
+        value = evaluation_of(made.path / release.EVALUATION).value
+        assert value is not None
+        assert (value.rows, value.unknown) == (sold.sum(), 0)
+        assert value.observed_micros == pytest.approx(micros[sold].mean())
+        assert value.pcoc is not None
+        assert value.interval is not None
+        assert value.interval.low < value.pcoc < value.interval.high
+        # Of a new release what it said of each row before it learned from it, else what it says.
+        said = rows["judged.conversion_value_micros" if made.manifest.progressive else "raw.conversion_value_micros"].to_numpy()
+        assert value.predicted_micros == pytest.approx(said[sold].mean(), rel=1e-5)
+        assert value.entire_pcoc is not None
+        few = value.rows < 100  # whose values differ as much as they are large
+        for pcoc in (value.pcoc, value.entire_pcoc):
+            assert 0.2 < pcoc < 5 if few else 0.5 < pcoc < 2
+        assert few or (value.explained is not None and value.explained > 0.2)
+        assert "a value-PCOC of" in (made.path / release.REPORT).read_text(encoding="utf-8")
 
 
 def test_an_incremental_run_passes_the_gates_of_any_other(retrained: Retrained) -> None:

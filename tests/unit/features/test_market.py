@@ -55,6 +55,16 @@ WRONG: list[tuple[str, Change, str]] = [
         "training.delayed_labels: 'importance' needs a served task given 'click' whose space is 'conditional'",
     ),
     (
+        "values without conversions",
+        lambda m: m.update(tasks=m["tasks"][:1], campaigns=m["campaigns"][:1], value={}),
+        "value: is that of conversions: expected a task that is given the first one's label",
+    ),
+    (
+        "the name of values",
+        lambda m: (m["tasks"][1].update(label="conversion_value_micros"), m.update(value={})),
+        "tasks: 'conversion_value_micros' is the column and the output of [value]",
+    ),
+    (
         "column beside a label",
         lambda m: m["features"][0].update(name="click_usable"),
         "features: 'click_usable' is reserved: training rows have a column of that name beside their labels",

@@ -6,7 +6,7 @@ import pytest
 
 from domain.errors import InvalidTrainingData
 from features.spec import FeatureSpec
-from pipelines.columns import feature_column, label_column
+from pipelines.columns import feature_column, label_column, value_column
 
 TEXT = FeatureSpec(name="city", source="context", default="unknown")
 INT = FeatureSpec(name="age", source="shopper", dtype="int", default=-1)
@@ -103,3 +103,15 @@ def test_other_labels_are_refused(raw: pa.Array, message: str) -> None:
 
 def test_a_label_may_be_missing_where_its_task_does_not_count() -> None:
     assert label_column(pa.array([None, 1]), np.array([False, True]), where).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("raw", [pa.array([5, None, 0]), pa.array(["5", "", "0"]), pa.array([5.0, float("nan"), 0.0])])
+def test_what_conversions_were_worth_is_whole_micros(raw: pa.Array) -> None:
+    assert value_column(raw, where).to_pylist() == [5, None, 0]
+    assert value_column(pa.nulls(2), where).to_pylist() == [None, None]
+
+
+@pytest.mark.parametrize("wrong", [-1, 2**53 + 1, "2.5", 2.5, "much"])
+def test_a_wrong_value_is_named_by_its_row(wrong: object) -> None:
+    with pytest.raises(InvalidTrainingData, match=r"row 2: expected a whole number of micros, from 0 to 2\^53, got"):
+        value_column(pa.array([None, wrong]), where)

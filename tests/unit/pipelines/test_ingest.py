@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from domain.errors import InvalidTrainingData
+from features.model_spec import ValueSpec
 from pipelines.ingest import Ingested, ingest
 from pipelines.requirements import TaskRows
 from pipelines.splits import SPLITS
@@ -31,6 +32,27 @@ def test_rows_come_out_under_the_markets_names(make_market: MakeMarket, columns:
     assert [str(t) for t in schema.types] == ["string", "int64", "string"] + ["int64"] * 10
     assert row == {"city": "Bonn", "age": 0, "brand": "b0", "click": 1, "conversion": 1} | counts
     assert sum(done.rows.values()) == 200
+
+
+def test_the_value_of_conversions_comes_with_them_where_it_is_asked_for(
+    make_market: MakeMarket, columns: Columns, tmp_path: Path
+) -> None:
+    market = make_market().model_copy(update={"value": ValueSpec(column="basket")})
+    columns["basket"] = [1_000_000 * i if sold and i else None for i, sold in enumerate(columns["conversion"])]
+    columns["basket"][1] = 5  # of a row that is no conversion
+    done = ingest(market, write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
+    found = sorted(row["conversion_value_micros"] for row in all_rows(done) if row["conversion"])
+    assert found == [-1, *(1_000_000 * i for i in range(8, 200, 8))]
+    assert {row["conversion_value_micros"] for row in all_rows(done) if not row["conversion"]} == {-1}
+
+
+def test_values_of_which_none_is_known_cannot_be_learned(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:
+    market = make_market().model_copy(update={"value": ValueSpec()})
+    with pytest.raises(InvalidTrainingData, match="conversion_value_micros"):
+        ingest(market, write_csv(tmp_path / "none.csv", columns), tmp_path / "rows-none")
+    columns["conversion_value_micros"] = [0] * 200
+    with pytest.raises(InvalidTrainingData, match="whose conversion_value_micros is known, and above 0"):
+        ingest(market, write_csv(tmp_path / "zero.csv", columns), tmp_path / "rows-zero")
 
 
 def test_every_format_gives_the_same_rows(make_market: MakeMarket, columns: Columns, tmp_path: Path) -> None:

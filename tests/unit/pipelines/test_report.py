@@ -28,6 +28,7 @@ from models.log_used import LogUsed
 from models.metrics import Interval
 from models.progress import Epoch, History
 from models.retrieval import Recall
+from models.value_metrics import ValueEvaluation
 from pipelines.report import render
 from tests.unit.pipelines.conftest import MakeMarket
 
@@ -195,6 +196,20 @@ def test_what_the_model_does_not_choose_and_what_it_would_choose_is_told_where_t
     assert "worth 88 of equal weight): a gain of 2.00 % to 18.00 % , better." in said
     assert "Of 1,000 clicks in the log, 3.0 % had no impression reported" in said
     assert "drawn at random" not in text(render(market, report.model_copy(update={"tasks": {}, "in_service": None}), (), VERSION))
+
+
+def test_what_a_conversion_is_worth_is_told_where_it_is_predicted(market: Market) -> None:
+    sold = np.arange(ROWS) % 2 == 0
+    value = ValueEvaluation.of(np.where(sold, 20e6, np.nan), np.full(ROWS, 25e6), np.full(ROWS, 0.5), CONVERSIONS == 1)
+    assert value is not None
+    ctr = evaluate_task(CLICKS, TRUE**2, TRUE, {})
+    report = EvaluationReport(tasks={"ctr": ctr}, gates=(), value=value)
+    said = text(render(market, report, (), VERSION))
+    assert (
+        f"{value.rows} conversions of known value ({value.unknown} more are of unknown value) were worth 20.00 EUR each" in said
+    )
+    assert "the model says 25.00 EUR: a value-PCOC of 1.250" in said
+    assert "What a conversion is worth" not in text(render(market, report.model_copy(update={"value": None}), (), VERSION))
 
 
 def test_every_gate_is_listed_with_its_key(html: Render) -> None:

@@ -22,7 +22,7 @@ class MonitorDamaged(MonitorUnavailable, FileDamaged):
 MONITOR: Final = SqliteFile(
     name="monitor",
     schema=(Path(__file__).parent / "schema.sql").read_text("utf-8"),
-    version=1,
+    version=2,
     maker="`offerrank watch`",
     synchronous="NORMAL",  # what a power cut takes is read from the archive again
     unavailable=MonitorUnavailable,

@@ -118,8 +118,8 @@ def promised(columns: Columns) -> pa.Table:
 def feature_column(feature: FeatureSpec, leaf: pa.Array | None, rows: Ints | None = None) -> NumberColumn | ValueColumn:
     """A feature's values, of some of the rows of its column.
 
-    Text that is the feature's default and outside of its vocabulary says that nothing was known, as if it were missing; so does
-    a column that another market wrote, of a type that is none of the feature's.
+    The default says that nothing was known, as if it were missing, unless it is in the vocabulary or a count that starts there;
+    so does a column that another market wrote, of a type that is none of the feature's.
 
     Args:
       leaf: None where the part does not have it; `rows` says how many there are.
@@ -130,7 +130,11 @@ def feature_column(feature: FeatureSpec, leaf: pa.Array | None, rows: Ints | Non
         leaf = leaf.take(pa.array(rows))
     if is_number(feature):
         fits = pa.types.is_integer(leaf.type) or pa.types.is_floating(leaf.type)
-        return NumberColumn.of_rows(numbers(leaf) if fits else np.full(len(leaf), np.nan))
+        x = numbers(leaf) if fits else np.full(len(leaf), np.nan)
+        if feature.default is not None and feature.source != "history":
+            kept = np.float32 if feature.dtype == "float" else np.float64  # what training rows have
+            x = np.where(x.astype(kept) == kept(feature.default), np.nan, x)
+        return NumberColumn.of_rows(x)
     given = feature.vocabulary if isinstance(feature.vocabulary, tuple) else None
     vocabulary = None if given is None else {str(v) for v in given}
     default = {"", str(feature.default)} if feature.dtype == "string" and feature.default is not None else {""}

@@ -5,7 +5,7 @@ import random
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from log_entries import MARKET_TOML, decision, slot
@@ -16,6 +16,7 @@ from features.market import load_market
 from monitoring.incidents import INCIDENTS, Keeper, Objectives, incidents_path
 from monitoring.incidents.alerts import AlertSettings
 from monitoring.incidents.requests import request
+from store.sqlite import FileUnavailable
 
 HOURS, PAGES = 12, 110
 PROMISED, TRUE, PRICE = 0.3, 0.1, 250_000
@@ -66,7 +67,10 @@ def test_the_watch_asks_for_a_recalibration_if_its_market_lets_it(tmp_path: Path
         watch = subprocess.Popen([sys.executable, "-m", "monitoring.watch"], env=os.environ | environment, stderr=said)
     try:
         deadline = time.monotonic() + 60
-        while (asked := request(log_dir, releases, "recalibrate", now_ms())) is None:
+        asked = None
+        while asked is None:
+            with suppress(FileUnavailable):  # the file may just be being made
+                asked = request(log_dir, releases, "recalibrate", now_ms())
             assert watch.poll() is None, (tmp_path / "said").read_text()
             assert time.monotonic() < deadline, (tmp_path / "said").read_text()
             time.sleep(0.1)

@@ -49,9 +49,9 @@ def test_rows_of_training_become_summaries(archive, tmp_path):
     known, trouble = baseline(archive, tmp_path / "releases", "7")
     assert trouble == ""
     assert known == {
-        # The default and nothing else says that a country was not known, in training as in serving.
+        # The default and nothing else says that a country or an amount was not known, in training as in serving.
         Series("feature", "country"): Values(rows=3, missing=1, counts={"DE": 2}),
-        Series("feature", "amount"): Numbers.of([1.5, 9, 9]),
+        Series("feature", "amount"): Numbers.of([float("nan"), 9, 9]),
         Series("feature", "past_clicks"): Numbers.of([0, 0, 4]),
         Series("probability", "ctr"): Numbers.of([0.04, 0.05, 0.05]),
     }

@@ -22,17 +22,19 @@ def test_features_are_summarised_as_used(archive):
     archive.decides(page("a", slot("i", "green"), features={"country": "DE", "amount": 10.0, "past_clicks": 2}))
     archive.decides(page("b", slot("j", "red"), slot("k", "green"), features={"country": "NL", "amount": None, "past_clicks": 0}))
     archive.decides(page("c", features={"country": "unknown", "amount": 10.0, "past_clicks": 0}))
+    archive.decides(page("d", features={"country": "NL", "amount": 1.5, "past_clicks": 0}))
     archive.write(HOUR_MS)
     by = archive.watched().by()
     # "unknown" is the default, and no value that training has a vocabulary entry for by name: nothing was known.
-    assert by[ALL, Series("feature", "country")] == Values(rows=3, missing=1, counts={"DE": 1, "NL": 1})
-    assert by[ALL, Series("feature", "amount")] == Numbers.of([10, 10, float("nan")])
-    assert by[ALL, Series("feature", "past_clicks")] == Numbers.of([2, 0, 0])
+    assert by[ALL, Series("feature", "country")] == Values(rows=4, missing=1, counts={"DE": 1, "NL": 2})
+    # So is the default, 1.5, of an amount; of a counter it is where it starts.
+    assert by[ALL, Series("feature", "amount")] == Numbers.of([10, 10, float("nan"), float("nan")])
+    assert by[ALL, Series("feature", "past_clicks")] == Numbers.of([2, 0, 0, 0])
     # A slot is a row of what describes the offer: of three, two of the brand leaf.
     assert by[ALL, Series("feature", "brand")] == Values(rows=3, counts={"leaf": 2, "cellar": 1})
     assert by[ALL, Series("probability", "ctr")] == Numbers.of([0.04] * 3)
-    assert by[ALL, Series("latency", "total")] == Numbers.of([5000] * 3)
-    assert by[ALL, Series("latency", "ranking")] == Numbers.of([2600] * 3)
+    assert by[ALL, Series("latency", "total")] == Numbers.of([5000] * 4)
+    assert by[ALL, Series("latency", "ranking")] == Numbers.of([2600] * 4)
 
 
 def test_each_slice_is_summarised_as_if_it_were_alone(archive):

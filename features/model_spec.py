@@ -118,14 +118,19 @@ class ModelSpec(Record):
     """Epochs without a better validation loss before training stops."""
     tower_epochs: int = Field(default=10, ge=1, le=1000)
     """Epochs of the two towers."""
-    loss_weighting: Literal["fixed", "uncertainty", "dwa"] = "fixed"
-    """How tasks' losses are weighed: as given, by learned uncertainty, or by how slowly each falls (dynamic weight average)."""
     members: int = Field(default=1, ge=1, le=64)
-    """Networks that differ by their seed; the mean of their probabilities is served, at as many times the cost of one."""
+    """How many predict beside one another; the mean of their probabilities is served."""
+    ensemble: Literal["separate", "shared"] = "separate"
+    """Members are networks that differ by their seed, or share one network but for the scale of its inputs and its outputs."""
     bias: BiasSpec | None = None
     """Removes position bias; without it clicks are taken as they come."""
     seed: int = 1
     """Of the initial weights, the shuffling and the split."""
+
+    @property
+    def networks(self) -> int:
+        """Networks to fit one after the other."""
+        return self.members if self.ensemble == "separate" else 1
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -128,7 +128,7 @@ class DelayModel:
         one = _with_elapsed({name: x[:1] for name, x in inputs.items()}, np.ones(1), every_s)
         row = Rows(one, {label: np.zeros(1, np.float32) for label in LABELS})
         own = _own(market)
-        members = [new_ranker(own, _encoding(encoding), row, number) for number in range(market.model.members)]
+        members = [new_ranker(own, _encoding(encoding), row, number) for number in range(market.model.networks)]
         for member in members:
             start(member)
         return cls(Ensemble(members), every_s)

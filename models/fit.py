@@ -59,7 +59,7 @@ def fit_ranker(
 ) -> tuple[Ensemble, Histories]:
     """The market's ensemble, one member after the other."""
     members, histories = [], []
-    for number in range(market.model.members):
+    for number in range(market.model.networks):
         member, history = _fit_member(of_member(market, number), encoding, train, valid, report, start, number)
         members.append(member)
         histories.append(history)
@@ -69,7 +69,7 @@ def fit_ranker(
 def resume_ranker(market: Market, encoding: Encoding, rows: Rows, start: Start) -> Ensemble:
     """The market's ensemble as `start` sets it, ready to go on; `rows` only build it."""
     return Ensemble(
-        [_started(of_member(market, number), encoding, rows, start, number) for number in range(market.model.members)]
+        [_started(of_member(market, number), encoding, rows, start, number) for number in range(market.model.networks)]
     )
 
 
@@ -95,10 +95,10 @@ def _fit_member(
     """Stops once the first task's validation loss no longer falls, and keeps the weights of its lowest point."""
     spec = market.model
     ranker = _started(market, encoding, train, start, number)
-    primary, members = market.tasks[0].name, market.model.members
+    primary, members = market.tasks[0].name, market.model.networks
     name = f"ranker {number + 1}/{members}" if members > 1 else "ranker"
     stop = keras.callbacks.EarlyStopping(f"val_{primary}_loss", mode="min", patience=spec.patience, restore_best_weights=True)
-    recorder = _Recorder(ranker, market.tasks)
+    recorder = _Recorder(market.tasks)
     ranker.fit(
         batches(columns_of(market.tasks, train), spec, shuffle=True),
         validation_data=batches(columns_of(market.tasks, valid), spec, shuffle=False),
@@ -219,13 +219,12 @@ def batches(columns: Any, spec: ModelSpec, *, shuffle: bool) -> Any:
 
 
 class _Recorder(keras.callbacks.Callback):
-    """Keeps each epoch's losses, and tells them to the weighting of tasks."""
+    """Keeps each epoch's losses."""
 
-    def __init__(self, ranker: Ranker, tasks: tuple[TaskSpec, ...]) -> None:
+    def __init__(self, tasks: tuple[TaskSpec, ...]) -> None:
         super().__init__()
         self.epochs: list[Epoch] = []
-        self._ranker, self._tasks, self._began = ranker, tasks, 0.0
-        self._losses: list[NDArray[np.float64]] = []
+        self._tasks, self._began = tasks, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Starts the clock."""
@@ -235,11 +234,10 @@ class _Recorder(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """After the validation."""
         got = logs or {}
-        self._losses.append(np.array([got[f"{t.name}_loss"] for t in self._tasks], np.float64))
-        self._ranker.weighting.epoch_ended(self._losses)
+        train = sum(float(got[f"{t.name}_loss"]) for t in self._tasks)
         valid = {t.name: float(got[f"val_{t.name}_loss"]) for t in self._tasks}
         seconds = time.monotonic() - self._began
-        self.epochs.append(Epoch(epoch=epoch + 1, seconds=seconds, train_loss=float(self._losses[-1].sum()), valid_loss=valid))
+        self.epochs.append(Epoch(epoch=epoch + 1, seconds=seconds, train_loss=train, valid_loss=valid))
 
 
 class _Reporter(keras.callbacks.Callback):

@@ -10,7 +10,6 @@ from models.legacy_keras import tf
 
 LEAST_LOG_P = -30.0
 MOST_LOG_P = -1e-6  # a probability of 1 could never be wrong
-DWA_TEMPERATURE = 2.0
 
 
 def task_weights(tasks: tuple[TaskSpec, ...], labels: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -59,35 +58,6 @@ def task_losses(tasks: tuple[TaskSpec, ...], labels: Any, logits: Any, weights: 
             loss = -(y * log_probability(i) + (1 - y) * _log1mexp(log_probability(i)))
         losses.append(tf.reduce_mean(weights[:, i] * loss))
     return tf.stack(losses)
-
-
-class TaskWeighting(tf.Module):
-    """Tasks' losses [T] -> one. `fixed` keeps their weights; the others multiply them.
-
-    uncertainty  sum_t w_t exp(-s_t) L_t + s_t / 2, s_t learned          (Kendall et al. 2018)
-    dwa          T softmax(r / 2), r_t = L_t(epoch - 1) / L_t(epoch - 2)    (Liu et al. 2019)
-    """
-
-    def __init__(self, tasks: tuple[TaskSpec, ...], kind: str) -> None:
-        super().__init__(name="weighting")
-        self.kind = kind
-        self._fixed = tf.constant([t.weight for t in tasks], tf.float32)
-        self._log_variance = tf.Variable(tf.zeros(len(tasks)), trainable=kind == "uncertainty", name="log_variance")
-        self._dynamic = tf.Variable(tf.ones(len(tasks)), trainable=False, name="dynamic")
-
-    def __call__(self, losses: Any) -> Any:
-        """The loss to descend."""
-        if self.kind == "uncertainty":
-            weighted = self._fixed * tf.exp(-self._log_variance) * losses
-            return tf.reduce_sum(weighted + self._log_variance / 2)
-        return tf.reduce_sum(self._fixed * self._dynamic * losses)
-
-    def epoch_ended(self, history: list[NDArray[np.float64]]) -> None:
-        """Tells each epoch's mean training losses [T], oldest first; only `dwa` listens."""
-        if self.kind == "dwa" and len(history) >= 2:
-            ratio = history[-1] / np.maximum(history[-2], 1e-12)
-            scaled = np.exp(ratio / DWA_TEMPERATURE)
-            self._dynamic.assign((len(ratio) * scaled / scaled.sum()).astype(np.float32))
 
 
 def _log1mexp(x: Any) -> Any:

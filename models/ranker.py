@@ -17,7 +17,8 @@ from models.bias import Examination
 from models.embedding import GroupEmbedding, of_group
 from models.heads import TaskTowers
 from models.legacy_keras import keras, tf, tfrs
-from models.losses import TaskWeighting, task_losses
+from models.losses import task_losses
+from models.members import MemberInputs, MemberOutputs
 from models.preprocessing import Encoding, Group
 from models.trunk import dense
 
@@ -50,8 +51,13 @@ class Ranker(tfrs.models.Model):
         self._towers = TaskTowers(len(tasks), spec)
         # Starting at the base rate spares the first steps, and keeps rare tasks from blowing up.
         logits = np.log(base_rates) - np.log1p(-base_rates)
+        self._members = spec.members if spec.ensemble == "shared" else 1
+        self._signs = MemberInputs(self._members, spec.seed + 71) if self._members > 1 else None
         self._outputs = [
-            dense(1, spec, salt=61 + t, bias_initializer=keras.initializers.Constant(float(logits[t]))) for t in range(len(tasks))
+            MemberOutputs(self._members, float(z), spec, salt=61 + t)
+            if self._members > 1
+            else dense(1, spec, salt=61 + t, bias_initializer=keras.initializers.Constant(float(z)))
+            for t, z in enumerate(logits)
         ]
         bias_features = spec.bias.features if spec.bias else ()
         self._bias_columns = np.array([_position_of(encoding.request, name) for name in bias_features], np.int32)
@@ -59,22 +65,24 @@ class Ranker(tfrs.models.Model):
         if spec.bias is not None:
             sizes = tuple(encoding.request.ids[i][1] for i in self._bias_columns)
             self._examination = Examination(spec.bias, positions, sizes, spec.seed + 43)
-        self.weighting = TaskWeighting(tasks, spec.loss_weighting)
+        self._task_weights = tf.constant([task.weight for task in tasks], tf.float32)
         self._task_losses = [keras.metrics.Mean(name=f"{task.name}_loss") for task in tasks]
 
     def call(self, inputs: Inputs, training: bool = False) -> Any:
-        """Logits [N, T]; a request of one row is repeated for every offer, after its embedding."""
+        """Logits [N, k, T] of all members; a request of one row is repeated for every offer, after its embedding."""
         embedded = [layer(**of_group(inputs, side), training=training) for side, layer in self._embeddings.items()]
         rows = tf.reduce_max(tf.stack([tf.shape(x)[0] for x in embedded]))
         x = tf.concat([_repeat(x, rows) for x in embedded], axis=1)
         extra = tf.gather(x, self._gate_columns, axis=1)
+        if self._signs is not None:
+            x, extra = self._signs(x), self._each(extra)
         x = self._input_dropout(x, training=training)
         towers = self._towers(x, extra, training=training)
-        return tf.concat([output(tower) for output, tower in zip(self._outputs, towers, strict=True)], axis=1)
+        return tf.stack([output(tower) for output, tower in zip(self._outputs, towers, strict=True)], axis=2)
 
     def probabilities(self, inputs: Inputs) -> Any:
         """[N, T], what is served: of a row at the first position, and of a conditional task given its condition."""
-        return tf.sigmoid(self(inputs, training=False))
+        return tf.reduce_mean(tf.sigmoid(self(inputs, training=False)), axis=1)
 
     def log_examination(self, inputs: Inputs, positions: Any, training: bool = False) -> Any:
         """[N], log P(seen at the position) over that at the first; 0 without a bias tower."""
@@ -84,14 +92,20 @@ class Ranker(tfrs.models.Model):
         return self._examination(positions, ids, training=training)
 
     def compute_loss(self, inputs: tuple[Inputs, Any, Any, Any], training: bool = False) -> Any:
-        """Weighted sum of the tasks' losses."""
+        """Weighted sum of the tasks' losses, each the mean of the members'."""
         features, positions, labels, weights = inputs
-        logits = self(features, training=training)
-        log_e = self.log_examination(features, positions, training=training) if self._examination is not None else None
-        losses = task_losses(self._tasks, labels, logits, weights, log_e)
+        logits = tf.reshape(self(features, training=training), [-1, len(self._tasks)])
+        log_e = None
+        if self._examination is not None:
+            log_e = self._each(self.log_examination(features, positions, training=training))
+        losses = task_losses(self._tasks, self._each(labels), logits, self._each(weights), log_e)
         for i, metric in enumerate(self._task_losses):
             metric.update_state(losses[i], sample_weight=tf.shape(labels)[0])
-        return self.weighting(losses)
+        return tf.reduce_sum(self._task_weights * losses)
+
+    def _each(self, x: Any) -> Any:
+        """[N, ..] -> [N k, ..], a row for each of its members."""
+        return tf.repeat(x, self._members, axis=0) if self._members > 1 else x
 
 
 class Ensemble(tf.Module):

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,42 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from benchmarks.models.baselines import BASELINES
-from benchmarks.models.datasets import DATA_SETS, Fold, divide, rows_of, with_model
+from benchmarks.models.baselines import BASELINES, SEARCHES
+from benchmarks.models.datasets import DATA_SETS, Fold, SealedLabels, divide, rows_of, with_model
 from benchmarks.models.prepare import DATA
 from pipelines.logs import logs_to
 
+ENSEMBLE = "_ensemble"
+HEADS = ("separate", "shared_bottom", "mmoe", "ple")
 NETWORKS: dict[str, dict[str, object]] = {
-    "dcn_v2": {},
-    "shared_bottom": {"head": "shared_bottom"},
-    "mmoe": {"head": "mmoe"},
-    "ple": {"head": "ple"},
+    "dcn_v2": {"members": 1},
+    "dcn_v2_tuned": {"members": 1},
+    **{head: {"head": head, "members": 1} for head in HEADS},
+    f"dcn_v2{ENSEMBLE}": {},
+    **{head + ENSEMBLE: {"head": head} for head in HEADS},
 }
 """Model -> what it changes in the market's `[model]`. dcn_v2 is a network per task, the others are one for several tasks."""
-COMPARED = ("hist_gradient_boosting", "hist_gradient_boosting_tuned")
-METRICS = ("auc", "pr_auc", "log_loss", "pcoc")
+SINGLE, BAG = "hist_gradient_boosting_tuned", "hist_gradient_boosting_bag"
+"""What single models and ensembles are held against."""
+BY_HAND = 0
+METRICS = ("pr_auc", "log_loss", "pcoc")
 Row = dict[str, Any]
-Predicted = dict[tuple[str, str], tuple[NDArray[np.float64], float]]
-"""(model, task) -> probabilities of the test rows, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model says of the test rows, and what it took."""
+
+    p: NDArray[np.float64]
+    seconds: float
+    settings: int
+    """How many were tried on valid; `BY_HAND` where the market's came about in rehearsals."""
+    members: int
+    """Models whose mean it is."""
+
+
+Predicted = dict[tuple[str, str], Prediction]
+"""By model and task."""
 
 
 def main() -> None:
@@ -68,26 +88,36 @@ def run(name: str, file: Path, seed: int, models: list[str], networks: "Networks
         **_baselines(fold, [m for m in models or BASELINES if m in BASELINES]),
         **networks.predicted(fold, [m for m in models or NETWORKS if m in NETWORKS]),
     }
+    return scored(fold, test, seed, predicted)
+
+
+def scored(fold: Fold, test: SealedLabels, seed: int, predicted: Predicted) -> list[Row]:
+    """Metrics of each model, and how far it is ahead of the trees of its kind, if they are among the models."""
     label = {t.name: t.label for t in fold.market.tasks}
-    return [
-        {"data": name, "model": model, "task": task, **test.score(label[task], p), "seed": seed, "fit_seconds": round(seconds, 1)}
-        for (model, task), (p, seconds) in predicted.items()
-    ]
+    rows = []
+    for (model, task), of in predicted.items():
+        row: Row = {"data": fold.name, "model": model, "task": task, "members": of.members, "settings": of.settings}
+        row |= {**test.score(label[task], of.p), "seed": seed, "fit_seconds": round(of.seconds, 1)}
+        trees = predicted.get((BAG if of.members > 1 else SINGLE, task))
+        rows.append(row | ({} if trees is None or trees is of else test.ahead(label[task], of.p, trees.p)))
+    return rows
 
 
 def table(rows: list[Row]) -> str:
-    """Markdown: mean and standard deviation over seeds, AUC also as the difference to trees of the same seed."""
-    lines = [
-        "| data | task | model | AUC | to trees | to tuned trees | PR-AUC | log loss | PCOC | fit s |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for data, task, model in dict.fromkeys((r["data"], r["task"], r["model"]) for r in rows):
-        same_task = [r for r in rows if (r["data"], r["task"]) == (data, task)]
-        own = [r for r in same_task if r["model"] == model]
-        against = (_mean(_differences(own, [r for r in same_task if r["model"] == other]), "+.4f") for other in COMPARED)
-        auc, *measured = (_mean([r[metric] for r in own], ".4f") for metric in METRICS)
-        seconds = f"{np.mean([r['fit_seconds'] for r in own]):.0f}"
-        lines.append(f"| {' | '.join([data, task, model, auc, *against, *measured, seconds])} |")
+    """Markdown, single models before ensembles: mean and deviation over seeds, beside them the interval of one test set."""
+    columns = ["data", "task", "of", "model", "tried", "AUC", "one test set", "to the trees", "one test set", "PR-AUC"]
+    columns += ["log loss", "PCOC", "fit s"]
+    lines = [f"| {' | '.join(columns)} |", f"| {' | '.join('---' for _ in columns)} |"]
+    kinds = dict.fromkeys((r["data"], r["task"], r["members"] > 1, r["model"]) for r in rows)
+    for data, task, several, model in sorted(kinds, key=lambda kind: (kind[0], kind[1], kind[2])):
+        own = [r for r in rows if (r["data"], r["task"], r["model"]) == (data, task, model)]
+        ahead = [r for r in own if r.get("ahead") is not None]
+        cells = [data, task, str(own[0]["members"]) if several else "one", model, str(own[0]["settings"] or "by hand")]
+        cells += [_mean([r["auc"] for r in own], ".4f"), _half_width(own, "auc_low", "auc_high")]
+        cells += [_mean([r["ahead"] for r in ahead], "+.4f"), _half_width(ahead, "ahead_low", "ahead_high")]
+        cells += [_mean([r[metric] for r in own], ".4f") for metric in METRICS]
+        cells.append(f"{np.mean([r['fit_seconds'] for r in own]):.0f}")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -97,8 +127,9 @@ def _baselines(fold: Fold, names: list[str]) -> Predicted:
         if name == "popularity" and not DATA_SETS[fold.name].popularity:
             continue
         for task in fold.market.tasks:
-            started_s = _say(fold, name, task.name)
-            predicted[name, task.name] = (BASELINES[name](fold, task.label), time.monotonic() - started_s)
+            started_s, baseline = _say(fold, name, task.name), BASELINES[name]
+            p = baseline.fit(fold, task.label)
+            predicted[name, task.name] = Prediction(p, time.monotonic() - started_s, baseline.settings, baseline.members)
     return predicted
 
 
@@ -112,21 +143,24 @@ class Networks:
     def predicted(self, fold: Fold, names: list[str]) -> Predicted:
         """Of the networks that apply."""
         tasks = [t.name for t in fold.market.tasks]
-        names = [name for name in names if name == "dcn_v2" or len(tasks) > 1]
+        names = [name for name in names if name.startswith("dcn_v2") or len(tasks) > 1]
+        names = [name for name in names if not name.endswith(ENSEMBLE) or fold.market.model.members > 1]
         predicted: Predicted = {}
         if not names:
             return predicted
-        from benchmarks.models.network import Encoder, fit_network
+        from benchmarks.models.network import Encoder, fit_network, searched
 
         self._encode = self._encode or Encoder()
         encoded = self._encode(fold)
         for name in names:
-            for together in [[task] for task in tasks] if name == "dcn_v2" else [tasks]:
+            for together in [[task] for task in tasks] if name.startswith("dcn_v2") else [tasks]:
                 market = with_model(fold.market, NETWORKS[name] | self._changes, together)
-                started_s = _say(fold, name, *together)
+                started_s, settings = _say(fold, name, *together), BY_HAND
+                if name == "dcn_v2_tuned":
+                    market, settings = searched(market, encoded, SEARCHES), SEARCHES
                 probabilities = fit_network(fold, market, encoded, lambda _: None)
-                seconds = time.monotonic() - started_s
-                predicted |= {(name, task): (p, seconds) for task, p in probabilities.items()}
+                seconds, members = time.monotonic() - started_s, market.model.members
+                predicted |= {(name, task): Prediction(p, seconds, settings, members) for task, p in probabilities.items()}
         return predicted
 
 
@@ -135,9 +169,10 @@ def _say(fold: Fold, *what: str) -> float:
     return time.monotonic()
 
 
-def _differences(own: list[Row], other: list[Row]) -> list[float]:
-    by_seed = {r["seed"]: r["auc"] for r in other}
-    return [r["auc"] - by_seed[r["seed"]] for r in own if r["seed"] in by_seed]
+def _half_width(rows: list[Row], low: str, high: str) -> str:
+    """Of the intervals at 95 %, mean over seeds: splits of one data set share their rows, so no number of them narrows it."""
+    widths = [(r[high] - r[low]) / 2 for r in rows if r[low] is not None]
+    return f"± {np.mean(widths):.4f}" if widths else "-"
 
 
 def _mean(values: list[float], form: str) -> str:

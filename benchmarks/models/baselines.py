@@ -3,7 +3,9 @@
 A feature that the market looks up or hashes is a category here, one that it normalises or cuts at quantiles is a number.
 """
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,8 @@ PRIOR_ROWS = 100
 MOST_CATEGORIES = 254
 """Bins of HistGradientBoosting less the one for missing; rarer values share the last."""
 SEARCHES = 16
+"""Settings that a random search tries, of trees as of a network."""
+BAG = 8
 MOST_ITERATIONS = 400
 STAGES = 40
 SEARCHED = {
@@ -74,12 +78,30 @@ def hist_gradient_boosting(fold: Fold, label: str) -> Floats:
 
 def hist_gradient_boosting_tuned(fold: Fold, label: str, searches: int = SEARCHES) -> Floats:
     """The best of a random search and, of it, the best number of trees by log loss on valid; refitted on train and valid."""
+    fitting = fold.fitting()
+    model = _boosting(fold, early_stopping=False, **_searched(fold, label, searches))
+    return _positive(model.fit(fitting.features, fitting.labels[label]), fold.test)
+
+
+def hist_gradient_boosting_bag(fold: Fold, label: str, searches: int = SEARCHES, members: int = BAG) -> Floats:
+    """The mean of so many of the tuned ones, which differ by their seed and their rows: each is fitted on a bootstrap sample."""
+    fitting, options = fold.fitting(), _searched(fold, label, searches)
+    rng = np.random.default_rng(fold.market.model.seed)
+    found = []
+    for number in range(members):
+        rows = rng.integers(0, len(fitting.features), len(fitting.features))
+        model = _boosting(fold, early_stopping=False, **options, random_state=fold.market.model.seed + 1000 * number)
+        found.append(_positive(model.fit(fitting.features.iloc[rows], fitting.labels[label][rows]), fold.test))
+    return np.asarray(np.mean(found, axis=0), np.float64)
+
+
+@functools.lru_cache(maxsize=2)
+def _searched(fold: Fold, label: str, searches: int) -> dict[str, Any]:
+    """The setting with the least log loss on valid, and its number of trees; sought once for single trees and their bag."""
     tried = ParameterSampler(SEARCHED, searches, random_state=fold.market.model.seed)
     found = [(*_best_stage(fold, label, options), options) for options in tried]
     _, trees, options = min(found, key=lambda one: one[0])
-    fitting = fold.fitting()
-    model = _boosting(fold, early_stopping=False, max_iter=trees, **options)
-    return _positive(model.fit(fitting.features, fitting.labels[label]), fold.test)
+    return {**options, "max_iter": trees}
 
 
 def _best_stage(fold: Fold, label: str, options: dict[str, Any]) -> tuple[float, int]:
@@ -114,12 +136,24 @@ def ydf(fold: Fold, label: str) -> Floats:
     return np.asarray(model.predict({name: fold.test[name].to_numpy() for name in fold.test}), np.float64)
 
 
-BASELINES: dict[str, Callable[[Fold, str], Floats]] = {
-    "popularity": popularity,
-    "logistic_regression": logistic_regression,
-    "hist_gradient_boosting": hist_gradient_boosting,
-    "hist_gradient_boosting_tuned": hist_gradient_boosting_tuned,
-    "ydf": ydf,
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A model, and what it is compared as."""
+
+    fit: Callable[[Fold, str], Floats]
+    settings: int = 1
+    """How many were tried on valid."""
+    members: int = 1
+    """Models whose mean it is."""
+
+
+BASELINES = {
+    "popularity": Baseline(popularity),
+    "logistic_regression": Baseline(logistic_regression),
+    "hist_gradient_boosting": Baseline(hist_gradient_boosting),
+    "hist_gradient_boosting_tuned": Baseline(hist_gradient_boosting_tuned, settings=SEARCHES),
+    "hist_gradient_boosting_bag": Baseline(hist_gradient_boosting_bag, settings=SEARCHES, members=BAG),
+    "ydf": Baseline(ydf),
 }
 
 
@@ -127,8 +161,8 @@ def _boosting(fold: Fold, **options: Any) -> Any:
     codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, max_categories=MOST_CATEGORIES)
     encode = make_column_transformer((codes, fold.categories), ("passthrough", fold.numbers))
     categorical = list(range(len(fold.categories)))
-    seed = fold.market.model.seed
-    return make_pipeline(encode, HistGradientBoostingClassifier(categorical_features=categorical, random_state=seed, **options))
+    options = {"random_state": fold.market.model.seed} | options
+    return make_pipeline(encode, HistGradientBoostingClassifier(categorical_features=categorical, **options))
 
 
 def _positive(model: Any, rows: pd.DataFrame) -> Floats:

@@ -15,6 +15,7 @@ from features.market import Market, load_market
 from features.model_spec import ModelSpec
 from features.spec import FeatureSpec
 from models import metrics
+from models.importance import auc_lost
 from pipelines.ingest import ingest
 from pipelines.splits import SPLITS
 
@@ -54,9 +55,9 @@ class Labelled:
     """Label -> [N]."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fold:
-    """Everything a model may see: of the test rows it is the features only."""
+    """Everything a model may see: of the test rows it is the features only. One is equal to itself alone."""
 
     name: str
     market: Market
@@ -82,20 +83,30 @@ class Fold:
 
 
 class SealedLabels:
-    """Labels of the test rows: `score` is the only way to them."""
+    """Labels of the test rows: `score` and `ahead` are the only ways to them."""
 
     def __init__(self, labels: dict[str, NDArray[np.int64]]) -> None:
         self._labels = labels
 
     def score(self, label: str, p: NDArray[np.float64]) -> dict[str, float | None]:
-        """Metrics of probabilities [N] of one label."""
+        """Metrics of probabilities [N] of one label; the interval is of these test rows."""
         y = self._labels[label]
+        low, high = metrics.auc_interval(y, p) or (None, None)
         return {
             "auc": metrics.auc(y, p),
+            "auc_low": low,
+            "auc_high": high,
             "pr_auc": float(average_precision_score(y, p)),
             "log_loss": metrics.log_loss(y, p),
             "pcoc": metrics.pcoc(y, p),
         }
+
+    def ahead(self, label: str, p: NDArray[np.float64], other: NDArray[np.float64]) -> dict[str, float | None]:
+        """The AUC of probabilities [N] less that of others, and its interval by what these test rows have in common."""
+        y = self._labels[label]
+        ahead, interval = auc_lost(y, p, other, np.ones(len(y))) or (None, None)
+        low, high = interval or (None, None)
+        return {"ahead": ahead, "ahead_low": low, "ahead_high": high}
 
 
 def rows_of(name: str, source: Path, folder: Path) -> Path:

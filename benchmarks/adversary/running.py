@@ -17,9 +17,9 @@ import redis
 from domain.keys import PARTITIONS, Keys
 from offerrank.processes import Supervisor
 from offerrank.stack import Plan, Stack
-from serving.embedded_redis import free_port
 from serving.ledger.reconcile import reconcile_now
 from store.key_records import Role
+from store.ports import free_port
 
 POLL_S = 0.1
 PATIENCE_S = 60.0

@@ -1,7 +1,6 @@
 """Loads the release in a model server and asks it, as serving will: a release that does not answer alike is not pushed."""
 
 import logging
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from features.spec import VALUE_MICROS
 from models import release
 from models.legacy_keras import tf
 from pipelines.components.release import MODEL_NAME, predict_request
+from store.ports import free_port
 
 ROWS = 256
 TOLERANCE = 1e-5
@@ -157,10 +157,3 @@ def model_server(base: Path, output: Path) -> Iterator[Server]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def free_port() -> int:
-    """A TCP port that was free a moment ago."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])

@@ -25,7 +25,7 @@ from domain.keys import Keys
 from features.market import load_market
 from monitoring.skew_beat import SkewBeat
 from offerrank.cli import app
-from serving.embedded_redis import free_port
+from store.ports import free_port
 
 # Google's client libraries warn about the Python version when TensorFlow is imported.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

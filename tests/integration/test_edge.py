@@ -19,8 +19,8 @@ from domain.keys import Keys
 from features.log_entry import decision_json
 from features.market import load_market
 from offerrank.keys import create, revoke, rotate
-from serving.embedded_redis import free_port
 from store.key_records import Role
+from store.ports import free_port
 
 PAGE = {"placements": [{"name": "main"}]}
 SHOP = "https://shop.example"

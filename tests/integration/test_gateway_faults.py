@@ -25,7 +25,7 @@ from features.log_entry import decision_json
 from features.market import load_market, market_digest
 from models.calibration import Calibrator, TaskCalibration
 from offerrank.stack import embedded_keys
-from serving.embedded_redis import EmbeddedRedis, free_port
+from serving.embedded_redis import EmbeddedRedis
 from serving.gateway.adapters import predict_messages as messages
 from serving.gateway.adapters.memory import MemoryReleases
 from serving.gateway.adapters.model_client import ModelClient
@@ -34,6 +34,7 @@ from serving.gateway.market_view import MarketView
 from serving.gateway.service import open_service
 from serving.gateway.settings import GatewaySettings
 from store.key_records import Role
+from store.ports import free_port
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "market.toml"
 # Generous deadlines, so that a busy machine does not look like a slow dependency.

@@ -23,9 +23,9 @@ from collector import collecting
 from numpy.typing import NDArray
 
 from domain.errors import ContractError, DependencyTimeout, Unavailable
-from serving.embedded_redis import free_port
 from serving.gateway.adapters import predict_messages as messages
 from serving.gateway.adapters.model_client import ModelClient
+from store.ports import free_port
 
 # Google's client libraries warn about the Python version when TensorFlow is imported.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

@@ -30,7 +30,7 @@ from offerrank.skew import Asked
 from offerrank.skew_watch import turn
 from pipelines.skew.check import Skew, check_skew
 from pipelines.skew.recompute import Recomputer
-from serving.embedded_redis import free_port
+from store.ports import free_port
 from tests.integration.conftest import TrainedRelease
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -20,10 +20,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from domain.errors import Unavailable
 from features.market import load_market
-from serving.embedded_redis import free_port
 from serving.gateway.adapters import predict_messages as messages
 from serving.gateway.adapters.traced import TracedModelClient
 from serving.model_server.traced import PREDICT, Traced
+from store.ports import free_port
 
 TRACE, ABOVE = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SHOPPER = "a-shopper-who-is-nobody-s-business"

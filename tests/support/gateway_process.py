@@ -12,8 +12,8 @@ import httpx
 
 from domain.addresses import host_port
 from offerrank.stack import embedded_keys
-from serving.embedded_redis import free_port
 from store.key_records import Role
+from store.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GOLDEN = REPOSITORY / "tests" / "golden" / "market.toml"

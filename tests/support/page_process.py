@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from log_entries import MARKET_TOML
 
-from serving.embedded_redis import free_port
+from store.ports import free_port
 
 
 class PageProcess:

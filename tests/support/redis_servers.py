@@ -13,7 +13,8 @@ from typing import Any
 
 import redis
 
-from serving.embedded_redis import find_redis_server, free_port
+from serving.embedded_redis import find_redis_server
+from store.ports import free_port
 
 PATIENCE_S = 20.0
 

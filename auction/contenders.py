@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auction.bids import Bids
-from auction.examination import Examination, ecpm_in_slots
+from auction.examination import Examination, left_in_slots
 from auction.reserve import highest_passed, price_micros
+from domain.may_win import may_be_placed
 
 ROUNDING = 1 + 1e-12
 """What dividing by an examination may be off by: a bound that is more by that is never less than a price."""
@@ -33,6 +34,8 @@ class Contenders:
     """[K] codes."""
     examination: Examination = None
     """[S]"""
+    left_in_slots: NDArray[np.float64] | None = None
+    """[S, N] what the examination leaves of each bidder's eCPM in each slot."""
 
     @classmethod
     def of(
@@ -50,10 +53,11 @@ class Contenders:
           examination: [S], see `auction.examination`.
         """
         ecpm = bids.ecpm_micros
-        if examination is None:
+        left = None if examination is None else left_in_slots(bids.by_view, examination)
+        if left is None:
             passes = ecpm >= min(reserve_ecpm_micros.tolist())
         else:
-            passes = (ecpm_in_slots(ecpm, bids.by_view, examination) >= reserve_ecpm_micros[:, None]).any(axis=0)
+            passes = (left * ecpm >= reserve_ecpm_micros[:, None]).any(axis=0)
         passing = np.flatnonzero(passes & (ecpm > 0.0))
         ranking = passing[np.argsort(-ecpm[passing], kind="stable")]
         number_of: dict[int, int] = {}
@@ -67,7 +71,7 @@ class Contenders:
         number = np.full(len(bids), -1)
         number[ranking] = numbers
         best = ranking[first]
-        return cls(bids, reserve_ecpm_micros, number, best, bids.advertiser[best].tolist(), examination)
+        return cls(bids, reserve_ecpm_micros, number, best, bids.advertiser[best].tolist(), examination, left)
 
     def __len__(self) -> int:
         return len(self.best)
@@ -122,14 +126,20 @@ class Contenders:
         """Which campaigns may be on the page by eCPM, [K]: all others cannot, whoever of the uncertain turns out unable.
 
         Down the ranking, until there is an advertiser with a certain campaign for every slot: whatever becomes of the uncertain,
-        one of these is always left for the next slot, and ranks higher than all that come later.
+        one of these is always left for the next slot, and ranks higher than all that come later. With an examination each slot
+        has a ranking of its own.
 
         Args:
           able: [K], not known to be unable to pay.
           certain: [K], of the able: surely able.
         """
-        if self.examination is not None:
-            return self._may_win_by_slot(able, certain, self.examination)
+        if self.left_in_slots is not None:
+            ecpm = self.left_in_slots[:, self.best] * self.bids.ecpm_micros[self.best]
+            rankings = (
+                [k for k in np.argsort(-here, kind="stable")[: np.count_nonzero(here >= reserve)].tolist() if able[k]]
+                for here, reserve in zip(ecpm, self.reserve_ecpm_micros.tolist(), strict=True)
+            )
+            return may_be_placed(rankings, self.advertiser, certain)
         found = np.zeros(len(able), dtype=bool)
         certainly: set[int] = set()
         sure = certain.tolist()
@@ -154,35 +164,6 @@ class Contenders:
         to_views = np.append((examination[:, None] * ecpm_micros[~by_view]).ravel(), reserves)
         to_clicks = np.append((ecpm_micros[by_view] / examination[:, None]).ravel(), reserves / examination)
         return np.maximum(alike * ROUNDING, _highest_below(ecpm_micros, by_view, to_views, to_clicks))
-
-    def _may_win_by_slot(
-        self, able: NDArray[np.bool_], certain: NDArray[np.bool_], examination: NDArray[np.float64]
-    ) -> NDArray[np.bool_]:
-        """`may_win` where the ranking differs by slot: down each of them, to the first advertiser who is certain to be able and
-        certain not to be placed before."""
-        found = np.zeros(len(able), dtype=bool)
-        ecpm = ecpm_in_slots(self.bids.ecpm_micros[self.best], self.bids.by_view[self.best], examination)
-        may, sure = able.tolist(), certain.tolist()
-        perhaps: set[int] = set()  # advertisers that may be placed already
-        placed: set[int] = set()  # those that are for certain
-        for k, reserve in enumerate(self.reserve_ecpm_micros.tolist()):
-            here: set[int] = set()
-            done = placed.copy()
-            ranking = np.argsort(-ecpm[k], kind="stable")
-            for i in ranking[: np.count_nonzero(ecpm[k] >= reserve)].tolist():
-                advertiser = self.advertiser[i]
-                if not may[i] or advertiser in done:
-                    continue
-                found[i] = True
-                here.add(advertiser)
-                if sure[i]:
-                    done.add(advertiser)
-                    if advertiser not in perhaps:
-                        if len(here) == 1:
-                            placed |= here
-                        break
-            perhaps |= here
-        return found
 
 
 def _next_ecpm(ecpm_micros: list[float], advertiser: list[int]) -> list[float]:

@@ -28,9 +28,7 @@ def ecpm_in_slots(
     return left_in_slots(by_view, examination) * ecpm_micros
 
 
-def left_of(
-    bids: Bids, slot: NDArray[np.int64], bidder: NDArray[np.int64], examination: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """[W] what is left of some bidders' eCPM, each in its slot."""
-    left: NDArray[np.float64] = np.where(bids.by_view[bidder], 1.0, examination[slot])
+def left_of(bids: Bids, bidder: NDArray[np.int64], examination: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[W] what is left of some bidders' eCPM, each in a slot of its own. examination: [W], of these slots."""
+    left: NDArray[np.float64] = np.where(bids.by_view[bidder], 1.0, examination)
     return left

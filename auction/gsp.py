@@ -64,7 +64,7 @@ def price_gsp(
         to_reach.append(max(float(reserve_ecpm_micros[slot]), left.best(slot)[0]))
     at_first = np.array(to_reach)
     if examination is not None:
-        at_first /= left_of(bids, slate.slot, slate.winner, examination)
+        at_first /= left_of(bids, slate.winner, examination[slate.slot])
     return price_micros(bids, slate.winner, at_first, bid_share)
 
 

@@ -1,7 +1,7 @@
 """Floors: the least each slot of a page sells for, and the least of its bid that a winner pays."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +32,9 @@ def price_at_reserve(
     slate: Slate, bids: Bids, reserve_ecpm_micros: NDArray[np.int64], bid_share: float, examination: Examination = None
 ) -> NDArray[np.int64]:
     """Least price that passes each slot's floor, [W]: for slots nobody won by eCPM, where there is no next bidder to ask."""
-    floor = reserve_ecpm_micros[slate.slot]
+    floor: NDArray[Any] = reserve_ecpm_micros[slate.slot]
     if examination is not None:
-        return price_micros(bids, slate.winner, floor / left_of(bids, slate.slot, slate.winner, examination), bid_share)
+        floor = floor / left_of(bids, slate.winner, examination[slate.slot])
     return price_micros(bids, slate.winner, floor, bid_share)
 
 

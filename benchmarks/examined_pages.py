@@ -33,7 +33,7 @@ def sold(
 ) -> tuple[float, ...]:
     """Value, revenue, and slots that pay per impression, of the page by eCPM."""
     sale = sell(best_slate(bids, reserves, known), bids, reserves, share, known)
-    left = left_of(bids, sale.slot, sale.winner, truth)
+    left = left_of(bids, sale.winner, truth[sale.slot])
     paid = 1000.0 * bids.quality[sale.winner] * left * sale.price_micros
     return float((bids.ecpm_micros[sale.winner] * left).sum()), float(paid.sum()), float(bids.by_view[sale.winner].sum())
 

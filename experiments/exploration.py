@@ -1,12 +1,12 @@
 """Epsilon-greedy exploration over whole pages, with exact propensities in closed form."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.may_win import may_be_placed
 from domain.outcome import Slate
 
 
@@ -61,35 +61,16 @@ class Lots:
     ) -> NDArray[np.bool_]:
         """Which bidders may be on the page, [N]: all others cannot, whoever of the uncertain turns out unable.
 
-        Each slot is looked through by its lots as far as the first advertiser who is certain to be able and certain not to be
-        placed before. If all are certain, these are the winners.
+        Each slot is looked through by its lots, see `may_be_placed`.
 
         Args:
           ecpm_micros: [N], 0 of bidders that are known not to be able.
           certain: [N], surely able.
         """
-        found = np.zeros(len(advertiser), dtype=bool)
-        code, sure = advertiser.tolist(), certain.tolist()
-        perhaps: set[int] = set()  # advertisers that may be placed already
-        placed: set[int] = set()  # those that are for certain
         order, passes = _passing(ecpm_micros, reserve_ecpm_micros, left_in_slots)
-        for k in order:
-            among = np.flatnonzero(passes[k])
-            here: set[int] = set()
-            done = placed.copy()
-            for i in among[np.lexsort((self.offer[k, among], self.advertiser[k, among]))].tolist():
-                if code[i] in done:
-                    continue
-                found[i] = True
-                here.add(code[i])
-                if sure[i]:
-                    done.add(code[i])
-                    if code[i] not in perhaps:
-                        if len(here) == 1:
-                            placed |= here
-                        break
-            perhaps |= here
-        return found
+        among = ((k, np.flatnonzero(passes[k])) for k in order)
+        rankings = (may[np.lexsort((self.offer[k, may], self.advertiser[k, may]))].tolist() for k, may in among)
+        return may_be_placed(rankings, advertiser.tolist(), certain)
 
 
 def explore(
@@ -121,9 +102,9 @@ def explore(
     """
     if lots is None and epsilon == 0.0:
         return greedy
-    slot, winner = (
-        (greedy.slot, greedy.winner) if lots is None else lots.page(ecpm_micros, advertiser, reserve_ecpm_micros, left_in_slots)
-    )
+    slot, winner = greedy.slot, greedy.winner
+    if lots is not None:
+        slot, winner = lots.page(ecpm_micros, advertiser, reserve_ecpm_micros, left_in_slots)
     chance = _chance_of(slot, winner, ecpm_micros, advertiser, reserve_ecpm_micros, left_in_slots)
     greedily = np.full(len(reserve_ecpm_micros), -1)
     greedily[greedy.slot] = greedy.winner
@@ -145,18 +126,11 @@ def _chance_of(
     left_in_slots: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
     """`slot_chances` of some slots and bidders, [W]; without the rest of the table where all slots are alike, as most are."""
-    if left_in_slots is None:
-        reserves = reserve_ecpm_micros.tolist()
-        alike, passes = min(reserves) == max(reserves), _passes(ecpm_micros, reserves[0])
-        turn: Sequence[int] = range(len(reserves))
-    else:
-        order, by_slot = _passing(ecpm_micros, reserve_ecpm_micros, left_in_slots)
-        alike, passes = np.array_equal(by_slot[order[0]], by_slot[order[-1]]), by_slot[order[0]]
-        turn = np.argsort(order).tolist()
-        if not alike:
-            return _chances(advertiser, order, by_slot, by_slot.sum(axis=1).tolist())[slot, winner]
-    if not alike:
-        return slot_chances(ecpm_micros, advertiser, reserve_ecpm_micros)[slot, winner]
+    order, by_slot = _passing(ecpm_micros, reserve_ecpm_micros, left_in_slots)
+    passes = by_slot[order[0]]
+    if np.count_nonzero(passes) != np.count_nonzero(by_slot[order[-1]]):
+        return _chances(advertiser, order, by_slot)[slot, winner]
+    turn = {k: n for n, k in enumerate(order)}
     passing = advertiser[passes].tolist()
     n_advertisers = len(set(passing))
     return np.array(
@@ -189,29 +163,25 @@ def slot_chances(
     Where slots leave more of some bids than of others (`left_in_slots`), what passes a slot need not pass the next in the
     order. It is drawn only if it passes all that come later, so that the above holds.
     """
-    order, passes = _passing(ecpm_micros, reserve_ecpm_micros, left_in_slots)
-    # Who passes one slot passes all later ones, so that as many are the same.
-    alike = reserve_ecpm_micros.tolist() if left_in_slots is None else passes.sum(axis=1).tolist()
-    return _chances(advertiser, order, passes, alike)
+    return _chances(advertiser, *_passing(ecpm_micros, reserve_ecpm_micros, left_in_slots))
 
 
-def _chances(
-    advertiser: NDArray[np.int32], order: list[int], by_slot: NDArray[np.bool_], alike: list[int]
-) -> NDArray[np.float64]:
-    """`slot_chances`, given the order of drawing and who passes each slot, [S, N]: the same of neighbours that are `alike`."""
+def _chances(advertiser: NDArray[np.int32], order: list[int], by_slot: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """`slot_chances`, given the order of drawing and who passes each slot, [S, N]."""
+    passing = by_slot.sum(axis=1).tolist()  # who passes one slot passes all later ones, so that as many are the same
     _, code = np.unique(advertiser, return_inverse=True)
     n_advertisers = int(code.max()) + 1 if len(code) else 0
     chance = np.zeros(by_slot.shape)
     unplaced = np.ones(n_advertisers)
     filled = 0
-    for _, group in groupby(order, key=alike.__getitem__):
+    for _, group in groupby(order, key=passing.__getitem__):
         slots = list(group)
         passes = by_slot[slots[0]]
         offers = np.bincount(code[passes], minlength=n_advertisers)
         rivals = np.count_nonzero(offers) - filled
         here = slots[: max(rivals, 0)]
         if here:
-            # Slots of one reserve have the same chances: at each step one rival less is left, and each is there that much less.
+            # Slots that the same pass have the same chances: at each step one rival less is left, each there that much less.
             placed = np.where(offers > 0, unplaced / rivals, 0.0)
             row = np.zeros(len(advertiser))
             row[passes] = (placed / np.maximum(offers, 1))[code[passes]]

@@ -4,8 +4,7 @@ import math
 from collections import Counter
 from typing import Any
 
-import numpy as np
-
+from auction.examination import left_of
 from domain.campaign import BidKind
 from domain.events import Decision, Slot
 from domain.money import MAX_MICROS, expected_micros, to_price_micros
@@ -146,10 +145,10 @@ def _cheapest_slot_ecpm(decided: Decided, by_view: bool) -> float:
     """Least eCPM at the first position that would have won something: an empty slot's reserve, or more than the lowest winner."""
     sale, bids = decided.sale, decided.bids
     asked = decided.reserve_ecpm_micros.astype(float)
-    asked[sale.slot] = bids.ecpm_micros[sale.winner] * np.where(bids.by_view[sale.winner], 1.0, sale.examination)
+    asked[sale.slot] = bids.ecpm_micros[sale.winner] * left_of(bids, sale.winner, sale.examination)
     if not by_view and decided.examination is not None:
         asked /= decided.examination
-    return float(asked.min(initial=math.inf)) if len(asked) else 0.0
+    return float(asked.min()) if len(asked) else 0.0
 
 
 def _bid_to_win(decided: Decided, i: int, ecpm_micros: float, kind: BidKind) -> int | None:

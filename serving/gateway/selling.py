@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from auction.bids import Bids
 from auction.contenders import Contenders
-from auction.examination import left_in_slots
 from auction.gsp import best_slate
 from auction.slate import sell
 from domain.candidates import Candidates
@@ -40,19 +39,18 @@ async def sell_within_budgets(
     the page is asked for again, of more bidders and trusting no reading: every bidder that is asked is then held or out.
     """
     reserves, examination = page.reserve_ecpm_micros, page.examination
-    left = None if examination is None else left_in_slots(bids.by_view, examination)
     contenders = Contenders.of(bids, catalogue.campaign[live.offer], reserves, examination)
     lots = toss(len(reserves), bids.advertiser, page.epsilon, rng)
     means = Means(page, contenders, live, catalogue, state, drawn=lots is not None)
     certain = means.trusted
     while True:
-        may_win = _may_win(contenders, lots, means.able, certain, left)
+        may_win = _may_win(contenders, lots, means.able, certain)
         stages.lap("auction")
         asked = await means.ask(may_win, ports, stages)
         stages.lap("hold")
         ranked, drawn = _only(means.able_ranked, contenders), _only(means.able_drawn, contenders)
         greedy = best_slate(ranked, reserves, examination)
-        slate = explore(greedy, drawn.ecpm_micros, bids.advertiser, reserves, page.epsilon, lots, left)
+        slate = explore(greedy, drawn.ecpm_micros, bids.advertiser, reserves, page.epsilon, lots, contenders.left_in_slots)
         certain = means.settled
         if certain[contenders.number[slate.winner]].all():
             break
@@ -70,20 +68,14 @@ async def sell_within_budgets(
     return replace(sale, reason=np.where(why != 0, why, sale.reason))
 
 
-def _may_win(
-    contenders: Contenders,
-    lots: Lots | None,
-    able: NDArray[np.bool_],
-    certain: NDArray[np.bool_],
-    left: NDArray[np.float64] | None,
-) -> NDArray[np.bool_]:
+def _may_win(contenders: Contenders, lots: Lots | None, able: NDArray[np.bool_], certain: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """[K] campaigns that may be on the page, whoever of the uncertain turns out unable."""
     if lots is None:
         return contenders.may_win(able, certain)
     bids, sure = _only(able, contenders), contenders.per_bidder(certain, otherwise=False)
     found = np.zeros(len(contenders), dtype=bool)
-    drawn = lots.may_win(bids.ecpm_micros, bids.advertiser, contenders.reserve_ecpm_micros, sure, left)
-    found[contenders.number[drawn]] = True
+    reserves, left = contenders.reserve_ecpm_micros, contenders.left_in_slots
+    found[contenders.number[lots.may_win(bids.ecpm_micros, bids.advertiser, reserves, sure, left)]] = True
     return found
 
 

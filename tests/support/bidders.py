@@ -24,6 +24,13 @@ def without(bids: Bids, out: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> Bi
     return replace(bids, bid_micros=np.where(out, 0, bids.bid_micros), ecpm_micros=np.where(out, 0.0, bids.ecpm_micros))
 
 
+def bidding_more(bids: Bids, bidder: int, micros: int) -> Bids:
+    """The same bidders, of which one bids more."""
+    more = bids.bid_micros.copy()
+    more[bidder] += micros
+    return replace(bids, bid_micros=more, ecpm_micros=1000.0 * bids.quality * more)
+
+
 _row = st.tuples(st.integers(0, 5), st.floats(1e-6, 1.0), st.integers(0, 10**9))
 any_bidders = st.lists(_row, max_size=15).map(lambda rows: bidders(*rows))
 any_reserves = st.lists(st.integers(0, 10**9), min_size=1, max_size=6).map(lambda floors: reserves(*floors))

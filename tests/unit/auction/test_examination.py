@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
-from bidders import any_reserves, any_share, bidders, reserves, without
+from bidders import any_reserves, any_share, bidders, bidding_more, reserves, without
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -116,7 +116,7 @@ def test_at_its_price_a_winner_is_worth_the_reserve_and_the_next_in_its_slot(row
     assert (sale.price_micros >= share * bids.bid_micros[sale.winner] - 1e-6).all()
     assert len(set(bids.advertiser[sale.winner].tolist())) == len(sale.winner)
     ecpm = ecpm_in_slots(bids.ecpm_micros, bids.by_view, examination)
-    per_micro = 1000 * bids.quality[sale.winner] * left_of(bids, sale.slot, sale.winner, examination)
+    per_micro = 1000 * bids.quality[sale.winner] * left_of(bids, sale.winner, examination[sale.slot])
     for w, (slot, winner) in enumerate(zip(sale.slot, sale.winner, strict=True)):
         rivals = ~np.isin(bids.advertiser, bids.advertiser[sale.winner[: w + 1]])
         to_beat = max(float(floors[slot]), ecpm[slot, rivals].max(initial=0.0))
@@ -135,9 +135,7 @@ def test_bidding_more_never_loses_a_slot_nor_changes_the_price_of_the_one_it_has
         return
     w = data.draw(st.integers(0, len(sale.winner) - 1))
     winner = sale.winner[w]
-    more = bids.bid_micros.copy()
-    more[winner] += data.draw(st.integers(0, 10**6))
-    again = gsp(replace(bids, bid_micros=more, ecpm_micros=1000.0 * bids.quality * more), examination, *floors)
+    again = gsp(bidding_more(bids, winner, data.draw(st.integers(0, 10**6))), examination, *floors)
     assert winner in again.winner
     here = again.winner.tolist().index(winner)
     assert again.slot[here] <= sale.slot[w]

@@ -1,7 +1,7 @@
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import numpy as np
-from bidders import any_bidders, any_reserves, any_share, bidders, reserves
+from bidders import any_bidders, any_reserves, any_share, bidders, bidding_more, reserves
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -174,9 +174,6 @@ def test_bidding_more_never_loses_a_slot(bids: Bids, floors: np.ndarray, data: s
         return
     w = data.draw(st.integers(0, len(sale.winner) - 1))
     winner = sale.winner[w]
-    more = bids.bid_micros.copy()
-    more[winner] += data.draw(st.integers(0, 10**6))
-    raised = replace(bids, bid_micros=more, ecpm_micros=1000.0 * bids.quality * more)
-    again = gsp(raised, *floors)
+    again = gsp(bidding_more(bids, winner, data.draw(st.integers(0, 10**6))), *floors)
     assert winner in again.winner
     assert again.slot[again.winner.tolist().index(winner)] <= sale.slot[w]

@@ -134,9 +134,9 @@ class Contenders:
           certain: [K], of the able: surely able.
         """
         if self.left_in_slots is not None:
-            ecpm = self.left_in_slots[:, self.best] * self.bids.ecpm_micros[self.best]
+            ecpm = np.where(able, self.left_in_slots[:, self.best] * self.bids.ecpm_micros[self.best], -1.0)
             rankings = (
-                [k for k in np.argsort(-here, kind="stable")[: np.count_nonzero(here >= reserve)].tolist() if able[k]]
+                np.argsort(-here, kind="stable")[: np.count_nonzero(here >= reserve)].tolist()
                 for here, reserve in zip(ecpm, self.reserve_ecpm_micros.tolist(), strict=True)
             )
             return may_be_placed(rankings, self.advertiser, certain)
@@ -158,7 +158,7 @@ class Contenders:
         by_view, reserves = self.bids.by_view[self.best], self.reserve_ecpm_micros
         advertiser = np.array(self.advertiser, dtype=np.int64)
         alike = np.zeros(len(ecpm_micros))
-        for kind in (by_view, ~by_view):
+        for kind in (k for k in (by_view, ~by_view) if k.any()):
             alike[kind] = _next_ecpm(ecpm_micros[kind].tolist(), advertiser[kind].tolist())
         # What the other kind is worth in each slot, by the measure of the own.
         to_views = np.append((examination[:, None] * ecpm_micros[~by_view]).ravel(), reserves)
@@ -180,5 +180,6 @@ def _highest_below(
     """[K] the highest that each bidder reaches of what its kind may have to, in eCPM at the first position."""
     reached = np.zeros(len(ecpm_micros))
     for kind, asked in ((by_view, to_views), (~by_view, to_clicks)):
-        reached[kind] = highest_passed(ecpm_micros[kind] * ROUNDING, np.append(asked, 0.0))
+        if kind.any():
+            reached[kind] = highest_passed(ecpm_micros[kind] * ROUNDING, np.append(asked, 0.0))
     return reached * ROUNDING

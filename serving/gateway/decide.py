@@ -46,6 +46,8 @@ class Decided:
     reserve_ecpm_micros: NDArray[np.int64]
     examination: Examination
     sale: Sale
+    held_micros: list[int]
+    """[W] for each winner; 0 where its budget has no end, or nothing is billed."""
     stages: Stages
 
     @property
@@ -94,7 +96,7 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: 
     curve = release.examination if ranked_by is not None else None
     examination = None if curve is None else curve.at(request.n_slots, features)
     page = Page.of(request, policy, day, epsilon, examination)
-    sale = await sell_within_budgets(page, pool.kept, bids, catalogue, campaigns, ports, stages, rng)
+    sale, held_micros = await sell_within_budgets(page, pool.kept, bids, catalogue, campaigns, ports, stages, rng)
     return Decided(
         request,
         now_ms,
@@ -108,6 +110,7 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: 
         page.reserve_ecpm_micros,
         examination,
         sale,
+        held_micros,
         stages,
     )
 

@@ -14,7 +14,7 @@ from auction.reserve import slot_reserves
 from domain.campaign import BidKind
 from domain.candidates import Candidates
 from domain.money import to_prices_micros
-from domain.outcome import Reason, Sale
+from domain.outcome import Reason, Sale, Slate
 from domain.policy import Policy
 from domain.request import DecisionRequest
 from retrieval.catalogue import UNLIMITED, Catalogue
@@ -95,8 +95,8 @@ class Means:
         best, bids = contenders.best, contenders.bids
         # In whichever slot: what is expected of one that is looked at less is less.
         quality = bids.quality if page.examination is None else bids.quality * page.examination.max()
-        self._campaign, kind = catalogue.campaign[live.offer[best]], catalogue.bid_kind[live.offer]
-        self._kind, of_best = kind[best], quality[best]
+        self._campaign, self._kinds = catalogue.campaign[live.offer[best]], catalogue.bid_kind[live.offer]
+        self._kind, of_best = self._kinds[best], quality[best]
         self._room = np.full(len(best), UNLIMITED) if state.room_micros is None else state.room_micros[self._campaign]
 
         # No price exceeds the bid. Where all are safe, it does not matter by how much they fall short, nor how this is rounded.
@@ -106,7 +106,7 @@ class Means:
         self._needs_ranked = self._needs_drawn = hold_micros(self._price, self._kind, of_best)
         unsafe = not self._safe.all()
         if drawn or (unsafe and page.epsilon > 0.0):
-            of_offers = hold_micros(contenders.most_drawn_micros(page.explored_bid_share), kind, quality)
+            of_offers = hold_micros(contenders.most_drawn_micros(page.explored_bid_share), self._kinds, quality)
             self._needs_drawn = contenders.largest(of_offers)
         self._needs = self._needs_drawn if drawn else self._needs_ranked
 
@@ -164,11 +164,13 @@ class Means:
         self._in[who] = False
         self._why[who] = why
 
-    async def ask(self, may_win: NDArray[np.bool_], ports: Ports, stages: Stages) -> bool:
+    async def ask(self, may_win: NDArray[np.bool_], expected: Slate | None, ports: Ports, stages: Stages) -> bool:
         """Holds and reserves what is needed of those that may win; of the others that are not safe, asks for their room.
 
         One round trip. Where holds cannot be had, whoever needs one is out; where caps cannot be reserved, the counters decide.
 
+        Args:
+          expected: the page by eCPM if nobody proves unable: its slots say what to expect of conversions. None: of any slot.
         Returns:
           Whether there was anything to ask.
         """
@@ -176,7 +178,8 @@ class Means:
         hold = np.flatnonzero(may_win & self._unheld).tolist()
         reserve = np.flatnonzero(may_win & self._unreserved).tolist()
         probe = np.flatnonzero(self._unasked & self._in & ~may_win).tolist() if page.epsilon > 0.0 else []
-        items = [self._item(k, int(self._needs[k])) for k in hold] + [self._item(k, 0) for k in probe]
+        needs = self._needs if expected is None else self._needs_in(expected)
+        items = [self._item(k, int(needs[k])) for k in hold] + [self._item(k, 0) for k in probe]
         caps = [CapItem(self._id(k), page.day, int(self._catalogue.frequency_cap[self._campaign[k]])) for k in reserve]
 
         async def granted() -> Sequence[Grant] | None:
@@ -225,16 +228,36 @@ class Means:
         elif item.micros:
             self._room[k] = min(grant.room_micros, item.micros - 1)
 
-    def close(self, sale: Sale, sold_micros: NDArray[np.int64], ports: Ports) -> None:
-        """Gives back what was taken and not sold. sold_micros: [W] what the winners' holds have to be."""
-        page = self._page
-        sold = dict(zip(self._contenders.number[sale.winner].tolist(), sold_micros.tolist(), strict=True))
+    def _needs_in(self, slate: Slate) -> NDArray[np.int64]:
+        """[K] what a page by eCPM needs held, of its winners in their slots."""
+        if self._page.examination is None or self._needs is not self._needs_ranked:
+            return self._needs
+        k, needs = self._contenders.number[slate.winner], self._needs.copy()
+        seen = self._contenders.bids.quality[slate.winner] * self._page.examination[slate.slot]
+        needs[k] = hold_micros(self._price[k], self._kind[k], seen)
+        return needs
+
+    def expect_any_slot(self) -> None:
+        """What is held for one slot is not enough where another may be won: it has to be asked for again."""
+        for k, item in self._holds.items():
+            self._unheld[k] = item.micros < self._needs[k]
+
+    def close(self, sale: Sale, ports: Ports) -> list[int]:
+        """Gives back what was taken and not sold.
+
+        Returns:
+          [W] micros that stay held for each winner.
+        """
+        page, quality = self._page, self._contenders.bids.quality[sale.winner] * sale.examination
+        winners = self._contenders.number[sale.winner].tolist()
+        sold = dict(zip(winners, hold_micros(sale.price_micros, self._kinds[sale.winner], quality).tolist(), strict=True))
         lowered = [replace(i, micros=sold.get(k, 0)) for k, i in self._holds.items() if sold.get(k, 0) != i.micros]
         if lowered or self._doubtful:
             ports.budgets.keep(lowered + [replace(i, micros=0) for i in self._doubtful])
         unshown = [self._id(k) for k in self._reserved if k not in sold]
         if unshown and page.shopper_key is not None:
             ports.caps.give_back(page.shopper_key, page.decision_id, unshown)
+        return [sold[k] if k in self._holds else 0 for k in winners]
 
     def _id(self, k: int) -> str:
         return self._catalogue.campaign_ids[int(self._campaign[k])]

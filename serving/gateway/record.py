@@ -6,10 +6,8 @@ from numpy.typing import NDArray
 from domain.candidates import Source
 from domain.events import CandidateLog, Decision, Slot
 from domain.outcome import Reason
-from retrieval.catalogue import UNLIMITED
 from serving.gateway.decide import Decided
 from serving.gateway.market_view import MarketView
-from serving.gateway.means import hold_micros
 
 COLD_START = "cold-start"
 SOURCE_NAMES = np.array([s.name.lower() for s in Source], dtype=object)
@@ -30,7 +28,7 @@ def to_decision(decided: Decided, view: MarketView, rng: np.random.Generator) ->
         asked_by=decided.request.asked_by,
         shopper_key=decided.request.shopper_key,
         features=decided.features,
-        slots=[_slot(decided, view, w, held) for w, held in enumerate(_held(decided, view))],
+        slots=[_slot(decided, view, w) for w in range(len(decided.sale.winner))],
         candidates=all_candidates(decided, view, 1 / share) if whole else _winners(decided, view),
         explored=decided.sale.explored,
         degraded=list(decided.stages.degraded),
@@ -40,17 +38,7 @@ def to_decision(decided: Decided, view: MarketView, rng: np.random.Generator) ->
     )
 
 
-def _held(decided: Decided, view: MarketView) -> list[int]:
-    """[W] what is held for each winner."""
-    sale, catalogue = decided.sale, view.catalogue
-    offer = decided.live.offer[sale.winner]
-    held = hold_micros(sale.price_micros, catalogue.bid_kind[offer], decided.bids.quality[sale.winner] * sale.examination)
-    budgeted = catalogue.budget_micros[catalogue.campaign[offer]] != UNLIMITED
-    micros: list[int] = np.where(budgeted & decided.request.reserves, held, 0).tolist()
-    return micros
-
-
-def _slot(decided: Decided, view: MarketView, w: int, held_micros: int) -> Slot:
+def _slot(decided: Decided, view: MarketView, w: int) -> Slot:
     sale, catalogue = decided.sale, view.catalogue
     position, i = int(sale.slot[w]), int(sale.winner[w])
     offer = int(decided.live.offer[i])
@@ -66,7 +54,7 @@ def _slot(decided: Decided, view: MarketView, w: int, held_micros: int) -> Slot:
         bid_kind=campaign.bid_kind.value,
         bid_micros=campaign.bid_micros,
         price_micros=int(sale.price_micros[w]),
-        hold_micros=held_micros,
+        hold_micros=decided.held_micros[w],
         pacing_multiplier=float(decided.pacing_multiplier[i]),
         probability={task: float(p[i]) for task, p in decided.probability.items()},
         ecpm_micros=float(bids.ecpm_micros[i]) * (1.0 if bids.by_view[i] else seen),

@@ -11,10 +11,10 @@ from auction.gsp import best_slate
 from auction.slate import sell
 from domain.candidates import Candidates
 from domain.errors import ContractError
-from domain.outcome import Reason, Sale
+from domain.outcome import Reason, Sale, Slate
 from experiments.exploration import Lots, explore, toss
 from retrieval.catalogue import Catalogue
-from serving.gateway.means import Means, Page, hold_micros
+from serving.gateway.means import Means, Page
 from serving.gateway.ports import CampaignState, Ports
 from serving.gateway.stages import Stages
 
@@ -28,7 +28,7 @@ async def sell_within_budgets(
     ports: Ports,
     stages: Stages,
     rng: np.random.Generator,
-) -> Sale:
+) -> tuple[Sale, list[int]]:
     """Sells the page among the campaigns that can pay, each offer at its own price.
 
     The coin and the lots are thrown first. They and the ranking say who may win, whatever the others turn out to have: these
@@ -37,35 +37,44 @@ async def sell_within_budgets(
 
     Whom the last reading shows far from its end is taken to be able before it is asked. Should the replies prove that wrong,
     the page is asked for again, of more bidders and trusting no reading: every bidder that is asked is then held or out.
+
+    Returns:
+      sale; [W] micros held for each winner.
     """
     reserves, examination = page.reserve_ecpm_micros, page.examination
     contenders = Contenders.of(bids, catalogue.campaign[live.offer], reserves, examination)
     lots = toss(len(reserves), bids.advertiser, page.epsilon, rng)
     means = Means(page, contenders, live, catalogue, state, drawn=lots is not None)
-    certain = means.trusted
+    certain, able = means.trusted, means.able_ranked
+    ranked = _only(able, contenders)
+    expected: Slate | None
+    greedy = expected = best_slate(ranked, reserves, examination)
     while True:
         may_win = _may_win(contenders, lots, means.able, certain)
         stages.lap("auction")
-        asked = await means.ask(may_win, ports, stages)
+        asked = await means.ask(may_win, expected, ports, stages)
         stages.lap("hold")
-        ranked, drawn = _only(means.able_ranked, contenders), _only(means.able_drawn, contenders)
-        greedy = best_slate(ranked, reserves, examination)
+        if (means.able_ranked != able).any():
+            means.expect_any_slot()
+            able, expected = means.able_ranked, None
+            ranked = _only(able, contenders)
+            greedy = best_slate(ranked, reserves, examination)
+        drawn = _only(means.able_drawn, contenders)
         slate = explore(greedy, drawn.ecpm_micros, bids.advertiser, reserves, page.epsilon, lots, contenders.left_in_slots)
         certain = means.settled
         if certain[contenders.number[slate.winner]].all():
             break
         if not asked:
             raise ContractError(f"decision {page.decision_id}: a winner of {slate.winner.tolist()} was never asked")
-    able, share = (ranked, page.least_bid_share) if lots is None else (drawn, page.explored_bid_share)
-    sale = sell(slate, able, reserves, share, examination)
-    kind = catalogue.bid_kind[live.offer[sale.winner]]
-    means.close(sale, hold_micros(sale.price_micros, kind, bids.quality[sale.winner] * sale.examination), ports)
+    bidders, share = (ranked, page.least_bid_share) if lots is None else (drawn, page.explored_bid_share)
+    sale = sell(slate, bidders, reserves, share, examination)
+    held_micros = means.close(sale, ports)
     stages.lap("auction")
     why = means.reason
-    if not why.any():
-        return sale
-    why = contenders.per_bidder(why, Reason.WON)
-    return replace(sale, reason=np.where(why != 0, why, sale.reason))
+    if why.any():
+        why = contenders.per_bidder(why, Reason.WON)
+        sale = replace(sale, reason=np.where(why != 0, why, sale.reason))
+    return sale, held_micros
 
 
 def _may_win(contenders: Contenders, lots: Lots | None, able: NDArray[np.bool_], certain: NDArray[np.bool_]) -> NDArray[np.bool_]:

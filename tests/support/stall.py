@@ -85,6 +85,7 @@ class Stall:
         self.rng: Any = np.random.default_rng(self.seed)
         self.stages = Stages()
         self.pages = 0
+        self.held_micros: list[int] = []
         self.live = Candidates(np.arange(len(offers), dtype=np.int32), np.zeros(len(offers), np.uint8))
         quality = np.array([q for s in self.sellers for q in s.quality])
         kind = self.catalogue.bid_kind
@@ -130,7 +131,10 @@ class Stall:
         state = campaigns.state(0)
         state = replace(state, drain_micros=np.full_like(state.drain_micros, self.drain_micros))
         ports = Ports(self.shoppers, campaigns, self.budgets, self.caps, None, None)  # type: ignore[arg-type]
-        return await sell_within_budgets(page, self.live, self.bids, self.catalogue, state, ports, self.stages, self.rng)
+        sale, self.held_micros = await sell_within_budgets(
+            page, self.live, self.bids, self.catalogue, state, ports, self.stages, self.rng
+        )
+        return sale
 
     def sell(self, *floors: int, epsilon: float = 0.0, **terms: Any) -> Sale:
         """Sells a page, to the end."""

@@ -74,6 +74,8 @@ class MemoryBudgets:
     """Campaign and decision -> micros."""
     asked: int = 0
     """How often `hold` was called: round trips."""
+    lowered: int = 0
+    """How many holds `keep` was told to lower."""
     patience: float = 1.0
     """As last asked with."""
     away: bool = False
@@ -97,6 +99,7 @@ class MemoryBudgets:
 
     def keep(self, items: Sequence[HoldItem]) -> None:
         """As keep.lua does."""
+        self.lowered += len(items)
         for i in items:
             held = self.held.get((i.campaign_id, i.decision_id), 0)
             if held > i.micros:

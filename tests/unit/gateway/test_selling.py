@@ -188,6 +188,31 @@ def test_what_is_held_for_a_sale_is_what_is_expected_in_its_slot() -> None:
     # 10 / (1000 x .5 x .005) = 4.00 a sale, of which an impression there brings .0025.
     assert sale.price_micros.tolist() == [6_000_000, 4_000_000]
     assert {c: m for (c, _), m in stall.budgets.held.items()} == {"first": 30_000, "second": 10_000}
+    assert stall.held_micros == [30_000, 10_000]
+
+
+def test_what_is_held_in_a_slot_that_is_looked_at_less_was_known_when_it_was_asked_for() -> None:
+    odd = np.random.default_rng(7).uniform(0.02, 0.05, 9)
+    kinds = ("cpc", "cpa", "cpa")
+    sellers = [Seller(f"s{i}", 900_000, (q,), 10**9, bid_kind=kinds[i % 3]) for i, q in enumerate(odd.tolist())]
+    stall = Stall(sellers, examination=(1.0, 0.6, 0.4))
+    sales = [stall.sell(0, 0, 0), stall.sell(0, 0, 0)]
+    assert [len(s.winner) for s in sales] == [3, 3]
+    assert (stall.budgets.asked, stall.budgets.lowered) == (2, 0)
+
+
+def test_who_moves_up_since_another_proves_unable_holds_what_is_expected_there() -> None:
+    sellers = [
+        Seller("gone", 9_000_000, budget_micros=10**9, bid_kind="cpa"),
+        Seller("first", 8_000_000, budget_micros=10**9, bid_kind="cpa"),
+        Seller("second", 6_000_000, budget_micros=10**9, bid_kind="cpa"),
+        Seller("views", 10_000_000, bid_kind="cpm"),
+    ]
+    stall = Stall(sellers, {"gone": 10**9}, {"gone": 10**9}, examination=(1.0, 0.5))
+    sale = stall.sell(0, 0)
+    assert stall.shown(sale) == ["first-0", "second-0"]
+    assert {c: m for (c, _), m in stall.budgets.held.items()} == {"first": 30_000, "second": 10_000}
+    assert (stall.held_micros, stall.budgets.asked) == ([30_000, 10_000], 2)
 
 
 # Frequency caps
@@ -298,6 +323,7 @@ def test_exactly_what_is_sold_is_held_and_no_budget_is_overrun(stall: Stall, flo
     before = dict(stall.budgets.committed_micros)
     sale = stall.sell(*floors, epsilon=epsilon)
     assert {c: m for (c, _), m in stall.budgets.held.items()} == held(stall, sale)
+    assert sum(stall.held_micros) == sum(held(stall, sale).values())
     for seller in stall.sellers:
         assert seller.budget_micros is None or stall.room(seller.name) >= 0
         assert stall.spent(seller.name) == before.get(seller.name, 0) + held(stall, sale).get(seller.name, 0)

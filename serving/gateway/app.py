@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 from fastapi import FastAPI
-from fastapi.openapi.docs import get_swagger_ui_html
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -22,6 +21,7 @@ from domain.events import EventStatus, EventType
 from domain.request import DecisionRequest, Placement
 from serving.gateway.access import address
 from serving.gateway.answer import to_answer
+from serving.gateway.api_page import api_page, asset
 from serving.gateway.cors import PageOrigins
 from serving.gateway.counting import CountResponses, count_decision
 from serving.gateway.decide import decide
@@ -147,7 +147,15 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
     @app.get("/docs", include_in_schema=False)
     async def documented(request: Request) -> Response:
         app.state.service.access.admit_operator(request)
-        return get_swagger_ui_html(openapi_url="openapi.json", title="OfferRank")
+        return api_page()
+
+    @app.get("/docs/{name}", include_in_schema=False)
+    async def documented_by(name: str, request: Request) -> Response:
+        app.state.service.access.admit_operator(request)
+        found = asset(name)
+        if found is None:
+            raise HTTPException(404)
+        return found
 
     app.add_middleware(PageOrigins, allows_origin=lambda origin: app.state.service.access.allows_origin(origin))
     app.add_middleware(CountResponses)

@@ -113,7 +113,7 @@ def test_a_conversion_needs_a_servers_key_and_harms_no_other_event(gateway):
     assert gateway.call("POST", "/v1/events", key="server-key", json=events).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/docs", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/metrics", "/docs", "/docs/swagger-ui.css", "/openapi.json"])
 def test_operators_only(gateway, path):
     assert gateway.call("GET", path, key=None).status_code == 404
     assert said(gateway.call("GET", path, key="wrong")) == (401, "key")

@@ -239,7 +239,20 @@ def test_the_document_shows_the_markets_features_with_examples(gateway):
     (example,) = request["examples"]
     assert gateway.decide(**example)["placements"][0]["offers"]
     assert "HTTPValidationError" not in json.dumps(document)
-    assert gateway.call("GET", "/docs", key="operator-key").status_code == 200
+
+
+def test_the_documents_page_needs_nothing_from_elsewhere(gateway):
+    page = gateway.call("GET", "/docs", key="operator-key")
+    assert page.status_code == 200
+    assert "//" not in re.sub(r"(?m)^\s*//.*$", "", page.text.replace("<!--", "").replace("-->", ""))
+    addresses = re.findall(r"""(?:src|href)="([^"]*)"|url: '([^']*)'""", page.text)
+    own = [one or other for one, other in addresses if not (one or other).startswith("data:")]
+    assert sorted(own) == ["docs/swagger-ui-bundle.js", "docs/swagger-ui.css", "openapi.json"]
+    for address in own:
+        assert gateway.call("GET", f"/{address}", key="operator-key").status_code == 200
+        assert gateway.call("GET", f"/{address}", key="server-key").status_code == 403
+    assert gateway.call("GET", "/docs/swagger-ui.css", key="operator-key").headers["content-type"].startswith("text/css")
+    assert gateway.call("GET", "/docs/__init__.py", key="operator-key").status_code == 404
 
 
 def test_health_readiness_metrics(gateway):

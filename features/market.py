@@ -1,10 +1,12 @@
 """Reads market.toml, the one file that describes a market. docs/market.md lists every key."""
 
 import hashlib
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
 import tomli  # tomllib, compiled: a catalogue of 100,000 offers in less than half the time
 from pydantic import Field, ValidationError, model_validator
 
@@ -12,6 +14,7 @@ from domain.campaign import Campaign, FeatureValue, Offer
 from domain.errors import InvalidMarket, shown
 from domain.policy import Policy
 from domain.refusals import Location, first_refusal
+from features.derived import derive, numbers, written
 from features.market_checks import check_references
 from features.model_spec import ModelSpec, TaskSpec, ValueSpec
 from features.monitoring_spec import FEW_VALUES, PLACEMENT, POSITION, MonitoringSpec
@@ -36,6 +39,8 @@ class Market(Record):
     """Names the market in Redis keys and logs."""
     currency: str = Field(pattern=r"^[A-Z]{3}$")
     """ISO 4217 code that every amount is in."""
+    missing_values: tuple[str, ...] = ()
+    """Texts that say nothing, such as "NA" or "?", whatever the feature, unless it has a list of its own."""
     placements: tuple[Placement, ...] = Field(min_length=1)
     """Placements a page has; a request may ask for some of them."""
     features: tuple[FeatureSpec, ...] = Field(min_length=1)
@@ -58,6 +63,15 @@ class Market(Record):
     """Who pays how much for what."""
     offers: tuple[Offer, ...] = Field(min_length=1)
     """What can be shown."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hand_down(cls, raw: object) -> object:
+        """The market's missing values are those of its features."""
+        if not isinstance(raw, dict) or not (words := raw.get("missing_values")) or not isinstance(raw.get("features"), list):
+            return raw
+        features = [{"missing_values": words, **f} if isinstance(f, dict) else f for f in raw["features"]]
+        return {**raw, "features": features}
 
     @model_validator(mode="after")
     def _check_references(self) -> Self:
@@ -128,6 +142,28 @@ class Market(Record):
         )
         return (*few, PLACEMENT, CAMPAIGN)
 
+    @cached_property
+    def derived_features(self) -> tuple[FeatureSpec, ...]:
+        """Request features that are computed, in file order."""
+        return tuple(f for f in self.request_features if f.derivation is not None)
+
+    @cached_property
+    def feature_by_name(self) -> dict[str, FeatureSpec]:
+        """Features by name."""
+        return {f.name: f for f in self.features}
+
+    def derive(self, values: Mapping[str, FeatureValue], time_ms: int) -> dict[str, FeatureValue]:
+        """The derived features of one request, of its others and its moment."""
+        return {f.name: self._derived(f, values, time_ms) for f in self.derived_features}
+
+    def _derived(self, feature: FeatureSpec, values: Mapping[str, FeatureValue], time_ms: int) -> FeatureValue:
+        what = feature.derivation
+        assert what is not None
+        of = [numbers(self.feature_by_name[name].dtype, [values[name]]) for name in what.of]
+        (value,) = derive(what, of or [np.array([time_ms], np.float64)])
+        known = written(what, value)
+        return feature.absent if known is None else known
+
     def crosses_of(self, side: Literal["request", "offer", "pair"]) -> list[CrossSpec]:
         """Crosses of features of the `request` alone, of the `offer` alone, or of the `pair` of both."""
         of_offer = {f.name for f in self.offer_features}
@@ -139,6 +175,9 @@ class Market(Record):
         """An offer's value of an offer feature; a feature named `offer_id` is the offer's id unless given."""
         if feature.name == OFFER_ID and OFFER_ID not in offer.features:
             return offer.id
+        if feature.derivation is not None:
+            of = {name: self.offer_value(offer, self.feature_by_name[name]) for name in feature.derivation.of}
+            return self._derived(feature, of, 0)
         return feature.coerce(offer.features[feature.name]) if feature.name in offer.features else feature.absent
 
 

@@ -24,6 +24,7 @@ def check_references(market: Market) -> None:
     _check_names(market)
     _check_tasks(market)
     by_name = {f.name: f for f in market.features}
+    _check_derived(market, by_name)
     _check_model(market, by_name)
     _check_training(market, by_name)
     _check_monitoring(market, by_name)
@@ -77,6 +78,17 @@ def _check_tasks(market: Market) -> None:
             raise Misfit("is that of conversions: expected a task that is given the first one's label", "value")
         if VALUE_MICROS in {name for t in market.tasks for name in (t.name, t.label)}:
             raise Misfit(f"{VALUE_MICROS!r} is the column and the output of [value]", "tasks")
+
+
+def _check_derived(market: Market, by_name: dict[str, FeatureSpec]) -> None:
+    for i, f in enumerate(market.features):
+        for name in f.derivation.of if f.derivation else ():
+            of, key = by_name.get(name), f"{place('features', i, f.name)}.derived"
+            if of is None or of.dtype == "string" or of.multiple or of.derived is not None:
+                raise Misfit(f"{name!r} is not an int or float feature with single values that is itself given", key)
+            if (of.source == "offer") != (f.source == "offer"):
+                sides = f"{name!r} is of source {of.source!r}, this of {f.source!r}"
+                raise Misfit(f"{sides}: both must be of the offer, or neither", key)
 
 
 def _check_model(market: Market, by_name: dict[str, FeatureSpec]) -> None:
@@ -176,6 +188,8 @@ def _check_offers(market: Market, by_name: dict[str, FeatureSpec]) -> None:
             spec = by_name.get(name)
             if spec is None or spec.source != "offer":
                 raise Misfit(f"{name!r} is not a feature with source offer", f"{at}.features")
+            if spec.derived is not None:
+                raise Misfit(f"{name!r} is derived: it cannot be given", f"{at}.features")
             _coerce(spec, given, f"{at}.features.{name}")
 
 

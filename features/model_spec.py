@@ -17,6 +17,9 @@ class TaskSpec(Record):
     """Name of the 0/1 column in training rows; from the event log: `click` or `conversion`."""
     column: str | None = None
     """Name in an external training file, where it differs."""
+    positive: str | None = Field(default=None, min_length=1, max_length=256)
+    """The text that means 1 in an external training file, such as "50000+.", where all others mean 0; 0 and 1, Y and N, yes and
+    no, true and false need none."""
     given: str | None = None
     """Label that must be 1 for this task to count, such as `click` for pcvr."""
     space: Literal["conditional", "entire"] = "conditional"

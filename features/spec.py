@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from domain.campaign import FeatureValue, Value
 from domain.errors import shown
 from domain.refusals import Misfit
+from features.derived import VALUES, Derivation, derivation
 
 MAX_STRING = 256
 MAX_WEIGHT = 1e9
@@ -109,6 +110,13 @@ class FeatureSpec(Record):
     """Feed a number to the network with mean 0 and standard deviation 1, held within the range seen in training."""
     counter: Literal["impression", "click", "conversion"] | None = None
     """For source history: which of the shopper's counters."""
+    derived: str | None = None
+    """Computed, in training and serving alike, of the moment of the decision or of other features: `hour(time_ms)`,
+    `weekday(time_ms, Europe/Berlin)` (0 is Monday), `log(basket)` (sign(x) ln(1 + |x|)), `ratio(basket, items)`. No request,
+    offer or file has it; a file may call the moment, else `time_ms`, by another name: `column`."""
+    missing_values: tuple[str, ...] = ()
+    """Texts that say nothing, such as "NA": in files, requests and offers they are taken for a missing value; the market's
+    `missing_values` unless given."""
     examples: tuple[Value, ...] = ()
     """Shown in the API's documentation."""
 
@@ -122,6 +130,7 @@ class FeatureSpec(Record):
             raw.setdefault("dtype", "int")
             if raw.get("missing") != "own":
                 raw.setdefault("default", 0)
+        _choose_derived(raw)
         if not any(raw.get(k) for k in ("vocabulary", "hash_buckets", "quantiles", "normalize")):
             if raw.get("dtype", "string") == "string" or raw.get("multiple"):
                 raw["vocabulary"] = 1000
@@ -165,14 +174,35 @@ class FeatureSpec(Record):
             raise Misfit(f"lists {twice!r} twice", "vocabulary")
         if isinstance(self.vocabulary, tuple) and self.default is None and "" in self.vocabulary:
             raise Misfit('must not list "": it stands for no value', "vocabulary")
+        if self.derivation is not None:
+            self._check_derived(self.derivation)
         if (self.source == "history") != (self.counter is not None):
             raise Misfit("belongs to source history, and is needed there: impression, click or conversion", "counter")
         return self
 
+    def _check_derived(self, what: Derivation) -> None:
+        if self.dtype != what.dtype or self.multiple:
+            raise Misfit(f"expected {what.dtype!r}, which {what.function} gives, and a single value", "dtype")
+        if what.of_time and self.source != "context":
+            raise Misfit(f"expected 'context', to which the time belongs, got {self.source!r}", "source")
+        if self.column is not None and not what.of_time:
+            raise Misfit("cannot be given for a feature that is derived of others: no file has it", "column")
+
+    @property
+    def derivation(self) -> Derivation | None:
+        """How it is derived, if it is."""
+        return None if self.derived is None else derivation(self.derived)
+
     @property
     def log_column(self) -> str:
         """Column of an external training file."""
-        return self.column or self.name
+        return self.name if self.derived is not None else self.column or self.name
+
+    @property
+    def only_value(self) -> Value | None:
+        """The one value that it can have: a file without its column has it in every row."""
+        known = self.vocabulary if isinstance(self.vocabulary, tuple) and not self.multiple and self.derived is None else ()
+        return known[0] if len(known) == 1 else None
 
     @property
     def absent(self) -> FeatureValue:
@@ -199,6 +229,8 @@ class FeatureSpec(Record):
         Raises:
           ValueError: of another type, not finite, out of int64, a string of more than 256 characters, more than `max_values`.
         """
+        if isinstance(value, str) and value in self.missing_values:
+            return self.absent
         if not self.multiple:
             return self.coerce_one(value)
         if not isinstance(value, Mapping if self.weighted else list | tuple):
@@ -229,6 +261,23 @@ class FeatureSpec(Record):
         if not math.isfinite(value) or abs(value) > 3e38:
             raise ValueError(f"must be a finite 32-bit number, got {value!r}")
         return float(value)
+
+
+def _choose_derived(raw: dict[str, Any]) -> None:
+    """What a derived feature need not say: its type, a state of its own for a missing one, hours and days as values."""
+    try:
+        what = derivation(raw["derived"])
+    except KeyError:
+        return
+    except TypeError:
+        return  # not a text, which is refused as such
+    except ValueError as e:
+        raise Misfit(str(e), "derived") from None
+    raw.setdefault("dtype", what.dtype)
+    if "default" not in raw:
+        raw.setdefault("missing", "own")
+    if what.of_time and not any(raw.get(k) for k in ("vocabulary", "hash_buckets", "quantiles", "normalize")):
+        raw["vocabulary"] = VALUES[what.function]
 
 
 def first_repeated(values: Iterable[Value]) -> Value | None:

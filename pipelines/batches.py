@@ -1,7 +1,7 @@
 """The rows of a training log as a market reads them, batch by batch, each knowing where it stands."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 from features.market import Market
 from features.monitoring_spec import PLACEMENT, POSITION
 from pipelines.clusters import SAID_BY
+from pipelines.derived_columns import time_columns, with_derived, with_only_values, without_words
 from pipelines.exploration import SAID_AS
 from pipelines.refusals import Where, place
 from pipelines.sources import read
@@ -39,15 +40,19 @@ class Batch:
 
 
 def batches(market: Market, files: list[Path]) -> Iterator[Batch]:
-    """Everything that a training reads, in the order of the files."""
-    columns = {f.log_column: None for f in market.features} | {t.log_column: None for t in market.tasks}
+    """Everything that a training reads, in the order of the files; derived features are columns like any other."""
+    given = [f for f in market.features if f.derived is None]
+    columns = {f.log_column: None for f in given if f.only_value is None} | {t.log_column: None for t in market.tasks}
     columns |= {name: None for name in (POSITION, PLACEMENT) if name in market.row_columns}
     if market.value is not None:
         columns |= {market.value.column: None}
     if market.training.split.by is not None:
         columns |= {split_column(market): None}
-    optional = tuple(name for name in (*market.row_columns, *SAID_BY, *SAID_AS.values()) if name not in columns)
-    yield from read_batches(market, files, tuple(columns), optional)
+    beside = (*(f.log_column for f in given), *time_columns(market), *market.row_columns, *SAID_BY, *SAID_AS.values())
+    optional = tuple(name for name in dict.fromkeys(beside) if name not in columns)
+    for batch in read_batches(market, files, tuple(columns), optional):
+        whole = with_only_values(market, batch.raw)
+        yield replace(batch, raw=with_derived(market, whole, partial(place, batch.file, start=batch.start)))
 
 
 def read_batches(market: Market, files: list[Path], columns: tuple[str, ...], optional: tuple[str, ...]) -> Iterator[Batch]:
@@ -59,7 +64,7 @@ def read_batches(market: Market, files: list[Path], columns: tuple[str, ...], op
     for file in files:
         start = 0
         for raw in read(file, columns, optional, lists, keys, market.training.csv):
-            yield Batch(raw, file, start, before)
+            yield Batch(without_words(market, raw), file, start, before)
             start += raw.num_rows
             before += raw.num_rows
 

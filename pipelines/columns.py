@@ -6,12 +6,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.spec import MAX_STRING, FeatureSpec
-from pipelines.numbers import FITS, real_numbers, whole_numbers
+from pipelines.numbers import FITS, NUMERAL, real_numbers, whole_numbers
 from pipelines.refusals import Where, refuse_first, refuse_type
 from pipelines.text import blank_as_null, plain
 
 MOST_MICROS = 2**53
 """Of a value: what JSON and doubles hold exactly."""
+FLAG = "0 or 1 (or Y and N, yes and no, true and false)"
+YES, NO = ("y", "yes", "t", "true"), ("n", "no", "f", "false")
+"""Words for 1 and 0, in any case."""
 VALUE_EXPECTED = "a whole number of micros, from 0 to 2^53"
 
 
@@ -32,16 +35,19 @@ def feature_column(feature: FeatureSpec, raw: pa.Array, where: Where) -> pa.Arra
     return pa.array(np.where(missing, feature.fill, values).astype(np.float32))
 
 
-def label_column(raw: pa.Array, counts: NDArray[np.bool_], where: Where) -> NDArray[np.int64]:
-    """A column of 0 and 1; where a row does not count for the task, a missing label is 0.
+def label_column(raw: pa.Array, counts: NDArray[np.bool_], where: Where, positive: str | None = None) -> NDArray[np.int64]:
+    """A column of 0 and 1, or of words that say so; where a row does not count for the task, a missing label is 0.
 
+    Args:
+      positive: of a column of text, the one that means 1, where all others mean 0.
     Raises:
       InvalidTrainingData: any other value.
     """
     raw = plain(raw)
-    values = real_numbers(raw, where, "0 or 1")
+    said_by_text = positive is not None and pa.types.is_string(raw.type)
+    values = _is_that(raw, str(positive)) if said_by_text else _yes_or_no(raw, where)
     values = np.where(np.isnan(values) & ~counts, 0.0, values)
-    refuse_first((values != 0) & (values != 1), raw, "0 or 1", where)
+    refuse_first((values != 0) & (values != 1), raw, FLAG, where)
     return values.astype(np.int64)
 
 
@@ -52,8 +58,8 @@ def usable_column(raw: pa.Array, where: Where) -> NDArray[np.bool_]:
       InvalidTrainingData: any other value.
     """
     raw = plain(raw)
-    values = np.nan_to_num(real_numbers(raw, where, "0 or 1"), nan=1.0)
-    refuse_first((values != 0) & (values != 1), raw, "0 or 1", where)
+    values = np.nan_to_num(_yes_or_no(raw, where), nan=1.0)
+    refuse_first((values != 0) & (values != 1), raw, FLAG, where)
     return values == 1
 
 
@@ -91,6 +97,33 @@ def decided_column(raw: pa.Array | None, rows: int) -> pa.Array:
     if not pa.types.is_integer(raw.type):
         return pa.array(np.full(rows, -1))
     return raw.cast(pa.int64(), safe=False).fill_null(-1)
+
+
+def _yes_or_no(raw: pa.Array, where: Where) -> NDArray[np.float64]:
+    """[R] numbers, NaN where nothing is."""
+    if pa.types.is_string(raw.type):
+        said = pc.utf8_lower(pc.utf8_trim_whitespace(raw))
+        for words, number in ((YES, "1"), (NO, "0")):
+            said = pc.replace_with_mask(said, pc.fill_null(pc.is_in(said, value_set=pa.array(words)), False), pa.scalar(number))
+        wrong = ~_as_numbers(said)
+        refuse_first(wrong, raw, FLAG, where)
+        raw = said
+    return real_numbers(raw, where, FLAG)
+
+
+def _as_numbers(said: pa.Array) -> NDArray[np.bool_]:
+    """[R], whether a text may be a number, or nothing."""
+    form = pc.match_substring_regex(said, rf"{NUMERAL}|^[+-]?(nan|inf|infinity)$|^$")
+    are: NDArray[np.bool_] = pc.fill_null(form, True).to_numpy(zero_copy_only=False)
+    return are
+
+
+def _is_that(raw: pa.Array, positive: str) -> NDArray[np.float64]:
+    """[R], 1 where a value is the text, NaN where nothing is."""
+    text = blank_as_null(pc.utf8_trim_whitespace(raw))
+    same = pc.equal(text, positive.strip()).cast(pa.float64())
+    values: NDArray[np.float64] = same.to_numpy(zero_copy_only=False)
+    return values
 
 
 def _strings(feature: FeatureSpec, raw: pa.Array, where: Where) -> pa.Array:

@@ -112,7 +112,8 @@ def _label(task: TaskSpec, batch: Batch) -> Convert:
     optional = task.given is not None or task.usable_column in batch
 
     def convert(raw: pa.Array, where: Where) -> pa.Array:
-        return pa.array(label_column(raw, np.full(len(raw), not optional), where)).filter(pa.array(~are_missing(raw)))
+        labels = label_column(raw, np.full(len(raw), not optional), where, task.positive)
+        return pa.array(labels).filter(pa.array(~are_missing(raw)))
 
     return convert
 

@@ -183,7 +183,7 @@ def _checked(market: Market, batch: Batch, schema: pa.Schema) -> Checked:
     labels: dict[str, NDArray[np.int64]] = {}
     for t in sorted(market.tasks, key=lambda t: t.given is not None):
         needed = known[t.label] & (labels[t.given] == 1 if t.given in labels else True)
-        labels[t.label] = label_column(batch.column(t.log_column), needed, batch.where(t.log_column))
+        labels[t.label] = label_column(batch.column(t.log_column), needed, batch.where(t.log_column), t.positive)
     counts = {t.name: usable[t.usable_column] & (labels[t.given] == 1 if t.given else True) for t in market.tasks}
     arrays += [pa.array(labels[t.label]) for t in market.tasks]
     flags = usable | {t.counts_column: counts[t.name] for t in market.tasks}

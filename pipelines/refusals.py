@@ -11,6 +11,8 @@ from domain.errors import InvalidTrainingData
 
 Where = Callable[[int], str]
 """Row of a batch -> what to call it in a message."""
+Place = Callable[[str, int], str]
+"""Column and row of a batch -> what to call it in a message."""
 
 
 def place(file: Path, column: str, row: int, start: int) -> str:

@@ -93,6 +93,20 @@ def time_column(raw: pa.Array, where: Where) -> Times:
     return _numbers(raw, where)
 
 
+def unix_ms(raw: pa.Array, where: Where) -> NDArray[np.float64]:
+    """[R] times as ms since 1970, UTC; a number says its unit by lying between 2000 and 2100.
+
+    Raises:
+      InvalidTrainingData: a value is missing, or no time.
+    """
+    times = time_column(raw, where)
+    if times.moments:
+        return times.values / 1000
+    units = _units(times.values)
+    refuse_first(units < 0, raw, "a time between 2000 and 2100, in Unix s, ms, us or ns", where)
+    return times.values * 1e3 / 1000.0**units
+
+
 def as_logged(raw: pa.Array, row: int) -> str:
     """A time as the file has it."""
     return str(value_at(plain(raw), row))

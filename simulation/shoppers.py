@@ -88,8 +88,8 @@ class Shoppers:
         self.seed = seed
         self.population = population
         self._n_slots = sum(p.count for p in market.placements)
-        self._shopper_features = [f for f in market.features if f.source == "shopper"]
-        self._context_features = [f for f in market.features if f.source == "context"]
+        self._shopper_features = [f for f in market.features if f.source == "shopper" and f.derived is None]
+        self._context_features = [f for f in market.features if f.source == "context" and f.derived is None]
         self._day_length_s = market.policy.day_length_s
         self._odds = {f.name: self._segment_odds(f) for f in market.features if _choices(f)}
 

@@ -119,7 +119,7 @@ def _field(default: Any, description: str, **constraints: Any) -> Any:
 
 def _attributes(name: str, market: Market, source: str) -> Any:
     """A closed dictionary of features: plain, because feature names may be those of a model's own attributes."""
-    entries = {f.name: _typed(f) for f in market.request_features if f.source == source}
+    entries = {f.name: _typed(f) for f in market.request_features if f.source == source and f.derived is None}
     typed = cast(Any, TypedDict)(name, entries, total=False)
     typed.__pydantic_config__ = ConfigDict(extra="forbid")
     return typed
@@ -130,7 +130,9 @@ def _typed(feature: FeatureSpec) -> Any:
     if feature.absent is not None:
         schema["default"] = feature.absent
     if feature.dtype == "string" and not feature.multiple:
-        return Annotated[str | None, Field(strict=True, max_length=MAX_STRING, json_schema_extra=schema)]
+        text = Field(strict=True, max_length=MAX_STRING, json_schema_extra=schema)
+        silent = feature.missing_values
+        return Annotated[str | None, text, AfterValidator(lambda value: None if value in silent else value)]
     one: dict[str, Any]
     if feature.dtype == "string":
         one = {"type": "string", "minLength": 1, "maxLength": MAX_STRING}
@@ -145,7 +147,7 @@ def _typed(feature: FeatureSpec) -> Any:
         one = {"type": "array", "items": one, "maxItems": feature.max_values}
 
     def coerce(value: object) -> object:
-        return None if value is None else feature.coerce(value)
+        return None if value is None or value in feature.missing_values else feature.coerce(value)
 
     return Annotated[Any, PlainValidator(coerce), WithJsonSchema(schema | {"anyOf": [one, {"type": "null"}]})]
 
@@ -160,7 +162,8 @@ def _examples(feature: FeatureSpec) -> list[Any]:
 
 
 def _example(market: Market, source: str) -> dict[str, Any]:
-    return {f.name: _examples(f)[0] for f in market.request_features if f.source == source and _examples(f)}
+    asked = (f for f in market.request_features if f.source == source and f.derived is None)
+    return {f.name: _examples(f)[0] for f in asked if _examples(f)}
 
 
 Token = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_TOKEN)]

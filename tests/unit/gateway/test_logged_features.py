@@ -19,6 +19,7 @@ from features.log_schema import contiguous
 from features.market import Market, parse_market
 from pipelines.bags import bag_columns
 from pipelines.columns import feature_column
+from pipelines.derived_columns import with_derived
 from pipelines.examples import training_rows
 from serving.archiver.files import write_part
 from serving.archiver.rows import Entry, log_formats
@@ -125,6 +126,56 @@ def test_values_that_are_there_stay_what_they_are(market: Market, ask: Ask) -> N
     assert logged.sent["visited"].tolist() == [[3, 1]]
     assert logged.sent["taste_weights"].tolist() == [[2.0, 0.5]]
     assert_trained_as_sent(market, logged)
+
+
+DERIVED = [
+    {"name": "weekday", "source": "context", "derived": "weekday(time_ms)"},
+    {"name": "hour", "source": "context", "derived": "hour(time_ms, Asia/Kathmandu)"},
+    {"name": "amount_log", "source": "context", "derived": "log(amount)"},
+    {"name": "per_click", "source": "context", "derived": "ratio(amount, past_clicks)"},
+    {"name": "per_year", "source": "shopper", "derived": "ratio(amount, age)"},
+]
+
+
+class TestDerived:
+    """Nobody sends them: the gateway makes them, logs them and sends them; a training makes them anew, and the same."""
+
+    @pytest.fixture
+    def market(self, market: Market) -> Market:
+        raw = market.model_dump(mode="json", exclude_none=True, exclude={"features"})
+        return parse_market(raw | {"features": [*FEATURES, *DERIVED]})
+
+    def test_what_is_sent_is_what_is_logged_and_what_a_training_makes_of_it(self, market: Market, ask: Ask) -> None:
+        logged = ask(shopper={"attributes": {"age": 3}}, context={"amount": 0.1})
+        names = [f["name"] for f in DERIVED]
+        minutes = NOW_MS // 60_000
+        made = {name: logged.archived["features"][name] for name in names}
+        assert made["weekday"] == (minutes // 1440 + 3) % 7  # 1970 began on a Thursday
+        assert made["hour"] == (minutes + 345) // 60 % 24  # 5:45 ahead
+        assert made["amount_log"] == float(np.float32(np.log1p(np.float64(np.float32(0.1)))))
+        assert made["per_click"] is None  # nothing was clicked before
+        assert made["per_year"] == pytest.approx(0.1 / 3)
+        assert np.isnan(logged.sent["per_click"]).all()
+        assert_trained_as_sent(market, logged)
+        (given,) = logged.rows.drop(names).combine_chunks().to_batches()
+        anew = with_derived(market, given, lambda column, row: f"{column} {row}")
+        for f in (f for f in market.features if f.name in names):
+            rows = feature_column(f, anew.column(anew.schema.names.index(f.name)), str).to_pylist()
+            np.testing.assert_array_equal(from_rows(f.tensors[0], rows), np.repeat(logged.sent[f.name], len(rows)), f.name)
+
+    def test_a_request_that_brings_one_is_refused(self, market: Market) -> None:
+        gateway = build(market)
+        answer = gateway.call("POST", "/v1/decisions", json={"context": {"hour": 3}, "placements": [{"name": "main"}]})
+        assert (answer.status_code, answer.json()["error"]["field"]) == (422, "context.hour")
+        schema = gateway.call("GET", "/openapi.json", key="operator-key").json()["components"]["schemas"]
+        assert set(schema["ContextAttributes"]["properties"]) == {"amount", "basket"}
+
+
+def test_words_for_nothing_are_absent_in_a_request_as_in_a_file(market: Market) -> None:
+    raw = market.model_dump(mode="json", exclude_none=True, exclude={"features"})
+    gateway = build(parse_market(raw | {"features": FEATURES, "missing_values": ["NA"]}))
+    gateway.decide(shopper={"attributes": {"city": "NA", "age": "NA"}}, context={"amount": 1.0})
+    assert {name: gateway.logged[0].features[name] for name in ("city", "age")} == {"city": None, "age": None}
 
 
 def test_a_description_of_an_offer_may_be_a_list(market: Market, ask: Ask) -> None:

@@ -81,7 +81,9 @@ def test_other_values_are_refused_by_row(feature: FeatureSpec, raw: pa.Array, me
 
 
 @pytest.mark.parametrize(
-    "raw", [pa.array(["1", "0"]), pa.array([1, 0]), pa.array([1.0, 0.0]), pa.array([True, False]), pa.array(["True", "False"])]
+    "raw",
+    [pa.array(["1", "0"]), pa.array([1, 0]), pa.array([1.0, 0.0]), pa.array([True, False]), pa.array(["True", "False"])]
+    + [pa.array(words) for words in (["Y", "N"], ["yes", "no"], [" YES ", "No"], ["t", "F"], ["1.0", "n"])],
 )
 def test_labels_are_zero_or_one_in_any_type(raw: pa.Array) -> None:
     assert label_column(raw, ALL[:2], where).tolist() == [1, 0]
@@ -90,15 +92,23 @@ def test_labels_are_zero_or_one_in_any_type(raw: pa.Array) -> None:
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (pa.array([0, 1, 2]), "row 3: expected 0 or 1, got 2"),
-        (pa.array(["1", "yes"]), "row 2: expected 0 or 1, got 'yes'"),
-        (pa.array([1, None]), "row 2: expected 0 or 1, got nothing"),
-        (pa.array(["1", ""]), "row 2: expected 0 or 1, got ''"),
+        (pa.array([0, 1, 2]), "row 3: expected 0 or 1 .*, got 2"),
+        (pa.array(["1", "Maybe"]), "row 2: expected 0 or 1 .*, got 'Maybe'"),
+        (pa.array([1, None]), "row 2: expected 0 or 1 .*, got nothing"),
+        (pa.array(["1", ""]), "row 2: expected 0 or 1 .*, got ''"),
     ],
 )
 def test_other_labels_are_refused(raw: pa.Array, message: str) -> None:
     with pytest.raises(InvalidTrainingData, match=message):
         label_column(raw, ALL[: len(raw)], where)
+
+
+def test_a_market_may_say_which_text_is_the_positive_label() -> None:
+    raw = pa.array([" 50000+.", " - 50000.", " 50000+."])
+    assert label_column(raw, ALL[:3], where, "50000+.").tolist() == [1, 0, 1]
+    with pytest.raises(InvalidTrainingData, match="row 2: expected 0 or 1"):
+        label_column(pa.array(["50000+.", ""]), ALL[:2], where, "50000+.")
+    assert label_column(pa.array([1, 0]), ALL[:2], where, "50000+.").tolist() == [1, 0]  # of rows that were joined from the log
 
 
 def test_a_label_may_be_missing_where_its_task_does_not_count() -> None:

@@ -161,7 +161,7 @@ def test_clicks_that_enter_before_their_conversions_are_final_keep_their_labels_
     assert (entries.count(0), entries.count(-1)) == (160, 40)
     columns["conversion"][199] = None
     columns["Y"][199] = 1
-    with pytest.raises(InvalidTrainingData, match="column 'conversion', row 200: expected 0 or 1, got ''"):
+    with pytest.raises(InvalidTrainingData, match=r"column 'conversion', row 200: expected 0 or 1 .*, got ''"):
         ingest(market, write_csv(tmp_path / "log.csv", columns), tmp_path / "bad")
 
 
@@ -244,15 +244,15 @@ def test_a_split_by_hash_keeps_a_shopper_together(make_market: MakeMarket, colum
 
 BAD = {
     "missing columns": (lambda c: (c.pop("Y"), c.pop("brand")), "columns 'brand', 'Y'"),
-    "bad label": (lambda c: c["Y"].__setitem__(3, 2), r"log.csv: column 'Y', row 4: expected 0 or 1, got '2'"),
-    "word for a label": (lambda c: c["Y"].__setitem__(0, "yes"), "row 1: expected 0 or 1, got 'yes'"),
-    "empty label": (lambda c: c["Y"].__setitem__(7, None), "row 8: expected 0 or 1, got ''"),
+    "bad label": (lambda c: c["Y"].__setitem__(3, 2), r"log.csv: column 'Y', row 4: expected 0 or 1 .*, got '2'"),
+    "word for a label": (lambda c: c["Y"].__setitem__(0, "maybe"), "row 1: expected 0 or 1 .*, got 'maybe'"),
+    "empty label": (lambda c: c["Y"].__setitem__(7, None), "row 8: expected 0 or 1 .*, got ''"),
     "no positives": (lambda c: c.update(Y=[0] * 200), "column 'Y': expected positives, got \"none in 200 rows"),
     "no negatives": (lambda c: c.update(Y=[1] * 200), "column 'Y': expected negatives"),
     "no conversions": (lambda c: c.update(conversion=[0] * 200), "column 'conversion': expected positives"),
     "bad number": (lambda c: c["Age"].__setitem__(199, "old"), "column 'Age', row 200: expected a number, got 'old'"),
     "half a year": (lambda c: c["Age"].__setitem__(1, 1.5), "row 2: expected a whole number, got '1.5'"),
-    "usable or not": (lambda c: c.update(click_usable=[2] * 200), "column 'click_usable', row 1: expected 0 or 1, got '2'"),
+    "usable or not": (lambda c: c.update(click_usable=[2] * 200), "column 'click_usable', row 1: expected 0 or 1 .*, got '2'"),
     "too few rows": (lambda c: [c.update({k: v[:12]}) for k, v in list(c.items())], "at least 20 rows .*got '12 rows'"),
     "no rows": (lambda c: [c.update({k: []}) for k in list(c)], "at least 20 rows .*got '0 rows'"),
 }

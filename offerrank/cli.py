@@ -522,6 +522,26 @@ def export(
     run(market, log_dir, out, options.moment(since), options.moment(until, end=True))
 
 
+@app.command("demo-store")
+def demo_store() -> None:
+    """Serve the demo's store: what it is told stands in docs/sdk.md."""
+    from offerrank.demo_store import StoreSettings, run
+
+    run(_settings(StoreSettings))
+
+
+@app.command("sdk")
+def web_sdk(
+    to: Annotated[
+        Path | None, typer.Option(help="Write offerrank.js and its types into this folder.", show_default=False)
+    ] = None,
+) -> None:
+    """Print what a page needs to load the web SDK and check it."""
+    from offerrank.web_sdk import deliver
+
+    typer.echo(deliver(to))
+
+
 @app.command()
 def monitor(
     market: options.Market,

@@ -23,13 +23,14 @@ from rich.console import Console
 
 from domain.clock import budget_day, day_fraction, now_ms
 from domain.errors import OfferRankError, Unavailable
-from features.market import Market
+from features.market import Market, load_market
 from monitoring.fault_switch import AT_WORK
+from offerrank.demo_store import STORE_PORT, to_the_store
 from offerrank.demo_summary import campaign_days, print_summary, summarize
 from offerrank.demo_view import Pipeline, Status, View
 from offerrank.processes import Supervisor
 from offerrank.serve import example_call
-from offerrank.stack import Plan, Stack
+from offerrank.stack import HOST, Plan, Stack, answers
 from offerrank.training import progress_in
 from pipelines.examples import matures_s
 from serving.ledger.reconcile import reconcile_now
@@ -73,13 +74,18 @@ def run(settings: DemoSettings) -> int:
     """
     console = Console(width=None if sys.stdout.isatty() else 120)
     run_dir, removed = _run_dir(settings.directory)
-    plan = Plan.of(settings.market or MARKET, run_dir)
+    market = settings.market or MARKET
+    load_market(market)  # says what is wrong with the file that was given, not with the copy
+    plan = Plan.of(run_dir / "market.toml", run_dir)
+    store_port = plan.kept.take(STORE_PORT)
+    store_url = f"http://{HOST}:{store_port}"
+    plan.market.write_text(to_the_store(market.read_text(encoding="utf-8-sig"), store_url), encoding="utf-8")
     with View(console) as view, Supervisor(run_dir, view.say) as supervisor:
         view.say(f"this run is kept in {run_dir}" + (f"; {removed} older ones were removed" if removed else ""))
         (run_dir / FAULTS).write_bytes(orjson.dumps(listed()))
         settled = {"OFFERRANK_ARCHIVE_INTERVAL_S": str(ARCHIVE_EVERY_S), "OFFERRANK_FAULTS": str(run_dir / FAULTS)}
         stack = Stack(plan, supervisor, settled)
-        demo = Demo(settings, stack, view)
+        demo = Demo(settings, stack, view, store_port)
         asyncio.run(demo.run())
         summary = demo.close_books()
         view.say("stopping")
@@ -93,10 +99,11 @@ def run(settings: DemoSettings) -> int:
 class Demo:
     """One run: traffic, training and the view, side by side."""
 
-    def __init__(self, settings: DemoSettings, stack: Stack, view: View) -> None:
+    def __init__(self, settings: DemoSettings, stack: Stack, view: View, store_port: int) -> None:
         self._settings = settings
         self._stack = stack
         self._view = view
+        self._store_port = store_port
         self._simulation = Simulation(
             stack.market,
             stack.plan.gateway_url,
@@ -134,6 +141,7 @@ class Demo:
         # In a thread, so that signals are heard while processes get ready.
         await asyncio.to_thread(self._stack.start_serving)
         self._view.say(f"serving decisions at {self._stack.plan.gateway_url}, {self._elapsed()} after the start")
+        self._start_store()
         await asyncio.to_thread(self._stack.start_others)
         if self._settings.minutes:
             loop.call_later(self._settings.minutes * 60, stop.set)
@@ -213,8 +221,30 @@ class Demo:
         (plan.run_dir / "logs" / "training.log").unlink(missing_ok=True)
         return self._stack.supervisor.job("training", arguments, self._stack.environment, nice=TRAINING_NICE)
 
+    def _start_store(self) -> None:
+        """A shop for people, beside the shoppers that are simulated."""
+        stack, market = self._stack, self._stack.market
+        environment = {
+            "OFFERRANK_GATEWAY_URL": stack.plan.gateway_url,
+            "OFFERRANK_PUBLISHER_KEY": stack.keys[Role.PUBLISHER],
+            "OFFERRANK_SERVER_KEY": stack.keys[Role.SERVER],
+            "OFFERRANK_STORE_PLACEMENT": market.placements[0].name,
+            "OFFERRANK_STORE_FEATURES": orjson.dumps([f.name for f in market.request_features]).decode(),
+            "OFFERRANK_PORT": str(self._store_port),
+        }
+        url = self._store_url
+        stack.supervisor.start(
+            stack.supervisor.python("store", ["demo-store"], environment, lambda: answers(url), self._store_port)
+        )
+
+    @property
+    def _store_url(self) -> str:
+        return f"http://{HOST}:{self._store_port}"
+
     def _announce(self) -> None:
-        """Says once what is new: the page, the first answer, each release."""
+        """Says once what is new: store and page, the first answer, each release."""
+        if "store" not in self._shown and self._once("store", self._stack.supervisor.is_ready("store")):
+            self._view.say(f"the demo store is at {self._store_url}: buy something there, and follow an offer")
         if self._once("page", self._stack.supervisor.is_ready("monitor")):
             self._view.say(f"the page is at {self._stack.plan.monitor_url}")
         sample = self._simulation.sample

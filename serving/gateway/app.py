@@ -32,6 +32,7 @@ from serving.gateway.ports import Made, PageEvent
 from serving.gateway.record import to_decision
 from serving.gateway.reporter import Reporter
 from serving.gateway.schema import decision_body
+from serving.gateway.script import script_answer
 from serving.gateway.service import EVENT_TIMEOUT_S, Service
 from serving.gateway.tokens import Sold, TokenError
 from serving.gateway.traffic import Client
@@ -121,6 +122,10 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
         await _accept_or_keep(service, EventType.CLICK, sold, request)
         # To an address of the market file only, never to one from the request.
         return RedirectResponse(offer.landing_url.replace("{token}", token), 302, NO_STORE)
+
+    @app.get("/sdk/offerrank.js", **describe("sdk"))
+    async def script(request: Request) -> Response:
+        return script_answer(request)
 
     @app.get("/healthz", **describe("healthz"))
     async def healthz(_: Request) -> Response:

@@ -89,6 +89,13 @@ ROUTES: dict[str, dict[str, Any]] = {
             410: _says("The offer has ended.", HTML),
         },
     },
+    "sdk": {
+        "summary": "The web SDK",
+        "responses": {
+            200: _says("The script.", {"text/javascript": {"schema": {"type": "string"}}}),
+            304: _says("It has not changed."),
+        },
+    },
     "healthz": {"summary": "The process runs", "responses": {200: _says("It does.", {"application/json": {}})}},
     "readyz": {
         "summary": "Requests can be served",

@@ -112,6 +112,7 @@ def test_a_demo_ends_by_itself(tmp_path: Path) -> None:
     assert summary["requests"] > 50
     assert summary["after"]["requests"] == 0
     assert "Spend against budget" in told
+    assert told.index("the demo store is at http://127.0.0.1:") < told.index("Spend against budget")
     assert left_behind(Path(summary["run_dir"])) == []
 
 

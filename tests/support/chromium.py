@@ -33,15 +33,15 @@ def find_chromium() -> str:
 class Chromium:
     """One browser with one page, started by `async with`."""
 
-    def __init__(self, profile: Path) -> None:
-        self._profile = profile
+    def __init__(self, profile: Path, *flags: str) -> None:
+        self._profile, self._flags = profile, flags
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.complaints: list[str] = []
         """Uncaught errors and console errors, such as a refused script or a failed fetch."""
 
     async def __aenter__(self) -> "Chromium":
-        command = [find_chromium(), *FLAGS, f"--user-data-dir={self._profile}", "about:blank"]
+        command = [find_chromium(), *FLAGS, *self._flags, f"--user-data-dir={self._profile}", "about:blank"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen(command, start_new_session=True, **quiet)
         port_file, deadline = self._profile / "DevToolsActivePort", time.monotonic() + 60

@@ -17,6 +17,7 @@ OPERATIONS = (
     "POST /v1/events",
     "GET /v1/i/{token}",
     "GET /v1/c/{token}",
+    "GET /sdk/offerrank.js",
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",

@@ -88,7 +88,8 @@ class Detector:
             _spread(part, at, len(self.streams), fill)
             for part, fill in ((measured.deviation, np.nan), (measured.noise, 1.0), (measured.least, 1.0))
         )
-        z = self.weather.judge(deviation, noise, least)[at]
+        kin = np.unique([s.kind for s in self.streams], return_inverse=True)[1]
+        z = self.weather.judge(deviation, noise, least, kin)[at]
         log_e = np.stack([log_e_values(z), log_e_values(-z)], axis=1)
         log_e[len(at) - len(bets) :] += bets
         self._bet(now.release, at[len(at) - len(bets) :], bets)

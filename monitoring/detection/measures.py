@@ -136,9 +136,8 @@ def _of_values(series: Series, block: ValueBlock, earlier: Sequence[Profile], si
     new[-1] = False
     once = on == 1
     once[-1] = False
-    fresh = _rate(
-        "new_value", series, block.slices, counts[:, new].sum(-1), block.rows, days.counts[..., once].sum(-1), days.rows
-    )
+    several = np.where((days.rows > 0).sum(axis=0) > 1, days.rows, 0.0)  # of one day all values are new
+    fresh = _rate("new_value", series, block.slices, counts[:, new].sum(-1), block.rows, days.counts[..., once].sum(-1), several)
     yield replace(fresh, rising=np.ones(len(block.slices), dtype=bool))
 
     total, daily_total = counts.sum(axis=-1), days.counts.sum(axis=-1, keepdims=True)
@@ -149,7 +148,8 @@ def _of_values(series: Series, block: ValueBlock, earlier: Sequence[Profile], si
         pooled = np.where(usual_days(apart, days.rows)[..., None], days.counts, 0.0).sum(axis=0)
         reference = pooled / pooled.sum(axis=-1, keepdims=True)
         noise = shares_noise(reference, n, m)
-        gone = np.where((reference * n[:, None] >= _VANISHED_ROWS) & (counts == 0), reference, 0.0).sum(axis=-1)
+        gone = np.where((reference * n[:, None] >= _VANISHED_ROWS) & (counts == 0), reference, 0.0)
+        gone = gone[:, :-1].sum(axis=-1)  # an hour with few values counts each, and has no others
         degrees = np.maximum(np.minimum(reference * n[:, None], 1.0).sum(axis=-1) - 1.0, 0.25)
     noise = _mended(simulated, series, block.slices, noise, reference, n, shares_noise, simulated_shares_noise)
     least = np.minimum(_HALF_NORMAL_VARIANCE, 0.5 / degrees)

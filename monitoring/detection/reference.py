@@ -13,7 +13,7 @@ from monitoring.summaries import Series, Slice
 
 DAYS: Final = 14
 """How far back."""
-FEWEST_DAYS: Final = 2
+FEWEST_DAYS: Final = 1
 DAY_MS: Final = 86_400_000
 _WEEKEND: Final = (2, 3)  # 1 January 1970 was a Thursday
 _ODD: Final = 3.0

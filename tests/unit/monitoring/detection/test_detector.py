@@ -10,6 +10,7 @@ from monitoring.detection.detector import Detector
 from monitoring.detection.finding import Finding
 from monitoring.detection.profile import Profile, profile
 from monitoring.detection.reference import earlier_hours
+from monitoring.detection.weather import EARLIEST_OPINION_HOURS
 from monitoring.summaries import ALL, FLOW, Calibration, Flows, HourSummary, Numbers, Series, Slice, Summary, Values
 
 HOUR_MS = 3_600_000
@@ -122,6 +123,30 @@ def test_a_large_fault_is_found_within_the_hour_and_named(
     assert found[0].evidence >= 0
 
 
+def test_on_the_third_day_a_large_fault_is_found_within_the_hour_too() -> None:
+    watch = Watch()
+    assert watch.watch(range(EARLIEST_OPINION_HOURS)) == []
+    for broken, kind, part in ((_missing, "missing", Slice("app", "new")), (_cents, "distribution", ALL)):
+        found = watch.again().watch([EARLIEST_OPINION_HOURS], broken)
+        assert (kind, AMOUNT, part) in [(f.kind, f.series, f.slice) for f in found]
+
+
+def test_before_it_can_compare_it_has_no_opinion() -> None:
+    watch = Watch()
+    watch.watch(range(EARLIEST_OPINION_HOURS - 1))
+    assert watch.watch([EARLIEST_OPINION_HOURS - 1], _missing) == []
+
+
+def test_of_one_earlier_day_no_value_is_new() -> None:
+    watch = Watch()
+    watch.watch(range(24))
+    at = watch.detector.streams
+    watch.watch(range(24, 26))
+    new = [i for s, i in at.items() if s.kind == "new_value"]
+    assert new
+    assert (watch.detector.weather.hours[new] == 0).all()
+
+
 def test_sizes_are_in_the_features_own_unit(healthy: Watch) -> None:
     (missing, *_) = [f for f in healthy.again().watch([NOW], _missing) if f.kind == "missing"]
     assert missing.size == 1.0
@@ -202,9 +227,10 @@ def test_an_hour_without_anything_says_nothing(healthy: Watch) -> None:
     assert Detector().step(profile([]), []) == []
 
 
-def test_under_a_hundred_rows_are_too_few(healthy: Watch) -> None:
-    few = _hour(NOW, _missing, rows=60)
-    assert [f for f in healthy.again().see(few) if f.series.kind == "feature"] == []
+def test_under_a_hundred_rows_are_too_few_for_a_distance_and_under_thirty_for_a_rate(healthy: Watch) -> None:
+    for rows, broken, found in ((60, _cents, set()), (60, _missing, {"missing"}), (20, _missing, set())):
+        few = _hour(NOW, broken, rows=rows)
+        assert {f.kind for f in healthy.again().see(few) if f.series.kind == "feature"} == found
 
 
 def test_a_feature_that_goes_missing_altogether_is_missing(healthy: Watch) -> None:
@@ -238,6 +264,14 @@ def _days(watch: Watch, make: Callable[[np.random.Generator], Summary], days: in
 )
 def test_odd_features_are_watched_in_peace(make: Callable[[np.random.Generator], Summary]) -> None:
     assert _days(Watch(), make) == []
+
+
+def test_values_too_rare_to_be_counted_each_do_not_vanish_in_an_hour_with_so_few_that_all_are() -> None:
+    watch = Watch()
+    _days(watch, lambda rng: Values.of(dict.fromkeys((f"id {i}" for i in range(300)), 10), 3000))
+    by: dict[tuple[Slice, Series], Summary] = {(ALL, AMOUNT): Values.of(dict.fromkeys((f"id {i}" for i in range(120)), 1), 120)}
+    found = watch.see(profile([HourSummary(START_MS + 24 * 4 * HOUR_MS, "r1", by)]))
+    assert "vanished_value" not in {f.kind for f in found}
 
 
 def test_a_constant_that_changes_is_found() -> None:

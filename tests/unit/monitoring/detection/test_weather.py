@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from monitoring.detection.distances import Floats
 from monitoring.detection.weather import PERSISTENCE, Weather
 
 STREAMS = 100
 NOBODY = np.zeros(STREAMS, dtype=bool)
+KIN = np.zeros(STREAMS, dtype=np.int64)
+STRANGERS = np.arange(STREAMS)
 
 
 def _lasting(rng: np.random.Generator, hours: int, size: float) -> Floats:
@@ -18,12 +21,12 @@ def _lasting(rng: np.random.Generator, hours: int, size: float) -> Floats:
     return np.array(path)
 
 
-def _judged(deviation: Floats, noise: float = 1.0, least: float = 1.0) -> tuple[Weather, Floats]:
+def _judged(deviation: Floats, kin: NDArray[np.int64] = KIN) -> tuple[Weather, Floats]:
     weather, z = Weather(), []
     weather.grow(STREAMS)
     for hour in deviation:
-        arguments = hour, np.full(STREAMS, noise), np.full(STREAMS, least)
-        z.append(weather.judge(*arguments))
+        arguments = hour, np.ones(STREAMS), np.ones(STREAMS)
+        z.append(weather.judge(*arguments, kin))
         weather.learn(*arguments, frozen=NOBODY)
     return weather, np.array(z)
 
@@ -52,11 +55,33 @@ def test_on_the_first_day_it_has_no_opinion() -> None:
     assert not np.isnan(z[24:]).any()
 
 
-def test_few_days_have_heavy_tails() -> None:
+def test_a_stream_without_kin_needs_days_to_know_how_far_out_is_far() -> None:
     deviation = np.random.default_rng(4).normal(size=(24 * 14, STREAMS))
-    deviation[25], deviation[-1] = 8.0, 8.0
+    deviation[30], deviation[-1] = 12.0, 12.0
+    (_, alone), (_, together) = _judged(deviation, STRANGERS), _judged(deviation)
+    assert np.median(alone[30]) < 0.6 * np.median(alone[-1])
+    assert np.median(together[30]) > 5.8  # what one of 3,000 streams needs for an alarm within the hour
+    assert np.median(together[-1]) >= np.median(alone[-1])
+
+
+def test_kin_that_are_not_alike_know_little_of_each_other() -> None:
+    rng = np.random.default_rng(6)
+    alike = rng.normal(size=(24 * 3, STREAMS))
+    # Of each as much as of the others until the errors count, and from then on ever more or less.
+    unlike = alike * np.where(np.arange(24 * 3) < 12, 1.0, 5.0)[:, None] ** np.sign(rng.normal(size=STREAMS))
+    for deviation in (alike, unlike):
+        deviation[-1] = 12.0 * deviation[-25:-1].std(axis=0)
+    (_, far), (_, doubtful) = _judged(alike), _judged(unlike)
+    assert np.median(doubtful[-1]) < 0.7 * np.median(far[-1])
+
+
+def test_a_stream_that_was_often_wrong_is_judged_by_its_own_errors() -> None:
+    rng = np.random.default_rng(7)
+    deviation = rng.normal(size=(24 * 4, STREAMS))
+    deviation[::6, 0] += 6.0  # every so often, so that no unit fits it
+    deviation[-1] = 9.0
     _, z = _judged(deviation)
-    assert np.median(z[25]) < 0.7 * np.median(z[-1])
+    assert z[-1, 0] < 0.5 * np.median(z[-1])
 
 
 def test_missing_hours_say_nothing_and_teach_nothing() -> None:

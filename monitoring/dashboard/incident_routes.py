@@ -17,6 +17,7 @@ from monitoring.dashboard.answers import body_of, json_answer
 from monitoring.dashboard.course import course_of
 from monitoring.dashboard.runbooks import runbook_of
 from monitoring.dashboard.statistics import Statistics
+from monitoring.detection.weather import EARLIEST_OPINION_HOURS
 from monitoring.incidents import INCIDENTS, IncidentStore, NoSuchIncident, Stream, incidents_path, reading
 from store.sqlite import FileUnavailable
 
@@ -106,7 +107,7 @@ def incident_routes(file: IncidentFile, statistics: Statistics) -> APIRouter:
 
     @router.get("")
     def listed(_: Looking) -> Response:
-        return json_answer(file.listed(now_ms()))
+        return json_answer(file.listed(now_ms()) | {"opinion_from_ms": opinion_from_ms(statistics)})
 
     @router.get("/{incident_id}")
     def one(incident_id: str, _: Looking) -> Response:
@@ -161,8 +162,17 @@ async def _said(request: Request) -> Action:
         raise InvalidRequest(".".join(map(str, wrong.location)) or "body", wrong.sentence) from None
 
 
+def opinion_from_ms(statistics: Statistics) -> int | None:
+    """When the watch will know enough to compare hours with earlier days; None where it does."""
+    known = statistics.answer(("opinion",), lambda *_: {})
+    if known["last_hour_ms"] is None:
+        return None
+    from_ms = int(known["first_hour_ms"]) + EARLIEST_OPINION_HOURS * statistics.hour_ms
+    return from_ms if known["last_hour_ms"] < from_ms else None
+
+
 def _of(stream: Stream) -> Json:
     return {"kind": stream.kind, "series": stream.series._asdict(), "slice": stream.slice._asdict()}
 
 
-__all__ = ["IncidentFile", "Visitor", "incident_routes"]
+__all__ = ["IncidentFile", "Visitor", "incident_routes", "opinion_from_ms"]

@@ -78,6 +78,16 @@ def test_a_calm_market_says_what_it_is_quiet_about(redis_url: str, tmp_path: Pat
     looking(redis_url, tmp_path, look)
 
 
+def test_on_the_first_days_it_says_that_it_is_too_early_to_tell(redis_url: str, tmp_path: Path, log_dir: Path) -> None:
+    async def look(browser: Chromium, page: PageProcess) -> None:
+        await browser.open(page.url)
+        await browser.until("document.body.innerText.includes('Too early to tell what is unusual.')")
+        assert "All quiet" not in await browser.text()
+
+    know(log_dir, now_ms(), days=1)
+    looking(redis_url, tmp_path, look)
+
+
 def test_what_costs_most_comes_first_and_is_taken_care_of(redis_url: str, tmp_path: Path, log_dir: Path) -> None:
     async def look(browser: Chromium, page: PageProcess) -> None:
         await browser.open(page.url)

@@ -75,11 +75,11 @@ function drawDay() {
 
 redrawn.push(() => day?.last_hour_ms && drawDay());
 
-function showWatch({ live, watched, trouble, alerts }, runs) {
+function showWatch({ live, watched, trouble, alerts, opinion_from_ms: from }, runs) {
   const open = live.filter((one) => one.state !== "silenced");
   const micros = open.reduce((sum, one) => sum + one.cost_micros_per_day, 0);
   const minutes = watched ? Math.floor((Date.now() - watched.at_ms) / 60_000) : null;
-  refill("watch", [live, watched, trouble, alerts, minutes, runs], () => {
+  refill("watch", [live, watched, trouble, alerts, from, minutes, runs], () => {
     const lines = [];
     if (!trouble && !watched && runs) {
       lines.push(el("p", { class: "notice" }, el("b", {}, "The first hour is not over yet. "), "The watch runs, and looks at service levels alone until then."));
@@ -93,8 +93,12 @@ function showWatch({ live, watched, trouble, alerts }, runs) {
       if (open.length) {
         const many = `${number(open.length)} open incident${open.length > 1 ? "s" : ""}`;
         lines.push(el("p", { class: "sum" }, el("b", {}, many), micros ? ` cost${open.length > 1 ? "" : "s"} ${amount(micros)} ${currency} a day` : ", cost unknown", el("span", { class: "quiet" }, ` · ${looked}`)));
-      } else if (!watched.late) {
+      } else if (!watched.late && !from) {
         lines.push(el("p", { class: "notice calm" }, el("b", {}, "All quiet. "), `${looked}.`));
+      }
+      if (from) {
+        lines.push(el("p", { class: "notice" }, el("b", {}, "Too early to tell what is unusual. "),
+          `Hours are compared with the same hours of earlier days, from ${when(from)} on. Until then only service levels, skew, money and bets on labels raise incidents.`));
       }
     }
     for (const one of alerts) {

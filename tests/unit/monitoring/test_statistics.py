@@ -8,6 +8,7 @@ from found import HOUR, START, missing
 
 from monitoring.dashboard import feature_routes, prediction_routes, today_routes
 from monitoring.dashboard.course import course_of
+from monitoring.dashboard.incident_routes import opinion_from_ms
 from monitoring.dashboard.statistics import Statistics, distance, joined, shares_of
 from monitoring.incidents import Habits, IncidentStore, incidents_path, reading
 from monitoring.summaries import ALL, FLOW, Calibration, Flows, HourSummary, Numbers, Series, Slice, Summary, Values
@@ -52,6 +53,13 @@ def test_a_feature_that_became_a_number_is_what_it_is_now():
 
 def test_shares_of_nothing_are_no_error():
     assert shares_of(Numbers.of([])) == {"rows": 0, "missing": 0.0, "unknown": None}
+
+
+def test_until_the_third_day_it_is_too_early_to_tell_and_the_page_says_until_when(tmp_path: Path):
+    country = Values(10, 0, 0, {"DE": 8, "NL": 2})
+    assert opinion_from_ms(Statistics(tmp_path, 86_400)) is None  # nobody watches, which is said instead
+    assert opinion_from_ms(know(tmp_path, at(0, country=country), at(47, country=country))) == START + 48 * HOUR
+    assert opinion_from_ms(know(tmp_path, at(48, country=country))) is None
 
 
 def test_features_are_held_against_the_same_hours_of_the_day_before(tmp_path: Path):

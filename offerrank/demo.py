@@ -46,6 +46,8 @@ SETTLED_S = 10.0
 AGAIN_S = 60.0
 FULL_EVERY = "20m"
 ARCHIVE_EVERY_S = 5.0
+WATCH_EVERY_S = 1.0
+"""An hour of the demo takes 12.5 s, within which what is broken is to be named."""
 KEPT_RUNS = 2
 FAULTS = "faults.json"
 """File in the run's folder that says what can be broken, beside the one that says what is."""
@@ -83,7 +85,11 @@ def run(settings: DemoSettings) -> int:
     with View(console) as view, Supervisor(run_dir, view.say) as supervisor:
         view.say(f"this run is kept in {run_dir}" + (f"; {removed} older ones were removed" if removed else ""))
         (run_dir / FAULTS).write_bytes(orjson.dumps(listed()))
-        settled = {"OFFERRANK_ARCHIVE_INTERVAL_S": str(ARCHIVE_EVERY_S), "OFFERRANK_FAULTS": str(run_dir / FAULTS)}
+        settled = {
+            "OFFERRANK_ARCHIVE_INTERVAL_S": str(ARCHIVE_EVERY_S),
+            "OFFERRANK_WATCH_INTERVAL_S": str(WATCH_EVERY_S),
+            "OFFERRANK_FAULTS": str(run_dir / FAULTS),
+        }
         stack = Stack(plan, supervisor, settled)
         demo = Demo(settings, stack, view, store_port)
         asyncio.run(demo.run())

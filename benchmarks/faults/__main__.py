@@ -20,7 +20,7 @@ from rich.table import Table
 
 from benchmarks.faults.faults import FAULTS, SIZES
 from benchmarks.faults.rows import Clean, Row, rows_of
-from benchmarks.faults.runs import CLEAN_WEEKS, FaultRun, Watched, seed_runs
+from benchmarks.faults.runs import CLEAN_WEEKS, HISTORY_H, FaultRun, Watched, seed_runs
 
 NONE = "none"
 _FIGURES = ("hours to detection", "missed", "feature", "slice", "lost till then")
@@ -32,7 +32,9 @@ def main() -> None:
     parser.add_argument("--sizes", choices=SIZES, nargs="+", default=list(SIZES), help="default: all three")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="markets (default: 1 2 3 4 5)")
     parser.add_argument("--weeks", type=int, default=CLEAN_WEEKS, help="healthy weeks of each (default 4)")
+    parser.add_argument("--history", type=int, default=HISTORY_H // 24, help="days known before anything breaks (default 14)")
     parser.add_argument("--pages", type=int, default=1200, help="pages an hour on average (default 1200)")
+    parser.add_argument("--ours", action="store_true", help="our detector alone, and no longer than until it has found")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     given = parser.parse_args()
     names = [name for name in given.only or FAULTS if name != NONE]
@@ -42,7 +44,8 @@ def main() -> None:
     runs: list[FaultRun] = []
     clean: dict[int, Watched] = {}
     with ProcessPoolExecutor(min(os.cpu_count() or 1, len(given.seeds)), mp_context=get_context("spawn")) as pool:
-        working = {pool.submit(seed_runs, seed, names, given.sizes, weeks, given.pages): seed for seed in given.seeds}
+        asked = names, given.sizes, weeks, given.pages, 24 * given.history, not given.ours
+        working = {pool.submit(seed_runs, seed, *asked): seed for seed in given.seeds}
         for done in as_completed(working):
             found, healthy = done.result()
             runs += found

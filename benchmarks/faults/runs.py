@@ -57,11 +57,11 @@ class FaultRun:
 class Stage:
     """The market, and all who watch it, at some hour."""
 
-    def __init__(self, seed: int, pages_per_hour: int, slices: tuple[str, ...]) -> None:
+    def __init__(self, seed: int, pages_per_hour: int, slices: tuple[str, ...], baselines: bool = True) -> None:
         self.market = Market(seed, pages_per_hour)
         self.watcher = Watcher(self.market, slices)
         self.detector = Detector()
-        self.rules = {name: make() for name, make in RULES.items()}
+        self.rules = {name: make() for name, make in RULES.items()} if baselines else {}
         self.profiles: dict[int, Profile] = {}
         self.index = 0
 
@@ -128,9 +128,10 @@ def healthy_and_broken(
     within_h: int = FAULTY_WEEK_H,
     patience_h: int = PATIENCE_H,
     slices: tuple[str, ...] = SLICED_BY,
+    baselines: bool = True,
 ) -> Iterator[Watched | FaultRun]:
     """The faults' runs, each as it is done, and then the healthy hours after the history, if any were asked for."""
-    stage, sizes = Stage(seed, pages_per_hour, slices), list(sizes)
+    stage, sizes = Stage(seed, pages_per_hour, slices, baselines), list(sizes)
     begins: dict[int, list[Fault]] = {}
     for fault in faults:
         begins.setdefault(onset(seed, fault.name, history_h, within_h), []).append(fault)
@@ -155,15 +156,25 @@ def _run(stage: Stage, fault: Fault, size: str, seed: int, before: Watched, pati
         rng = np.random.default_rng([seed, 4, began + since])
         stage.next(after, lambda h, since=since, rng=rng: fault.happen(h, amount, since, rng), [OURS] if found else [])
         found = found or any(a[0] not in known for a in after.alarms[OURS][-1])
+        if found and not stage.rules:
+            break
     return FaultRun(fault.name, size, seed, recent, after)
 
 
 def seed_runs(
-    seed: int, names: Sequence[str], sizes: Sequence[str], clean_weeks: int, pages_per_hour: int
+    seed: int,
+    names: Sequence[str],
+    sizes: Sequence[str],
+    clean_weeks: int,
+    pages_per_hour: int,
+    history_h: int = HISTORY_H,
+    baselines: bool = True,
 ) -> tuple[list[FaultRun], Watched | None]:
-    """All of one seed, for a process of its own; says how far it is."""
+    """All of one seed, for a process of its own; says how far it is. After a history that is short faults begin within a day."""
     runs: list[FaultRun] = []
-    for found in healthy_and_broken(seed, [FAULTS[n] for n in names], sizes, 24 * 7 * clean_weeks, pages_per_hour):
+    faults, within_h = [FAULTS[n] for n in names], FAULTY_WEEK_H if history_h >= HISTORY_H else 24
+    clean_h = 24 * 7 * clean_weeks
+    for found in healthy_and_broken(seed, faults, sizes, clean_h, pages_per_hour, history_h, within_h, baselines=baselines):
         if isinstance(found, Watched):
             return runs, found
         runs.append(found)

@@ -85,6 +85,37 @@ app.add_typer(ledger_app, name="ledger")
 
 
 @app.command()
+def init(
+    data: Annotated[
+        Path | None, typer.Argument(help="A CSV or Parquet file, or a folder of them, to learn from.", show_default="none")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The market file to write.")] = Path("market.toml"),
+    label: Annotated[list[str], typer.Option(help="Column of what came of it; may be repeated.", show_default="guessed")] = [],  # noqa: B006
+    positive: Annotated[str | None, typer.Option(help="Value of the label that means yes.", show_default="guessed")] = None,
+    offer: Annotated[str | None, typer.Option(help="Column that tells offers apart, or none.", show_default="guessed")] = None,
+    time: Annotated[str | None, typer.Option(help="Column of times to split by, or none.", show_default="guessed")] = None,
+    leave_out: Annotated[
+        list[str], typer.Option(help="A column that is no feature, such as one known only afterwards; may be repeated.")
+    ] = [],  # noqa: B006
+    offer_feature: Annotated[list[str], typer.Option(help="A column that describes the offer; may be repeated.")] = [],  # noqa: B006
+    columns: Annotated[
+        str | None, typer.Option(help="Names for files without a header line, with commas between them.", show_default="none")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of the market.", show_default="of the file")] = None,
+    currency: Annotated[str, typer.Option(help="ISO 4217 code.")] = "USD",
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
+    questions: Annotated[bool, typer.Option(help="Ask, where there is a terminal; else guess.")] = True,
+) -> None:
+    """Write a first market.toml from a training log, or from a few answers."""
+    from offerrank.starting.command import Wanted, run
+    from offerrank.starting.draft import Answers
+
+    answers = Answers(tuple(label), positive, offer, time, tuple(leave_out), tuple(offer_feature))
+    named = tuple(one.strip() for one in columns.split(",")) if columns else ()
+    run(Wanted(data, out, name, currency, answers, named, force, questions))
+
+
+@app.command()
 def demo(
     minutes: Annotated[
         float | None, typer.Option(min=0.2, help="End by itself after so many minutes.", show_default="until Ctrl-C")

@@ -25,7 +25,7 @@ def test_the_documents_page_shows_every_route_and_asks_nobody_else(redis_url: st
             await browser.until("document.querySelectorAll('.opblock').length >= 7")
             assert "Which offers to show" in await browser.text()
             await browser.click(".opblock-summary-control")
-            await browser.until("document.querySelector('.opblock.is-open .response')")
+            await browser.until("document.querySelector('.opblock.is-open .response') !== null")
             asked = await browser.run("performance.getEntriesByType('resource').map(e => e.name)")
             assert [url for url in asked if not url.startswith((f"http://127.0.0.1:{port}/", "data:"))] == []
             assert browser.complaints == []

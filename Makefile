@@ -70,7 +70,8 @@ bench-pipeline: install ## seconds and peak memory of a training by component; A
 
 lock: install ## resolve the lock files anew
 	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header -q --extra dev pyproject.toml -o requirements.lock
-	$(UV) pip compile --python-version 3.11 --generate-hashes --no-annotate --no-header -q --extra airflow pyproject.toml -o requirements-airflow.lock
+	@# Airflow 2 wants SQLAlchemy 1.4; its tasks never open the catalogue's database.
+	echo 'sqlalchemy<2' | $(UV) pip compile --override /dev/stdin --python-version 3.11 --generate-hashes --no-annotate --no-header -q --extra airflow pyproject.toml -o requirements-airflow.lock
 
 clean: ## remove both environments and everything the demo wrote
 	rm -rf .venv .venv-airflow .offerrank

@@ -36,6 +36,26 @@ class Pacing:
     """[C] in [MIN_MULTIPLIER, 1]."""
 
 
+def joined(
+    before: Pacing, ids: Sequence[str], now: Sequence[str], committed_micros: NDArray[np.int64], budget_micros: NDArray[np.int64]
+) -> Pacing:
+    """The controller's memory of the campaigns there are now: those that stay go on, new ones begin with their whole bid.
+
+    Args:
+      ids: [C] of the campaigns in `before`.
+      now: [D] of those there are.
+      committed_micros: [D] as read now: what a new campaign may have spent before it came back is not held against it.
+      budget_micros: [D]; a budget without a limit paces nothing.
+    """
+    at = {c: i for i, c in enumerate(ids)}
+    stayed = np.array([(i, at[c]) for i, c in enumerate(now) if c in at], dtype=np.int64).reshape(-1, 2)
+    multiplier, committed = np.ones(len(now)), committed_micros.copy()
+    multiplier[stayed[:, 0]] = before.multiplier[stayed[:, 1]]
+    committed[stayed[:, 0]] = before.committed_micros[stayed[:, 1]]
+    multiplier[budget_micros == np.iinfo(np.int64).max] = 1.0
+    return Pacing(before.day, before.traffic_passed, committed, multiplier)
+
+
 def update(
     before: Pacing,
     day: int,

@@ -3,6 +3,8 @@
     OfferRankError
     ├── InvalidRequest      the caller's mistake: answered 4xx, names the field and what was got
     ├── InvalidMarket       market.toml is wrong: names the key, the value and what was expected
+    ├── InvalidChange       a change of the catalogue is wrong: names the campaign or offer, the field and what was got
+    ├── CatalogueConflict   somebody else changed the same meanwhile: look again
     ├── InvalidKeys         the keys file, or what should go into it, is wrong: names the line and what was got
     ├── InvalidAddress      a Redis URL is none: says what was expected, and never a password
     ├── InvalidTrainingData a training log cannot be used: names the column and what was got
@@ -48,6 +50,14 @@ class InvalidRequest(_FieldError):
 
 class InvalidMarket(_FieldError):
     """A market.toml that cannot be used; `field` is the dotted key."""
+
+
+class InvalidChange(_FieldError):
+    """A change of the catalogue that cannot be made; `field` is the campaign or offer, and its key."""
+
+
+class CatalogueConflict(OfferRankError):
+    """A change that was made by what is no longer there; nothing of it was."""
 
 
 class InvalidKeys(_FieldError):

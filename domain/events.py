@@ -110,3 +110,5 @@ class Decision:
     total_us: int
     invalid: str = ""
     """Why it was not a shopper who asked, as `domain.traffic.InvalidTraffic` has it; else empty."""
+    catalogue: int = 0
+    """Version of the catalogue that was sold from; 0 for what the market file lists."""

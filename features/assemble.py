@@ -1,6 +1,6 @@
 """Turns a request and its candidates into the model's input tensors. TensorFlow-free; the names are the spec's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,11 @@ from numpy.typing import NDArray
 
 from domain.campaign import FeatureValue
 from features.market import Market
+from features.offer_table import OfferTable
 from features.spec import DType, FeatureSpec, RawTensor
+
+MANY = 1000
+"""Texts of which equal ones are stored once."""
 
 Tensor = NDArray[np.int64] | NDArray[np.float32] | NDArray[np.object_]
 
@@ -23,10 +27,27 @@ class OfferColumns:
     @classmethod
     def of(cls, market: Market) -> "OfferColumns":
         """All offers of a market."""
+        values = offer_values(market)
         tensors: dict[str, Tensor] = {}
         for f in market.offer_features:
-            tensors |= to_tensors(f, [market.offer_value(o, f) for o in market.offers])
+            tensors |= to_tensors(f, values.pop(f.name))
         return cls(tensors)
+
+
+def offer_values(market: Market) -> dict[str, list[FeatureValue]]:
+    """Offer feature -> its value of every offer, [N]; equal texts are one object, of which a million need no more memory."""
+    offers = market.offers
+    if isinstance(offers, OfferTable):
+        rows: Iterable[tuple[str, Mapping[str, FeatureValue]]] = zip(offers.ids, offers.features(), strict=True)
+    else:
+        rows = ((o.id, o.features) for o in offers)
+    values: dict[str, list[FeatureValue]] = {f.name: [] for f in market.offer_features}
+    known: dict[str, str] = {}
+    for offer_id, features in rows:
+        for f in market.offer_features:
+            value = market.value_of(offer_id, features, f)
+            values[f.name].append(known.setdefault(value, value) if isinstance(value, str) else value)
+    return values
 
 
 def to_tensors(feature: FeatureSpec, values: Sequence[FeatureValue]) -> dict[str, Tensor]:
@@ -62,7 +83,12 @@ def from_rows(tensor: RawTensor, rows: Sequence[Any]) -> Tensor:
 def _array(dtype: DType, values: Sequence[Any]) -> Tensor:
     if dtype == "string":
         out = np.empty(len(values), dtype=object)
-        out[:] = [str(v).encode() for v in values]
+        if len(values) < MANY:
+            out[:] = [str(v).encode() for v in values]
+        else:
+            texts = list(map(str, values))
+            encoded = {text: text.encode() for text in set(texts)}
+            out[:] = [encoded[text] for text in texts]
         return out
     if dtype == "int":
         return np.asarray(values, dtype=np.int64)

@@ -80,7 +80,7 @@ def decision_schema(market: Market) -> pa.Schema:
             total_us=pa.int64(),
         )
     )
-    return pa.schema([*required, pa.field("invalid", pa.string()), BEYOND])
+    return pa.schema([*required, pa.field("invalid", pa.string()), pa.field("catalogue", pa.int64()), BEYOND])
 
 
 def event_schema() -> pa.Schema:

@@ -1,19 +1,19 @@
 """Reads market.toml, the one file that describes a market. docs/market.md lists every key."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import tomli  # tomllib, compiled: a catalogue of 100,000 offers in less than half the time
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from domain.campaign import Campaign, FeatureValue, Offer
 from domain.errors import InvalidMarket, shown
 from domain.policy import Policy
-from domain.refusals import Location, first_refusal
+from domain.refusals import MISSING, Location, first_refusal
 from features.derived import derive, numbers, written
 from features.market_checks import check_references
 from features.model_spec import ModelSpec, TaskSpec, ValueSpec
@@ -59,10 +59,10 @@ class Market(Record):
     """Split, gates, attribution windows."""
     monitoring: MonitoringSpec = MonitoringSpec()
     """What is watched."""
-    campaigns: tuple[Campaign, ...] = Field(min_length=1)
-    """Who pays how much for what."""
-    offers: tuple[Offer, ...] = Field(min_length=1)
-    """What can be shown."""
+    campaigns: tuple[Campaign, ...] = ()
+    """Who pays how much for what; needed where no catalogue holds them."""
+    offers: Annotated[Sequence[Offer], AfterValidator(tuple)] = ()
+    """What can be shown; needed where no catalogue holds them."""
 
     @model_validator(mode="before")
     @classmethod
@@ -173,17 +173,29 @@ class Market(Record):
 
     def offer_value(self, offer: Offer, feature: FeatureSpec) -> FeatureValue:
         """An offer's value of an offer feature; a feature named `offer_id` is the offer's id unless given."""
-        if feature.name == OFFER_ID and OFFER_ID not in offer.features:
-            return offer.id
+        return self.value_of(offer.id, offer.features, feature)
+
+    def value_of(self, offer_id: str, features: Mapping[str, FeatureValue], feature: FeatureSpec) -> FeatureValue:
+        """`offer_value` of an offer with this id, which says this of its features."""
+        if feature.name == OFFER_ID and OFFER_ID not in features:
+            return offer_id
         if feature.derivation is not None:
-            of = {name: self.offer_value(offer, self.feature_by_name[name]) for name in feature.derivation.of}
+            of = {name: self.value_of(offer_id, features, self.feature_by_name[name]) for name in feature.derivation.of}
             return self._derived(feature, of, 0)
-        return feature.coerce(offer.features[feature.name]) if feature.name in offer.features else feature.absent
+        return feature.coerce(features[feature.name]) if feature.name in features else feature.absent
+
+    def selling(self, campaigns: tuple[Campaign, ...], offers: Sequence[Offer]) -> Self:
+        """The same market with another catalogue, which was checked against it."""
+        other = self.model_copy(update={"campaigns": campaigns, "offers": offers})
+        other.__dict__.pop("campaign_by_id", None)  # a copy takes over what was computed
+        return other
 
 
-def load_market(path: Path) -> Market:
+def load_market(path: Path, *, listed: bool = True) -> Market:
     """Reads and checks a market file.
 
+    Args:
+      listed: whether it must list campaigns and offers, as it must where no catalogue holds them.
     Raises:
       InvalidMarket: the first thing wrong, by dotted key, with the value and what was expected.
     """
@@ -197,7 +209,7 @@ def load_market(path: Path) -> Market:
         raise InvalidMarket(str(path), f"cannot be read: {e.strerror}") from None
     except tomli.TOMLDecodeError as e:
         raise InvalidMarket(str(path), f"is not valid TOML: {e}") from None
-    return parse_market(raw)
+    return parse_market(raw, listed=listed)
 
 
 def market_digest(path: Path) -> bytes:
@@ -205,15 +217,19 @@ def market_digest(path: Path) -> bytes:
     return hashlib.sha256(path.read_bytes()).digest()
 
 
-def parse_market(raw: dict[str, object]) -> Market:
+def parse_market(raw: dict[str, object], *, listed: bool = True) -> Market:
     """Checks a market already read from TOML; errors as in `load_market`."""
     try:
-        return Market.model_validate(raw)
+        market = Market.model_validate(raw)
     except ValidationError as e:
         wrong = first_refusal(e, raw)
         key = ".".join(step for step in (_dotted(raw, wrong.location), wrong.key) if step)
         sentence = f"{wrong.sentence}, got {shown(wrong.got)}" if wrong.has_got else wrong.sentence
         raise InvalidMarket(key or "market.toml", sentence) from None
+    for key, found in (("campaigns", market.campaigns), ("offers", market.offers)):
+        if listed and not found:
+            raise InvalidMarket(key, "expected at least 1 entry, got []" if key in raw else MISSING)
+    return market
 
 
 def _dotted(raw: object, location: Location) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from domain.campaign import FeatureValue
+from domain.campaign import Campaign, FeatureValue, Offer
 from domain.errors import shown
 from domain.refusals import Misfit
 from features.monitoring_spec import PARTNER, PLACEMENT, POSITION
@@ -167,15 +168,19 @@ def _check_crosses(market: Market, by_name: dict[str, FeatureSpec]) -> None:
 
 def _check_campaigns(market: Market, by_name: dict[str, FeatureSpec]) -> None:
     for i, c in enumerate(market.campaigns):
-        at = place("campaigns", i, c.id)
-        if c.bid_kind == "cpa" and market.conversion_task is None:
-            raise Misfit("cpa needs a task that predicts conversions given a click", f"{at}.bid_kind")
-        for name, accepted in c.targeting.items():
-            spec = by_name.get(name)
-            if spec is None or spec.source not in ("shopper", "context") or spec.multiple:
-                raise Misfit(f"{name!r} is not a shopper or context feature with single values", f"{at}.targeting")
-            for value in accepted:
-                _coerce(spec, value, f"{at}.targeting.{name}")
+        check_campaign(market, by_name, c, place("campaigns", i, c.id))
+
+
+def check_campaign(market: Market, by_name: Mapping[str, FeatureSpec], c: Campaign, at: str) -> None:
+    """Whether a campaign fits the market; `at` names it in the error."""
+    if c.bid_kind == "cpa" and market.conversion_task is None:
+        raise Misfit("cpa needs a task that predicts conversions given a click", f"{at}.bid_kind")
+    for name, accepted in c.targeting.items():
+        spec = by_name.get(name)
+        if spec is None or spec.source not in ("shopper", "context") or spec.multiple:
+            raise Misfit(f"{name!r} is not a shopper or context feature with single values", f"{at}.targeting")
+        for value in accepted:
+            _coerce(spec, value, f"{at}.targeting.{name}")
 
 
 def _check_offers(market: Market, by_name: dict[str, FeatureSpec]) -> None:
@@ -184,13 +189,18 @@ def _check_offers(market: Market, by_name: dict[str, FeatureSpec]) -> None:
         at = place("offers", i, o.id)
         if o.campaign not in campaigns:
             raise Misfit(f"expected one of the campaigns, got {o.campaign!r}", f"{at}.campaign")
-        for name, given in o.features.items():
-            spec = by_name.get(name)
-            if spec is None or spec.source != "offer":
-                raise Misfit(f"{name!r} is not a feature with source offer", f"{at}.features")
-            if spec.derived is not None:
-                raise Misfit(f"{name!r} is derived: it cannot be given", f"{at}.features")
-            _coerce(spec, given, f"{at}.features.{name}")
+        check_features(by_name, o, at)
+
+
+def check_features(by_name: Mapping[str, FeatureSpec], o: Offer, at: str) -> None:
+    """Whether an offer's features are those of the market; `at` names it in the error."""
+    for name, given in o.features.items():
+        spec = by_name.get(name)
+        if spec is None or spec.source != "offer":
+            raise Misfit(f"{name!r} is not a feature with source offer", f"{at}.features")
+        if spec.derived is not None:
+            raise Misfit(f"{name!r} is derived: it cannot be given", f"{at}.features")
+        _coerce(spec, given, f"{at}.features.{name}")
 
 
 def _coerce(spec: FeatureSpec, value: FeatureValue, key: str) -> FeatureValue:

@@ -80,6 +80,8 @@ fault_app = _Commands(help="Break what simulated shoppers send.", no_args_is_hel
 app.add_typer(fault_app, name="fault")
 alert_app = _Commands(help="See whether incidents are told.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(alert_app, name="alert")
+catalogue_app = _Commands(help="Change what is sold, while it is sold.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(catalogue_app, name="catalogue")
 ledger_app = _Commands(help="Look into the books.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(ledger_app, name="ledger")
 
@@ -660,6 +662,82 @@ def check(path: Annotated[Path, typer.Argument(help="The market.toml to check.",
     typer.echo(f"  tasks {', '.join(t.name for t in market.tasks)}; policy {market.policy.id}")
     for warning in market_warnings(market, now_ms()):
         typer.echo(f"  warning: {warning}", err=True)
+
+
+@catalogue_app.command("import")
+def import_catalogue(
+    files: Annotated[list[Path], typer.Argument(help="market.toml or another .toml, .csv or .jsonl.", show_default=False)],
+    market: options.Market,
+    catalogue: options.Catalogue = options.CATALOGUE,
+    replace: Annotated[bool, typer.Option("--replace", help="Take out what the files do not list.")] = False,
+    expect: Annotated[
+        int | None, typer.Option(min=0, help="Only if the catalogue is at this version.", show_default="any version")
+    ] = None,
+    by: options.By_ = None,
+    why: options.Why = "",
+) -> None:
+    """Add and change campaigns and offers: all that the files list, or nothing if one of them is wrong."""
+    from offerrank.catalogue import import_files
+
+    import_files(files, market, catalogue, replace, expect, by, why)
+
+
+@catalogue_app.command("remove")
+def remove_from_catalogue(
+    market: options.Market,
+    catalogue: options.Catalogue = options.CATALOGUE,
+    campaign: Annotated[
+        list[str], typer.Option(help="A campaign, with all its offers; may be repeated.", show_default=False)
+    ] = [],  # noqa: B006
+    offer: Annotated[list[str], typer.Option(help="An offer; may be repeated.", show_default=False)] = [],  # noqa: B006
+    by: options.By_ = None,
+    why: options.Why = "",
+) -> None:
+    """Take campaigns and offers out: they are sold no more, and what was clicked before is still charged."""
+    from offerrank.catalogue import remove
+
+    remove(campaign, offer, market, catalogue, by, why)
+
+
+@catalogue_app.command("export")
+def export_catalogue(
+    out: Annotated[Path, typer.Argument(help="File to write, .toml or .jsonl, or a folder for .csv files.", show_default=False)],
+    market: options.Market,
+    catalogue: options.Catalogue = options.CATALOGUE,
+    at: Annotated[int | None, typer.Option(min=1, help="As it was at this version.", show_default="as it is")] = None,
+) -> None:
+    """Write campaigns and offers to a file that `catalogue import` reads."""
+    from offerrank.catalogue import export
+
+    export(out, market, catalogue, at)
+
+
+@catalogue_app.command("at")
+def catalogue_at(
+    version: Annotated[int, typer.Argument(min=1, help="A version of the catalogue.", show_default=False)],
+    market: options.Market,
+    catalogue: options.Catalogue = options.CATALOGUE,
+) -> None:
+    """Print the campaigns and offers of a version, one JSON object a line."""
+    from offerrank.catalogue import show_at
+
+    show_at(version, market, catalogue)
+
+
+@catalogue_app.command("log")
+def catalogue_log(
+    market: options.Market,
+    catalogue: options.Catalogue = options.CATALOGUE,
+    version: Annotated[
+        int | None, typer.Option(min=1, help="What this version changed, from what to what.", show_default="the last changes")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="So many, newest first.")] = 20,
+    json: options.Json = False,
+) -> None:
+    """Say who changed the catalogue, when, why, and what."""
+    from offerrank.catalogue import show_log
+
+    show_log(market, catalogue, version, limit, json)
 
 
 @data_app.command("check")

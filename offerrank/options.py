@@ -65,11 +65,17 @@ class By(StrEnum):
     DAY = "day"
 
 
+Catalogue = Annotated[
+    str, typer.Option(envvar="OFFERRANK_CATALOGUE", help="Its database: sqlite:///PATH or postgresql://USER@HOST/DATABASE.")
+]
+By_ = Annotated[str | None, typer.Option("--by", help="Who makes the change.", show_default="whoever is logged in")]
+Why = Annotated[str, typer.Option("--why", help="Why, for the log.", show_default=False)]
 Since = Annotated[
     str | None, typer.Option(help="From this time on, UTC, such as 2026-11-26 or 2026-11-26T08:00.", show_default="the beginning")
 ]
 Until = Annotated[str | None, typer.Option(help="Up to this time; a date means its end.", show_default="now")]
 
+CATALOGUE = "sqlite:///.offerrank/serve/catalogue.sqlite"
 REDIS_URL = "redis://127.0.0.1:6379/0"
 LOG_DIR = Path(".offerrank/log")
 RELEASES = Path(".offerrank/releases")

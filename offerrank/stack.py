@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from catalogue.address import sqlite_url
 from domain.addresses import host_port
 from domain.errors import ContractError, IncompleteRelease
 from features.market import Market, load_market
@@ -108,11 +109,13 @@ class Stack:
     def __init__(self, plan: Plan, supervisor: Supervisor, settings: Mapping[str, str] | None = None) -> None:
         self.plan = plan
         self.supervisor = supervisor
-        self.market: Market = load_market(plan.market)
+        self.market: Market = load_market(plan.market, listed=False)
         self.redis = EmbeddedRedis(plan.run_dir / "redis", plan.redis_port)
         self.keys = embedded_keys(plan.run_dir)
         self.environment = {
             "OFFERRANK_MARKET": str(plan.market),
+            "OFFERRANK_CATALOGUE": sqlite_url(plan.run_dir / "catalogue.sqlite"),
+            "OFFERRANK_CATALOGUE_SNAPSHOT": str(plan.run_dir / "catalogue"),
             "OFFERRANK_REDIS_URL": self.redis.url,
             "OFFERRANK_MODEL_SERVER": f"{HOST}:{plan.model_grpc_port}",
             "OFFERRANK_RELEASES": str(plan.releases),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from domain.campaign import FeatureValue
 from features.market import Market
+from features.offer_table import OfferTable
 
 INT64 = np.iinfo(np.int64)
 UNLIMITED = INT64.max
@@ -31,9 +32,10 @@ class TargetedFeature:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """N offers of C campaigns of A advertisers, in the order of market.toml; advertisers in order of appearance."""
+    """N offers of C campaigns of A advertisers, in the market's order; advertisers in order of appearance."""
 
-    offer_ids: tuple[str, ...]
+    offer_ids: NDArray[np.object_]
+    """[N] text."""
     campaign_ids: tuple[str, ...]
     advertiser_ids: tuple[str, ...]
     position_of: Mapping[str, int]
@@ -67,15 +69,18 @@ class Catalogue:
         campaigns = market.campaigns
         index_of = {c.id: i for i, c in enumerate(campaigns)}
         advertisers = {name: i for i, name in enumerate(dict.fromkeys(c.advertiser for c in campaigns))}
-        campaign = np.array([index_of[o.campaign] for o in market.offers], dtype=np.int32)
+        offers = market.offers if isinstance(market.offers, OfferTable) else OfferTable.of(market.offers)
+        # Campaigns that have no offers any more are none of the market's.
+        of_campaign = np.array([index_of.get(c, -1) for c in offers.campaign_ids], dtype=np.int32)
+        campaign = of_campaign[offers.campaign]
         advertiser = np.array([advertisers[c.advertiser] for c in campaigns], dtype=np.int32)
         bid_kind = np.array([c.bid_kind.code for c in campaigns], dtype=np.uint8)
         bid_micros = np.array([c.bid_micros for c in campaigns], dtype=np.int64)
         return cls(
-            offer_ids=tuple(o.id for o in market.offers),
+            offer_ids=offers.ids,
             campaign_ids=tuple(index_of),
             advertiser_ids=tuple(advertisers),
-            position_of={o.id: i for i, o in enumerate(market.offers)},
+            position_of=offers.position_of,
             campaign=campaign,
             advertiser=advertiser[campaign],
             bid_kind=bid_kind[campaign],

@@ -35,12 +35,13 @@ class Retriever:
         Args:
           prior_value: [N] worth of an impression of each offer before anything is known of the shopper.
         """
+        ann = None if index is None else AnnSource.of(index, catalogue)
         return cls(
             catalogue=catalogue,
             max_candidates=max_candidates,
-            ann=None if index is None else AnnSource.of(index, catalogue),
+            ann=ann,
             popular=popular_order(prior_value, catalogue.advertiser),
-            new=new_offers(catalogue, () if index is None else index.ids),
+            new=new_offers(len(catalogue), np.empty(0, dtype=np.int32) if ann is None else ann.catalogue_position),
         )
 
     @property

@@ -8,7 +8,9 @@ import logging
 import sys
 import threading
 import uuid
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import redis
@@ -17,7 +19,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from auction.pacing import MIN_MULTIPLIER, Pacing, traffic_until, update
+from auction.pacing import MIN_MULTIPLIER, Pacing, joined, traffic_until, update
+from catalogue import CatalogueUrl
 from domain.clock import budget_day, traffic_passed
 from domain.errors import OfferRankError
 from domain.keys import PARTITIONS, Keys
@@ -32,6 +35,9 @@ from serving.budget_snapshot import Snapshot, digest
 from serving.pending_conversions import PendingConversions
 from serving.repair.opening import Opening
 from store import RedisUrl, connect, forget_connections, refuse_unsafe
+
+if TYPE_CHECKING:
+    from catalogue.following_thread import FollowingThread
 
 log = logging.getLogger("offerrank.pacer")
 LUA = Path(__file__).parent / "lua"
@@ -53,6 +59,10 @@ class PacerSettings(BaseSettings):
 
     market: Path
     """The market.toml whose campaigns are paced."""
+    catalogue: CatalogueUrl | None = None
+    """Database of campaigns ([forms](catalogue.md#where-it-is)), followed live; without one, the market file lists them."""
+    catalogue_snapshot: Path | None = None
+    """Folder for the last catalogue, which is paced while the database is away at the start."""
     redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
     log_dir: Path = Path(".offerrank/log")
     """The archive, with the ledger, from which money that Redis lost is rebuilt."""
@@ -74,14 +84,16 @@ def run(settings: PacerSettings) -> None:
 
 def pace(settings: PacerSettings, stop: threading.Event) -> None:
     """`run` without signals: paces until `stop` is set, then resigns."""
-    market = load_market(settings.market).model_copy(update={"offers": ()})  # of which it needs none, and a market may have many
+    followed = None if settings.catalogue is None else _follow(settings)
+    # It needs no offers, of which a market may have many.
+    market = _without_offers(load_market(settings.market)) if followed is None else followed.stock.market
     digest_of_file = market_digest(settings.market)
     # Every command here may be repeated safely. Short, so that a stop is not held up for long by a Redis that hangs.
     retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2)
     retried: list[type[Exception]] = [redis.ConnectionError, redis.TimeoutError]
     # What somebody else may have written is not necessarily text.
     options = {"decode_responses": True, "encoding_errors": "replace", "retry": retry, "retry_on_error": retried}
-    with connect(settings.redis_url, 1, 1, for_money=True, **options) as client:
+    with followed or nullcontext(), connect(settings.redis_url, 1, 1, for_money=True, **options) as client:
         refuse_unsafe(settings.redis_url)
         pacer = Pacer(
             client,
@@ -106,12 +118,29 @@ def pace(settings: PacerSettings, stop: threading.Event) -> None:
                     log.info("Redis is back")
                 away = False
             # Nothing is sold meanwhile: what is waited for may be there any moment.
-            stop.wait(min(settings.pacer_interval_s, SOON_S) if away or pacer.waits else settings.pacer_interval_s)
+            wait_s = min(settings.pacer_interval_s, SOON_S) if away or pacer.waits else settings.pacer_interval_s
+            if followed is None:
+                stop.wait(wait_s)
+            elif (changed := followed.wait(wait_s, stop)) is not None:
+                pacer.follow(changed.market)
+                log.info("pacing %d campaigns by catalogue %d", len(changed.market.campaigns), changed.version)
         try:
             pacer.resign()
         except redis.RedisError as e:
             log.info("could not resign, the lock will expire: %s", e)
         log.info("stopped")
+
+
+def _without_offers(market: Market) -> Market:
+    return market.selling(market.campaigns, ())
+
+
+def _follow(settings: PacerSettings) -> "FollowingThread":
+    from catalogue.following_thread import FollowingThread  # and SQLAlchemy with it
+
+    assert settings.catalogue is not None
+    market = load_market(settings.market, listed=False)
+    return FollowingThread(settings.catalogue, market, settings.catalogue_snapshot, offers=False)
 
 
 class Pacer:
@@ -132,15 +161,13 @@ class Pacer:
         log_dir: Path | None = None,
     ) -> None:
         self._redis = client
-        self._market = market
         self._keys = Keys(market.name)
         self._policy = market.policy
-        self._campaign_ids = tuple(c.id for c in market.campaigns)
-        self._catalogue = Catalogue.of(market)
-        self._budget_micros, self._ends_ms = self._catalogue.budget_micros, self._catalogue.ends_ms
-        self._digests = market_digest, digest(self._campaign_ids)
+        self._market_digest = market_digest
         self._usual_decay_ms = conversion_delay_ms(market)
-        self._conversions = PendingConversions(client, market)
+        self._know(market)
+        self._paced = self._campaign_ids
+        """Campaigns that `_pacing` is of."""
         self._name = uuid.uuid4().hex
         self._lock_ms = int(lock_s * 1000)
         self._pacing: Pacing | None = None
@@ -153,6 +180,20 @@ class Pacer:
         self._lead, self._resign, self._sweep = (
             client.register_script((LUA / f"{name}.lua").read_text("utf-8")) for name in ("lead", "resign", "sweep_holds")
         )
+
+    def _know(self, market: Market) -> None:
+        self._market = market
+        self._campaign_ids = tuple(c.id for c in market.campaigns)
+        self._catalogue = Catalogue.of(market)
+        self._budget_micros, self._ends_ms = self._catalogue.budget_micros, self._catalogue.ends_ms
+        self._digests = self._market_digest, digest(self._campaign_ids)
+        self._conversions = PendingConversions(self._redis, market)
+
+    def follow(self, market: Market) -> None:
+        """Paces the campaigns of another catalogue from the next turn on, which opens their budgets and sets their limits."""
+        self._know(market)
+        self._opening.follow(market)
+        self._looked_ms = 0
 
     @property
     def leads(self) -> bool:
@@ -187,8 +228,13 @@ class Pacer:
             self._pacing = self._take_over(day, passed, reading)
             log.info("leading")
         else:
+            if self._paced != self._campaign_ids:
+                self._forget_gone()
+                now = self._campaign_ids, reading.committed_micros, self._budget_micros
+                self._pacing = joined(self._pacing, self._paced, *now)
             until = traffic_until(self._ends_ms, day, self._policy.day_length_s, self._policy.traffic_shape)
             self._pacing = update(self._pacing, day, passed, reading.committed_micros, self._budget_micros, until)
+        self._paced = self._campaign_ids
         self._publish(self._pacing, reading, at_ms)
         self.sweep(now_ms)
 
@@ -230,12 +276,16 @@ class Pacer:
     def _take_over(self, day: int, passed: float, reading: BudgetReading) -> Pacing:
         """Starts where the last leader left off; campaigns it did not know start at 1, and those that are gone are removed."""
         stored: dict[str, str] = self._redis.hgetall(self._keys.pacing)
-        gone = stored.keys() - set(self._campaign_ids)
-        if gone:
+        if gone := stored.keys() - set(self._campaign_ids):
             self._redis.hdel(self._keys.pacing, *gone)
         multiplier = np.array([_multiplier(stored.get(c)) for c in self._campaign_ids])
         multiplier[self._budget_micros == UNLIMITED] = 1.0
         return Pacing(day, passed, reading.committed_micros, multiplier)
+
+    def _forget_gone(self) -> None:
+        if gone := set(self._paced) - set(self._campaign_ids):
+            self._redis.hdel(self._keys.pacing, *gone)
+            self._written = {c: m for c, m in self._written.items() if c not in gone}
 
     def _publish(self, pacing: Pacing, reading: BudgetReading, now_ms: int) -> None:
         """The multipliers for the next leader, and everything for the gateways."""

@@ -3,13 +3,16 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.catalogue import Catalogue
 
+def new_offers(n_offers: int, indexed: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Catalogue positions of the offers missing from a release's index; before the first release, all of them.
 
-def new_offers(catalogue: Catalogue, indexed_ids: tuple[str, ...]) -> NDArray[np.int32]:
-    """Catalogue positions of the offers missing from a release's index; before the first release, all of them."""
-    known = frozenset(indexed_ids)
-    return np.array([i for i, offer in enumerate(catalogue.offer_ids) if offer not in known], dtype=np.int32)
+    Args:
+      indexed: position of every row of the index; -1 for offers that are gone.
+    """
+    is_new = np.ones(n_offers, dtype=bool)
+    is_new[indexed[indexed >= 0]] = False
+    return np.flatnonzero(is_new).astype(np.int32)
 
 
 def draw(offers: NDArray[np.int32], k: int, rng: np.random.Generator) -> NDArray[np.int32]:

@@ -45,7 +45,8 @@ def to_answer(
 
 
 def _offer(slot: Slot, decided: Decided, view: MarketView, tokens: Tokens, public_url: str, *, pricing: bool) -> dict[str, Any]:
-    offer = view.offer_by_id[slot.offer_id]
+    offer = view.offer(slot.offer_id)
+    assert offer is not None
     conversion = view.market.conversion_task
     pending_micros = 0
     if slot.bid_kind == BidKind.CPA and conversion is not None:
@@ -108,7 +109,7 @@ def explain(decided: Decided, decision: Decision, view: MarketView) -> dict[str,
     cheapest = {by_view: _cheapest_slot_ecpm(decided, by_view) for by_view in (False, True)}
     candidates = []
     for i, offer_id in enumerate(log.offer_id):
-        campaign = view.market.campaign_by_id[view.offer_by_id[offer_id].campaign]
+        campaign = view.campaign_of(offer_id)
         ranked = i < len(decided.live)
         outbid = ranked and log.reason[i] not in NOT_FOR_ITS_BID
         candidates.append(

@@ -19,6 +19,7 @@ from domain.campaign import FeatureValue
 from domain.errors import DependencyError
 from domain.events import EventStatus, EventType
 from domain.request import DecisionRequest, Placement
+from features.market import Market
 from serving.gateway.access import address
 from serving.gateway.answer import to_answer
 from serving.gateway.api_page import api_page, asset
@@ -26,7 +27,6 @@ from serving.gateway.cors import PageOrigins
 from serving.gateway.counting import CountResponses, count_decision
 from serving.gateway.decide import decide
 from serving.gateway.events import TOKEN_STATUS, accept_batch, is_over, open_token, page_event, read_batch
-from serving.gateway.market_view import MarketView
 from serving.gateway.openapi import describe, document
 from serving.gateway.ports import Made, PageEvent
 from serving.gateway.record import to_decision
@@ -49,8 +49,8 @@ log = logging.getLogger(__name__)
 OpenService = Callable[[], AbstractAsyncContextManager[Service]]
 
 
-def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
-    """The application over a market; its service is opened when the application starts and closed when it ends."""
+def create_app(market: Market, open_service: OpenService) -> FastAPI:
+    """The application over a market file; its service is opened when the application starts and closed when it ends."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -62,8 +62,7 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
         title="OfferRank", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, telemetry={"exclude": _untraced}
     )
     app.router.route_class = PlainRoute
-    body_model: Any = decision_body(view.market)
-    market = view.market
+    body_model: Any = decision_body(market)
 
     @app.post("/v1/decisions", **describe("decisions"))
     async def decisions(request: Request) -> Response:
@@ -89,7 +88,7 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
         key = service.access.admit(request, "events")
         now_ms = service.clock()
         reporter = Reporter(_client(request), service.screen, key)
-        batch = read_batch(await read_json(request), service.tokens, market, reporter, now_ms)
+        batch = read_batch(await read_json(request), service.tokens, service.view.market, reporter, now_ms)
         try:
             status, content = await accept_batch(batch, service.ledger, now_ms, EVENT_TIMEOUT_S)
         except DependencyError as e:
@@ -116,11 +115,11 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
             sold = open_token(service.tokens, token, EventType.CLICK, market, service.clock())
         except TokenError as e:
             return _dead_end(TOKEN_STATUS[e.kind], "This link is not valid." if e.kind == "unknown" else "This offer has ended.")
-        offer = view.offer_by_id.get(sold.offer_id)
+        offer = service.view.offer(sold.offer_id)
         if offer is None:
             return _dead_end(410, "This offer has ended.")
         await _accept_or_keep(service, EventType.CLICK, sold, request)
-        # To an address of the market file only, never to one from the request.
+        # To an address of the catalogue only, never to one from the request.
         return RedirectResponse(offer.landing_url.replace("{token}", token), 302, NO_STORE)
 
     @app.get("/sdk/offerrank.js", **describe("sdk"))
@@ -136,7 +135,13 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
         service: Service = app.state.service
         up = await service.dependencies()
         active = service.ports.releases.active().version
-        content = {"ready": up["redis"], "market": market.name, "release": str(active or "cold-start"), "dependencies": up}
+        content = {
+            "ready": up["redis"],
+            "market": market.name,
+            "release": str(active or "cold-start"),
+            "catalogue": service.views.standing(),
+            "dependencies": up,
+        }
         return answer(content, 200 if up["redis"] else 503)
 
     @app.get("/metrics", **describe("metrics"))
@@ -172,11 +177,12 @@ def create_app(view: MarketView, open_service: OpenService) -> FastAPI:
 
 
 async def _decide(request: DecisionRequest, pricing: bool, service: Service) -> Made:
-    decided = await decide(request, service.view, service.ports, service.rng, service.clock())
+    view = service.view  # which may be another once this is decided
+    decided = await decide(request, view, service.ports, service.rng, service.clock())
     if service.trace is not None:
         service.trace(decided)
-    decision = to_decision(decided, service.view, service.rng)
-    content = to_answer(decided, decision, service.view, service.tokens, service.public_url, pricing=pricing)
+    decision = to_decision(decided, view, service.rng)
+    content = to_answer(decided, decision, view, service.tokens, service.public_url, pricing=pricing)
 
     def log() -> None:
         count_decision(decided)

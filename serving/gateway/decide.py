@@ -70,14 +70,14 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: 
     policy, catalogue = view.market.policy, view.catalogue
     stages = Stages()
     day = budget_day(now_ms, policy.day_length_s)
-    release = ports.releases.active()
+    # All three are of the same catalogue, which may change once this waits for anything.
+    release, campaigns = ports.releases.active(), ports.campaigns.state(now_ms)
 
     known = await _counters(request.shopper_key, policy.deadlines_ms, ports.shoppers, stages)
     counters = known or {}
     features = request.features | {f.name: f.default if known is None else counters.get(str(f.counter), 0) for f in view.history}
     if view.market.derived_features:
         features |= view.market.derive(features, now_ms)
-    campaigns = ports.campaigns.state(now_ms)
     if campaigns.room_micros is None and view.has_budgets:
         stages.degrade("budgets")
     stages.lap("shopper")

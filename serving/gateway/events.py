@@ -50,15 +50,13 @@ def open_token(tokens: Tokens, token: str, event: EventType, market: Market, now
 def is_over(event: EventType, sold: Sold, market: Market, at_ms: int) -> bool:
     """Whether an event no longer counts because of what became of the campaign since the page.
 
-    Impressions and clicks count until the campaign ends, conversions as long as it is in the market file: those of clicks from
-    before its end come after it. What takes something back always counts.
+    Impressions and clicks count until the campaign ends or is taken out of the catalogue, conversions of clicks from before
+    that come after it. What takes something back always counts.
     """
-    if event in (EventType.RETURN, EventType.CORRECTION, EventType.DISMISS):
+    if event not in (EventType.IMPRESSION, EventType.CLICK):
         return False
     campaign = market.campaign_by_id.get(sold.campaign_id)
-    if campaign is None:
-        return True
-    return event is not EventType.CONVERSION and campaign.ends is not None and at_ms >= campaign.ends.timestamp() * 1000
+    return campaign is None or (campaign.ends is not None and at_ms >= campaign.ends.timestamp() * 1000)
 
 
 def page_event(event: EventType, sold: Sold, now_ms: int) -> PageEvent:

@@ -1,16 +1,17 @@
 """A market, with everything that is computed from it once and looked up per decision."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auction.bids import effective_bids
-from domain.campaign import FeatureValue, Offer
-from features.assemble import OfferColumns
+from domain.campaign import Campaign, FeatureValue, Offer
+from features.assemble import OfferColumns, offer_values
 from features.market import Market
+from features.offer_table import OfferTable, Splice
 from features.slices import combined, parts_of, slice_values
 from features.spec import CAMPAIGN, OFFER_ID, FeatureSpec
 from retrieval.catalogue import UNLIMITED, Catalogue
@@ -18,42 +19,97 @@ from retrieval.catalogue import UNLIMITED, Catalogue
 Floats = NDArray[np.float64]
 
 
+MOST_SHOWN = 10_000
+"""Offers whose parsed form is kept: pages show the same few again and again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a page and the log say of an offer."""
+
+    offer: Offer
+    features: dict[str, FeatureValue]
+    """As logged."""
+
+
 @dataclass(frozen=True, slots=True)
 class MarketView:
-    """Read-only for the life of the process."""
+    """One version of the catalogue, read-only: a decision uses the same one from its start to its end."""
 
+    version: int
+    """Of the catalogue; 0 for that of the market file."""
     market: Market
     catalogue: Catalogue
+    offers: OfferTable
     columns: OfferColumns
-    offer_features: tuple[dict[str, FeatureValue], ...]
-    """[N] as logged with a shown offer."""
-    offer_ids: NDArray[np.object_]
-    """[N], to look up many at once."""
-    offer_by_id: dict[str, Offer]
     offer_slices: dict[str, NDArray[np.object_]]
     """[N] values of the slices that calibration may tell offers apart by, as text."""
     request_defaults: dict[str, FeatureValue]
     """Shopper and context features."""
     history: tuple[FeatureSpec, ...]
     """Features whose value is a counter of the shopper's."""
+    _shown: dict[int, Shown] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, market: Market) -> Self:
+    def of(cls, market: Market, version: int = 0) -> Self:
         """The view of a market."""
-        single = [f for f in market.offer_features if not f.multiple]
-        offer_values = {f.name: [market.offer_value(o, f) for o in market.offers] for f in single}
-        slices = slice_values(market, [*offer_values, *([CAMPAIGN] if OFFER_ID in offer_values else [])], offer_values)
+        offers = market.offers if isinstance(market.offers, OfferTable) else OfferTable.of(market.offers)
+        market = market.selling(market.campaigns, offers)
         return cls(
+            version=version,
             market=market,
             catalogue=Catalogue.of(market),
+            offers=offers,
             columns=OfferColumns.of(market),
-            offer_features=tuple({f.name: market.offer_value(o, f) for f in market.offer_features} for o in market.offers),
-            offer_ids=np.array([o.id for o in market.offers], dtype=object),
-            offer_by_id={o.id: o for o in market.offers},
-            offer_slices={name: np.array(values, dtype=object) for name, values in slices.items()},
+            offer_slices=_offer_slices(market, offers),
             request_defaults={f.name: f.absent for f in market.request_features if f.source != "history"},
             history=tuple(f for f in market.request_features if f.counter),
         )
+
+    def after(self, market: Market, version: int, splice: Splice) -> Self:
+        """The view of the same market with another catalogue, for as much work as there are changes.
+
+        Args:
+          splice: what the offers of `market` are other by than these, with all of `market.offers` an OfferTable.
+        """
+        assert isinstance(market.offers, OfferTable)
+        replaced: dict[str, Any] = {"version": version, "market": market, "catalogue": Catalogue.of(market)}
+        if splice:
+            few = market.selling(market.campaigns, splice.table)
+            columns, slices = OfferColumns.of(few).columns, _offer_slices(few, splice.table)
+            spliced = {name: splice.column(column, columns[name]) for name, column in self.columns.columns.items()}
+            replaced |= {
+                "offers": market.offers,
+                "columns": OfferColumns(spliced),
+                "offer_slices": {name: splice.column(values, slices[name]) for name, values in self.offer_slices.items()},
+                "_shown": {},
+            }
+        return replace(self, **replaced)
+
+    @property
+    def offer_ids(self) -> NDArray[np.object_]:
+        """[N], to look up many at once."""
+        return self.offers.ids
+
+    def shown(self, position: int) -> Shown:
+        """An offer by its position, parsed."""
+        known = self._shown.get(position)
+        if known is None:
+            offer = self.offers[position]
+            known = Shown(offer, {f.name: self.market.offer_value(offer, f) for f in self.market.offer_features})
+            if len(self._shown) >= MOST_SHOWN:
+                self._shown.clear()
+            self._shown[position] = known
+        return known
+
+    def offer(self, offer_id: str) -> Offer | None:
+        """An offer by its id, if it is in this catalogue."""
+        position = self.offers.position_of.get(offer_id)
+        return None if position is None else self.shown(position).offer
+
+    def campaign_of(self, offer_id: str) -> Campaign:
+        """Who pays for an offer of this catalogue."""
+        return self.market.campaigns[int(self.catalogue.campaign[self.offers.position_of[offer_id]])]
 
     @property
     def has_budgets(self) -> bool:
@@ -90,3 +146,16 @@ class MarketView:
         c = self.catalogue
         pctr, pcvr = self.click_and_conversion(self.priors(len(c)))
         return effective_bids(c.advertiser, c.bid_kind, c.bid_micros, pctr, pcvr, np.ones(len(c))).ecpm_micros
+
+
+def _offer_slices(market: Market, offers: OfferTable) -> dict[str, NDArray[np.object_]]:
+    """Slice -> [N] its value of each offer as text; equal ones are one object."""
+    single = {f.name for f in market.offer_features if not f.multiple}
+    given = {name: values for name, values in offer_values(market).items() if name in single}
+    slices, known = {}, dict[str, str]()
+    for name, values in slice_values(market, given, given).items():
+        slices[name] = np.empty(len(offers), dtype=object)
+        slices[name][:] = [known.setdefault(v, v) for v in values]
+    if OFFER_ID in given:
+        slices[CAMPAIGN] = np.array([*offers.campaign_ids, ""], dtype=object)[offers.campaign]
+    return slices

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from models.calibration import Calibrator
 from models.examination import ExaminationCurve
 from retrieval.retriever import Retriever
 from serving.gateway.tokens import Sold
+
+if TYPE_CHECKING:
+    from serving.gateway.market_view import MarketView
 
 
 class Shoppers(Protocol):
@@ -118,6 +121,18 @@ class ActiveRelease:
     retriever: Retriever
     examination: ExaminationCurve | None = None
     """None where nothing is known of positions."""
+
+
+class Views(Protocol):
+    """What is sold."""
+
+    def current(self) -> "MarketView":
+        """The same until the next change, which the release and the campaigns take part in at the same moment."""
+        ...
+
+    def standing(self) -> dict[str, Any]:
+        """For /readyz: which version, and whether it is known to be the newest."""
+        ...
 
 
 class Releases(Protocol):

@@ -35,6 +35,7 @@ def to_decision(decided: Decided, view: MarketView, rng: np.random.Generator) ->
         stage_us=dict(decided.stages.us),
         total_us=decided.stages.total_us,
         invalid=decided.request.invalid,
+        catalogue=view.version,
     )
 
 
@@ -59,7 +60,7 @@ def _slot(decided: Decided, view: MarketView, w: int) -> Slot:
         probability={task: float(p[i]) for task, p in decided.probability.items()},
         ecpm_micros=float(bids.ecpm_micros[i]) * (1.0 if bids.by_view[i] else seen),
         propensity=float(sale.propensity[w]),
-        features=view.offer_features[offer],
+        features=view.shown(offer).features,
         examination=seen,
     )
 

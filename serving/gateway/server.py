@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 import uvicorn
 import uvloop
@@ -33,6 +34,9 @@ GARBAGE = 20_000
 """Objects made and kept before the collector looks at them."""
 SPARE_FILES = 256
 """Kept for Redis, the model server, releases and logs."""
+
+if TYPE_CHECKING:
+    from catalogue.follower import Follower
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +74,9 @@ def run(settings: GatewaySettings) -> None:
     """
     if settings.keys:
         read_keys(settings.keys)
-    view = MarketView.of(load_market(settings.market))
+    view, follower = _catalogue(settings)
     refuse_unsafe(settings.redis_url)
-    app = create_app(view, lambda: open_service(settings, view))
+    app = create_app(view.market, lambda: open_service(settings, view, follower))
     gate = Gate(_limits(settings))
     busy = PageOrigins(BUSY, lambda origin: app.state.service.access.allows_origin(origin))
     config = uvicorn.Config(
@@ -98,6 +102,21 @@ def run(settings: GatewaySettings) -> None:
     log.info("gateway of market %s on http://%s", view.market.name, host_port(settings.host, settings.port))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Server(config, gate).serve(sockets))
+
+
+def _catalogue(settings: GatewaySettings) -> "tuple[MarketView, Follower | None]":
+    if settings.catalogue is None:
+        return MarketView.of(load_market(settings.market)), None
+    from catalogue.checks import check_offers
+    from catalogue.follower import Follower
+
+    follower = Follower(settings.catalogue, load_market(settings.market, listed=False), settings.catalogue_snapshot)
+    stock = follower.start()
+    try:
+        return MarketView.of(stock.market, stock.version), follower
+    except ValueError:
+        check_offers(stock.market, stock.market.offers)  # says which does not fit, and takes too long where all do
+        raise
 
 
 def _limits(settings: GatewaySettings) -> Limits:

@@ -31,11 +31,12 @@ from serving.gateway.adapters.outbox import Outbox
 from serving.gateway.adapters.redis_link import RedisLink
 from serving.gateway.adapters.releases import FolderReleases
 from serving.gateway.adapters.shoppers import RedisShoppers
+from serving.gateway.adapters.views import FollowedViews
 from serving.gateway.adapters.waiting_events import WaitingEvents
 from serving.gateway.decide import Decided
 from serving.gateway.market_view import MarketView
 from serving.gateway.patience import Patience
-from serving.gateway.ports import Answers, Ledger, PageEvent, Ports
+from serving.gateway.ports import Answers, Ledger, PageEvent, Ports, Views
 from serving.gateway.settings import GatewaySettings
 from serving.gateway.tokens import Tokens
 from serving.gateway.traffic import Screen
@@ -47,6 +48,8 @@ from store.keyring import KeyFile
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
+    from catalogue.follower import Follower
+
 EVENT_TIMEOUT_S = 0.5
 RESTART_S = 1.0
 
@@ -57,7 +60,7 @@ log = logging.getLogger(__name__)
 class Service:
     """What the routes call."""
 
-    view: MarketView
+    views: Views
     ports: Ports
     ledger: Ledger
     answers: Answers
@@ -78,17 +81,28 @@ class Service:
     trace: Callable[[Decided], None] | None = None
     """Tells a decision's stages, where traces are asked for."""
 
+    @property
+    def view(self) -> MarketView:
+        """What is sold now."""
+        return self.views.current()
+
 
 @contextlib.asynccontextmanager
-async def open_service(settings: GatewaySettings, view: MarketView) -> AsyncIterator[Service]:
-    """A service on real dependencies, none of which has to be there yet; at the end, waiting records are flushed."""
+async def open_service(settings: GatewaySettings, view: MarketView, follower: "Follower | None" = None) -> AsyncIterator[Service]:
+    """A service on real dependencies, none of which has to be there yet; at the end, waiting records are flushed.
+
+    Args:
+      follower: of the catalogue that `view` is of; None where that is the market file.
+    """
     with traced(settings.otlp_endpoint, "offerrank-gateway") as tracer:
-        async with _open_service(settings, view, tracer) as service:
+        async with _open_service(settings, view, follower, tracer) as service:
             yield service
 
 
 @contextlib.asynccontextmanager
-async def _open_service(settings: GatewaySettings, view: MarketView, tracer: "Tracer | None") -> AsyncIterator[Service]:
+async def _open_service(
+    settings: GatewaySettings, view: MarketView, follower: "Follower | None", tracer: "Tracer | None"
+) -> AsyncIterator[Service]:
     market, keys = view.market, Keys(view.market.name)
     clock, trace = MoneyClock(), None
     link, model = RedisLink(settings.redis_url, keys.verified), ModelClient(settings.model_server)
@@ -100,7 +114,9 @@ async def _open_service(settings: GatewaySettings, view: MarketView, tracer: "Tr
     shoppers, caps_ms = RedisShoppers(link, keys), 1000 * market.policy.unseen_hold_ttl_s
     health = Health(link, model, keys)
     campaigns = RedisCampaigns(link, keys, market, clock)
+    budgets = RedisBudgets(link, keys, market)
     releases = FolderReleases(settings.releases, view, model, link, keys)
+    views = FollowedViews(view, follower, releases, (campaigns.follow, budgets.follow))
     ledger = RedisLedger(link, keys, market, shoppers)
     append = append_decisions(link, keys, settings.decision_stream_mb * 2**20)
     decisions: Outbox[Decision] = Outbox("decisions", append, MAX_WAITING)
@@ -118,13 +134,13 @@ async def _open_service(settings: GatewaySettings, view: MarketView, tracer: "Tr
     await health.look()
     events.inherit()
     beat = Beat(link, keys, market_digest(settings.market), campaigns, clock)
-    running = [campaigns.watch, releases.watch, health.watch, decisions.run, events.run, events.watch, beat.run]
+    running = [campaigns.watch, views.watch, releases.watch, health.watch, decisions.run, events.run, events.watch, beat.run]
     running += [file.watch for file in (keys_file, datacentres) if file]
     tasks = [asyncio.create_task(_for_ever(run)) for run in running]
     try:
         yield Service(
-            view=view,
-            ports=Ports(shoppers, campaigns, RedisBudgets(link, keys, market), RedisCaps(link, keys, caps_ms), releases, model),
+            views=views,
+            ports=Ports(shoppers, campaigns, budgets, RedisCaps(link, keys, caps_ms), releases, model),
             ledger=ledger,
             answers=RedisAnswers(link, keys),
             tokens=Tokens(settings.secrets, market.name),

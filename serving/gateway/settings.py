@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from catalogue import CatalogueUrl
 from domain.addresses import host_port
 from domain.errors import OfferRankError
 from serving.gateway.traffic.networks import NetworkFile
@@ -22,6 +23,10 @@ class GatewaySettings(BaseSettings):
 
     market: Path
     """Path of market.toml."""
+    catalogue: CatalogueUrl | None = None
+    """Database of what is sold ([forms](catalogue.md#where-it-is)), followed live; without one, the market file lists them."""
+    catalogue_snapshot: Path | None = None
+    """Folder for the last catalogue, which is sold while the database is away at the start; without one, there is no start."""
     secret: SecretStr
     """Encrypts tokens; the same for all replicas. To rotate: `new,old`."""
     redis_url: RedisUrl = "redis://127.0.0.1:6379/0"

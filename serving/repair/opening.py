@@ -46,6 +46,11 @@ class Opening:
         self._finish_at = 0.0
         self._said = ""
 
+    def follow(self, market: Market) -> None:
+        """Budgets take the limits of this market at the next turn. A repair that is under way ends with those it began with."""
+        self._market, self._opened = market, None
+        self._repair = None if self._log_dir is None else Repair(self._redis, market, self._log_dir)
+
     def forget(self) -> None:
         """The next turn looks at everything anew."""
         self._opened = None

@@ -78,7 +78,7 @@ class Client:
 async def running(redis_url: str, **settings: Any) -> AsyncIterator[Client]:
     view = MarketView.of(MARKET)
     config = GatewaySettings(market=GOLDEN, secret="a secret of tests", redis_url=redis_url, **settings)
-    app = create_app(view, lambda: open_service(config, view))
+    app = create_app(view.market, lambda: open_service(config, view))
     with paced(redis_url, GOLDEN):
         async with (
             app.router.lifespan_context(app),
@@ -264,7 +264,7 @@ async def ranked_by(port: int, redis_url: str, folder: Path, ranking_ms: int = 1
         async with open_service(config, view) as service:
             yield replace(service, ports=replace(service.ports, releases=releases))
 
-    app = create_app(view, opened)
+    app = create_app(view.market, opened)
     with paced(redis_url, GOLDEN):
         async with (
             app.router.lifespan_context(app),
@@ -370,7 +370,7 @@ def test_a_gateway_with_another_market_file_or_clock_is_noticed(
     other.write_text(GOLDEN.read_text().replace("bid_micros = ", "bid_micros = 1", 1))
     view = MarketView.of(MARKET)
     config = GatewaySettings(market=other, secret="a secret of tests", redis_url=own_redis.url)
-    app = create_app(view, lambda: open_service(config, view))
+    app = create_app(view.market, lambda: open_service(config, view))
 
     async def scenario() -> None:
         with paced(own_redis.url, GOLDEN), redis.Redis.from_url(own_redis.url) as raw:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -50,13 +51,15 @@ def _wait_until_open(redis_url: str) -> None:
 
 
 @contextmanager
-def paced(redis_url: str, market: Path) -> Iterator[None]:
+def paced(redis_url: str, market: Path, **settings: Any) -> Iterator[None]:
     """A pacer beside the test, which opens budgets and lets a restarted Redis in again."""
     stop = threading.Event()
     with tempfile.TemporaryDirectory() as folder:
         log_dir = begin_archive(Path(folder), load_market(market).name)
-        settings = PacerSettings(market=market, redis_url=redis_url, pacer_interval_s=0.1, log_dir=log_dir)
-        thread = threading.Thread(target=pace, args=(settings, stop))
+        pacing = PacerSettings(
+            **{"market": market, "redis_url": redis_url, "pacer_interval_s": 0.1, "log_dir": log_dir} | settings
+        )
+        thread = threading.Thread(target=pace, args=(pacing, stop))
         thread.start()
         try:
             _wait_until_open(redis_url)

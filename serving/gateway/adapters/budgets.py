@@ -35,10 +35,15 @@ class RedisBudgets:
         self._clock = clock
         self._unseen_ttl_ms = market.policy.unseen_hold_ttl_s * 1000
         self._decay_ms = conversion_delay_ms(market)
-        catalogue, day_ms = Catalogue.of(market), market.policy.day_length_s * 1000
-        self._last_day = dict(zip(catalogue.campaign_ids, last_day(catalogue, day_ms).tolist(), strict=True))
+        self._last_day: dict[str, int] = {}
+        self.follow(market)
         self._lower: list[HoldItem] = []
         self._lowering: asyncio.Task[None] | None = None
+
+    def follow(self, market: Market) -> None:
+        """Another catalogue is sold from now on; decisions under way may still hold for campaigns that have gone."""
+        catalogue, day_ms = Catalogue.of(market.selling(market.campaigns, ())), market.policy.day_length_s * 1000
+        self._last_day |= dict(zip(catalogue.campaign_ids, last_day(catalogue, day_ms).tolist(), strict=True))
 
     async def hold(self, items: Sequence[HoldItem], timeout_s: float, patience: float = 1.0) -> list[Grant]:
         """Atomic per item; on one server over all of them. What it promises is at the script's head."""

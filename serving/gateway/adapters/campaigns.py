@@ -30,20 +30,37 @@ class RedisCampaigns:
     """
 
     def __init__(self, link: RedisLink, keys: Keys, market: Market, clock: MoneyClock) -> None:
-        catalogue = Catalogue.of(market)
         self._link, self._keys, self._clock = link, keys, clock
         self._day_length_s = market.policy.day_length_s
+        self._know(market)
+        self._stamp, self._written_ms, self._read_ms = b"", 0, -STALE_MS
+        self._multiplier = np.ones(len(self._index))
+        self._day = -1
+        self._room = self._seen = self._drain = self._budget
+        self._know_nothing_of(-1)
+        self.market_digest: bytes | None = None
+        """Of the market file that the pacer has; None until it published."""
+
+    def _know(self, market: Market) -> None:
+        catalogue = Catalogue.of(market.selling(market.campaigns, ()))
         self._index = {c: i for i, c in enumerate(catalogue.campaign_ids)}
         self._digest = digest(catalogue.campaign_ids)
         self._limited = catalogue.budget_micros != UNLIMITED
         self._budget = catalogue.budget_micros
-        self._stamp, self._written_ms, self._read_ms = b"", 0, -STALE_MS
+
+    def follow(self, market: Market) -> None:
+        """Another catalogue is sold from now on. What is known of campaigns that stay as they were stays known."""
+        index, budget = self._index, self._budget
+        room, seen, drain, multiplier = self._room, self._seen, self._drain, self._multiplier
+        self._know(market)
+        stayed = [(i, j) for c, i in self._index.items() if (j := index.get(c)) is not None]
+        mine, theirs = np.array(stayed, dtype=np.int64).reshape(-1, 2).T
         self._multiplier = np.ones(len(self._index))
-        self._day = -1
-        self._room = self._seen = self._drain = catalogue.budget_micros
-        self._know_nothing_of(-1)
-        self.market_digest: bytes | None = None
-        """Of the market file that the pacer has; None until it published."""
+        self._multiplier[mine] = multiplier[theirs]
+        self._know_nothing_of(self._day)
+        same = self._budget[mine] == budget[theirs]
+        mine, theirs = mine[same], theirs[same]
+        self._room[mine], self._seen[mine], self._drain[mine] = room[theirs], seen[theirs], drain[theirs]
 
     def state(self, now_ms: int) -> CampaignState:
         """As of the last reading. Of a day that has only just begun nothing is known, and so every budget is asked for."""
@@ -56,8 +73,8 @@ class RedisCampaigns:
 
     def learn(self, campaign_id: str, day: int, room_micros: int) -> None:
         """What a hold found out; the next snapshot replaces it."""
-        if day == self._day:
-            self._room[self._index[campaign_id]] = room_micros
+        if day == self._day and (at := self._index.get(campaign_id)) is not None:  # None of one that has gone meanwhile
+            self._room[at] = room_micros
 
     async def refresh(self) -> None:
         """Reads the snapshot, and Redis' time.

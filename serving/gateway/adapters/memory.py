@@ -141,6 +141,21 @@ class MemoryCaps:
 
 
 @dataclass(slots=True)
+class MemoryViews:
+    """A catalogue that stays as it is until a test says otherwise."""
+
+    view: MarketView
+
+    def current(self) -> MarketView:
+        """The view."""
+        return self.view
+
+    def standing(self) -> dict[str, Any]:
+        """As of a market file."""
+        return {"version": self.view.version, "followed": None}
+
+
+@dataclass(slots=True)
 class MemoryReleases:
     """One release for ever, or none."""
 

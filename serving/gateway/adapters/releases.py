@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -47,7 +47,10 @@ class ModelStatus(Protocol):
 
 
 class FolderReleases:
-    """Swaps whole releases: calibrator, index and pinned model version change in one assignment."""
+    """Swaps whole releases: calibrator, index and pinned model version change in one assignment.
+
+    A release ranks over one catalogue; where another one came while it was read, it is laid over that before it ranks.
+    """
 
     def __init__(self, base: Path | None, view: MarketView, model: ModelStatus, link: RedisLink, keys: Keys) -> None:
         self._base = base
@@ -55,7 +58,7 @@ class FolderReleases:
         self._model = model
         self._link = link
         self._keys = keys
-        self._cold = ActiveRelease(None, None, self._retriever(None))
+        self._cold = ActiveRelease(None, None, _retriever(view, None))
         self._active = self._cold
         self._loaded: dict[int, ActiveRelease] = {}
         self._unusable: dict[int, _Unusable] = {}
@@ -89,12 +92,33 @@ class FolderReleases:
         for version in reversed(found):
             release = await self._load(version, now_ms)
             if release is not None and version in served:
-                self._swap_to(release, now_ms)
+                self._swap_to(await self._over_newest(release), now_ms)
                 break
         else:
             if self._active.version not in (None, *found):
-                self._swap_to(self._cold, now_ms)
+                self._swap_to(await self._over_newest(self._cold), now_ms)
         await self._record_first_served()
+
+    async def _over_newest(self, release: ActiveRelease) -> ActiveRelease:
+        """A release over what is sold now, which may change again while this is worked out."""
+        while release.retriever.catalogue is not self._view.catalogue:
+            release = await asyncio.to_thread(self.over, self._view, release)
+        if release.version is not None:
+            self._loaded[release.version] = release
+        return release
+
+    def over(self, view: MarketView, release: ActiveRelease) -> ActiveRelease:
+        """A release over another catalogue."""
+        ann = release.retriever.ann
+        return replace(release, retriever=_retriever(view, None if ann is None else ann.index))
+
+    def follow(self, view: MarketView, active: ActiveRelease) -> None:
+        """Another catalogue is sold from now on, and the release that ranks is laid over it."""
+        self._view, self._active = view, active
+        if active.version is None:
+            self._cold = active
+        else:
+            self._loaded[active.version] = active
 
     def _show_turns(self) -> None:
         assert self._base is not None
@@ -137,11 +161,7 @@ class FolderReleases:
         assert self._base is not None
         release = load_release(self._base / str(version)).compatible_with(self._view.market)
         index = load_index(release.path / EXTRA)
-        return ActiveRelease(version, release.calibrator, self._retriever(index), release.manifest.examination)
-
-    def _retriever(self, index: OfferIndex | None) -> Retriever:
-        view = self._view
-        return Retriever.of(view.catalogue, index, view.prior_value(), view.market.policy.max_candidates)
+        return ActiveRelease(version, release.calibrator, _retriever(self._view, index), release.manifest.examination)
 
     def _swap_to(self, release: ActiveRelease, now_ms: int) -> None:
         if release is self._active:
@@ -159,3 +179,7 @@ class FolderReleases:
             except DependencyError:
                 return  # tried again at the next look
             del self._unrecorded[version]
+
+
+def _retriever(view: MarketView, index: OfferIndex | None) -> Retriever:
+    return Retriever.of(view.catalogue, index, view.prior_value(), view.market.policy.max_candidates)

@@ -28,6 +28,7 @@ from serving.gateway.adapters.memory import (
     MemoryModel,
     MemoryReleases,
     MemoryShoppers,
+    MemoryViews,
 )
 from serving.gateway.app import create_app
 from serving.gateway.market_view import MarketView
@@ -77,7 +78,7 @@ class Gateway:
             yield self.service
 
         async def send() -> httpx.Response:
-            app = create_app(self.view, opened)
+            app = create_app(self.view.market, opened)
             transport = httpx.ASGITransport(app, client=(self.client_address, 50_000))
             async with (
                 app.router.lifespan_context(app),
@@ -139,7 +140,7 @@ def build(market: Market, seed: int = 1) -> Gateway:
     logged: list[Decision] = []
     kept: list[PageEvent] = []
     service = Service(
-        view=view,
+        views=MemoryViews(view),
         ports=Ports(shoppers, campaigns, budgets, MemoryCaps(shoppers), MemoryReleases.of(view), model),
         ledger=ledger,
         answers=MemoryAnswers(),

@@ -261,6 +261,7 @@ def test_health_readiness_metrics(gateway):
         "ready": True,
         "market": "golden",
         "release": "cold-start",
+        "catalogue": {"version": 0, "followed": None},
         "dependencies": {"redis": True, "model_server": True},
     }
     gateway.model.error = Unavailable("ranker", "refused")

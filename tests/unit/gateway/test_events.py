@@ -208,14 +208,15 @@ def test_a_click_after_the_campaigns_end_leads_on_and_charges_nothing(build_gate
     assert post(gateway, {"type": "dismiss", "tokens": [token]}).status_code == 200
 
 
-def test_of_a_campaign_that_is_gone_only_money_back_counts(gateway):
+def test_of_a_campaign_that_is_gone_conversions_of_earlier_clicks_count_and_money_back(gateway):
     sold = Sold("d", "d-0", "alpha-shoes", "of-last-year", "alpha", 0, "cpc", 1, 1, "s", gateway.now_ms, False)
     token = gateway.tokens.write(sold)
-    for event in ("impression", "click", "conversion"):
+    for event in ("impression", "click"):
         assert post(gateway, {"type": event, "token": token}).status_code == 410
-    assert gateway.call("GET", f"/v1/c/{token}").status_code == 302  # its offer is still in the market file
-    assert post(gateway, {"type": "return", "token": token}).status_code == 200
-    assert [e.type for e in gateway.ledger.accepted] == [EventType.RETURN]
+    assert gateway.call("GET", f"/v1/c/{token}").status_code == 302  # its offer is still in the catalogue
+    for event in ("conversion", "return"):
+        assert post(gateway, {"type": event, "token": token}).status_code == 200
+    assert [e.type for e in gateway.ledger.accepted] == [EventType.CONVERSION, EventType.RETURN]
 
 
 def test_dismissing_names_several_offers(gateway):

@@ -31,7 +31,7 @@ def document(gateway):
     async def opened() -> AsyncIterator[Service]:
         yield gateway.service
 
-    app = create_app(gateway.view, opened)
+    app = create_app(gateway.view.market, opened)
     app.state.service = gateway.service
     return schemathesis.openapi.from_asgi("/openapi.json", app, headers=OPERATOR)
 

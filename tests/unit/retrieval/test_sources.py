@@ -52,9 +52,9 @@ def test_equal_values_go_to_the_lower_position() -> None:
 
 def test_offers_missing_from_the_index_are_new(market: Market) -> None:
     catalogue = Catalogue.of(market)
-    assert new_offers(catalogue, ("open-1", "poor-1", "gone-1")).tolist() == [1, 2, 3, 5, 6]
-    assert new_offers(catalogue, ()).tolist() == list(range(7))
-    assert new_offers(catalogue, catalogue.offer_ids).tolist() == []
+    assert new_offers(len(catalogue), np.array([0, 4, -1], dtype=np.int32)).tolist() == [1, 2, 3, 5, 6]
+    assert new_offers(len(catalogue), np.empty(0, dtype=np.int32)).tolist() == list(range(7))
+    assert new_offers(len(catalogue), np.arange(7, dtype=np.int32)).tolist() == []
 
 
 def test_new_offers_are_drawn_alike() -> None:

@@ -1,0 +1,200 @@
+"""Campaigns and offers in files: TOML as in market.toml, JSON lines, and CSV, one file a kind."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import tomli
+
+from catalogue.checks import Entry, parse
+from domain.campaign import Campaign, Offer
+from domain.errors import InvalidChange
+from features.market import Market
+from features.spec import FeatureSpec
+
+TABLES: dict[str, type[Entry]] = {"campaigns": Campaign, "offers": Offer}
+KINDS = {"campaign": "campaigns", "offer": "offers"}
+NESTED = {"campaigns": "targeting", "offers": "features"}
+"""Tables of a table, which in CSV are columns such as `targeting.country`."""
+SEPARATOR = "|"
+"""Between values in a cell."""
+
+
+def read(path: Path, market: Market) -> list[Entry]:
+    """What a file lists, in its order. Other tables of a TOML file, such as those of a market.toml, are passed over.
+
+    Raises:
+      InvalidChange: it cannot be read, or something in it is wrong: says the line or entry, the field and the value.
+    """
+    readers = {".toml": _toml, ".jsonl": _json_lines, ".csv": _csv}
+    if path.suffix.lower() not in readers:
+        raise InvalidChange(str(path), "expected a file that ends in .toml, .jsonl or .csv")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as e:
+        raise InvalidChange(str(path), f"cannot be read: {e.strerror}") from None
+    except UnicodeDecodeError as e:
+        raise InvalidChange(str(path), f"is not UTF-8 text: {e.reason} at byte {e.start}") from None
+    found, seen = list[Entry](), set[tuple[type, str]]()
+    for at, table, given in readers[path.suffix.lower()](text, path.name, market):
+        if not isinstance(given, Mapping):
+            raise InvalidChange(at, "expected a table", given)
+        entry = parse(TABLES[table], given, at)
+        if (type(entry), entry.id) in seen:
+            raise InvalidChange(f"{at}.id", f"{entry.id!r} is defined twice")
+        seen.add((type(entry), entry.id))
+        found.append(entry)
+    return found
+
+
+Raw = Iterator[tuple[str, str, Any]]
+"""Where it is, which table it belongs to, and what it says."""
+
+
+def _toml(text: str, name: str, _: Market) -> Raw:
+    try:
+        content = tomli.loads(text)
+    except tomli.TOMLDecodeError as e:
+        raise InvalidChange(name, f"is not valid TOML: {e}") from None
+    for table in TABLES:
+        for i, given in enumerate(content.get(table, [])):
+            label = f' "{given["id"]}"' if isinstance(given, Mapping) and "id" in given else ""
+            yield f"{name}: {table}[{i}{label}]", table, given
+
+
+def _json_lines(text: str, name: str, _: Market) -> Raw:
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        at = f"{name}: line {number}"
+        try:
+            given = json.loads(line)
+        except ValueError as e:
+            raise InvalidChange(at, f"is not JSON: {e}") from None
+        kind = given.pop("kind", None) if isinstance(given, dict) else None
+        if kind not in KINDS:
+            raise InvalidChange(f"{at}.kind", "campaign or offer", kind)
+        yield at, KINDS[kind], given
+
+
+def _csv(text: str, name: str, market: Market) -> Raw:
+    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="")
+    columns = reader.fieldnames or []
+    table = "offers" if "campaign" in columns else "campaigns"
+    specs = {f.name: f for f in market.features}
+    for row in reader:
+        at = f"{name}: line {reader.line_num}"
+        if row.get(""):
+            raise InvalidChange(at, f"expected {len(columns)} columns, got more")
+        given: dict[str, Any] = {}
+        for column, cell in row.items():
+            if cell is None or cell == "" or not column:
+                continue
+            outer, _, inner = column.partition(".")
+            if inner and outer == NESTED[table]:
+                given.setdefault(outer, {})[inner] = _cell(cell, specs.get(inner), f"{at}.{column}", several=table == "campaigns")
+            else:
+                given[column] = cell
+        yield at, table, given
+
+
+def _cell(cell: str, spec: FeatureSpec | None, at: str, *, several: bool) -> Any:
+    """The value of a feature, or for targeting its values."""
+    if several:
+        return [_value(v, spec) for v in cell.split(SEPARATOR)]
+    if spec is not None and spec.multiple:
+        try:
+            return json.loads(cell)
+        except ValueError:
+            raise InvalidChange(at, "a list or an object as JSON", cell) from None
+    return _value(cell, spec)
+
+
+def _value(text: str, spec: FeatureSpec | None) -> str | int | float:
+    """A number where the feature is one; what is none is refused when it is checked."""
+    if spec is None or spec.dtype == "string":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        try:
+            return float(text)
+        except ValueError:
+            return text
+
+
+def write(out: Path, entries: Sequence[Entry], market: Market) -> list[Path]:
+    """Writes a file that `read` takes, or for CSV a folder of two; returns what was written.
+
+    Raises:
+      InvalidChange: it cannot be written.
+    """
+    given = {table: [_plain(e) for e in entries if isinstance(e, kind)] for table, kind in TABLES.items()}
+    match out.suffix.lower():
+        case ".toml":
+            files = {out: "".join(_toml_lines(given))}
+        case ".jsonl":
+            files = {out: "".join(lines(entries))}
+        case "":
+            files = {out / f"{table}.csv": _csv_text(table, rows, market) for table, rows in given.items()}
+        case _:
+            raise InvalidChange(str(out), "expected a file that ends in .toml or .jsonl, or a folder for .csv files")
+    try:
+        for path, text in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    except OSError as e:
+        raise InvalidChange(str(out), f"cannot be written: {e.strerror}") from None
+    return list(files)
+
+
+def lines(entries: Iterable[Entry]) -> Iterator[str]:
+    """JSON lines."""
+    for e in entries:
+        yield orjson.dumps({"kind": "campaign" if isinstance(e, Campaign) else "offer"} | _plain(e)).decode() + "\n"
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    return entry.model_dump(mode="json", exclude_defaults=True)
+
+
+def _toml_lines(given: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    for table, rows in given.items():
+        for row in rows:
+            yield f"[[{table}]]\n"
+            yield from (f"{name} = {_toml_value(value)}\n" for name, value in row.items())
+            yield "\n"
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_text(k)} = {_toml_value(v)}" for k, v in value.items()) + " }" if value else "{}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
+    return _text(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _text(value: str) -> str:
+    """A basic string: JSON's escapes are TOML's, but for the one character that JSON leaves as it is."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _csv_text(table: str, rows: Sequence[Mapping[str, Any]], market: Market) -> str:
+    nested = NESTED[table]
+    wanted = (f.name for f in (market.request_features if table == "campaigns" else market.offer_features))
+    used = {name for row in rows for name in row.get(nested, {})}
+    columns = [*(name for name in TABLES[table].model_fields if name != nested), *(f"{nested}.{n}" for n in wanted if n in used)]
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        cells = {name: value for name, value in row.items() if name != nested}
+        for name, value in row.get(nested, {}).items():
+            several = SEPARATOR.join(map(str, value)) if table == "campaigns" else json.dumps(value, ensure_ascii=False)
+            cells[f"{nested}.{name}"] = several if isinstance(value, list | dict) else value
+        writer.writerow(cells)
+    return out.getvalue()

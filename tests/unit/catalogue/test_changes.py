@@ -1,0 +1,141 @@
+"""A change makes a version, wholly or not at all; every version can be had back; what is wrong is refused where it is written."""
+
+import threading
+
+import pytest
+from known_catalogue import AT_MS, MARKET, Shelf, campaign, everything, offer
+
+from catalogue.address import parse_url
+from catalogue.database import Database
+from catalogue.repository import Change, Edit, Made, Repository
+from domain.errors import CatalogueConflict, ContractError, InvalidChange
+
+
+def test_a_database_that_is_not_there_holds_no_catalogue_and_is_not_made_by_looking(empty: Shelf) -> None:
+    assert empty.repository.head() is None
+    assert list(empty.repository.rows(1)) == []
+    assert empty.repository.log() == []
+    assert not empty.database._path.exists()
+
+
+def test_every_change_is_a_version_with_who_when_and_why(empty: Shelf) -> None:
+    assert empty.change(*everything(), why="the beginning") == Made(1, 14)
+    assert empty.change(campaign("house", bid_micros=7_000_000), by="bob", at_ms=AT_MS + 1) == Made(2, 1)
+    assert empty.repository.log() == [Change(2, AT_MS + 1, "bob", "", 1), Change(1, AT_MS, "ann", "the beginning", 14)]
+    assert [c.version for c in empty.repository.log(limit=1)] == [2]
+    assert [c.version for c in empty.repository.log(before=2)] == [1]
+
+
+def test_what_is_so_already_is_no_change(shelf: Shelf) -> None:
+    assert shelf.change(*everything()) == Made(1, 0)
+    assert shelf.change(campaign("house", bid_micros=7_000_000), campaign("alpha-rest")) == Made(2, 1)
+    assert shelf.change(Edit("offer", "never-there", None)) == Made(2, 0)
+
+
+def test_a_version_says_from_what_to_what(shelf: Shelf) -> None:
+    shelf.change(campaign("house", bid_micros=7_000_000), offer("new-one"), Edit("offer", "alpha-hats", None))
+    told = {(after.kind, after.id): (before and before.body, after.body) for before, after in shelf.repository.changed(2)}
+    assert set(told) == {("campaign", "house"), ("offer", "new-one"), ("offer", "alpha-hats")}
+    before, after = told["campaign", "house"]
+    assert '"bid_micros":6000000' in str(before)
+    assert '"bid_micros":7000000' in str(after)
+    assert told["offer", "new-one"][0] is None
+    assert told["offer", "alpha-hats"][1] is None
+
+
+def test_an_old_version_is_had_back_exactly(shelf: Shelf) -> None:
+    first = shelf.bodies(1)
+    shelf.change(campaign("house", bid_micros=7_000_000))
+    second = shelf.bodies(2)
+    shelf.change(Edit("offer", "alpha-hats", None), Edit("campaign", "alpha-rest", None))
+    shelf.change(campaign("alpha-rest"), offer("alpha-hats"))
+    assert (shelf.bodies(1), shelf.bodies(2)) == (first, second)
+    assert ("offer", "alpha-hats") not in shelf.bodies(3)
+    assert shelf.bodies(4) == second
+
+
+def test_what_changed_since_a_version_is_each_as_it_is_now(shelf: Shelf) -> None:
+    shelf.change(campaign("house", bid_micros=7_000_000))
+    shelf.change(campaign("house", bid_micros=8_000_000), Edit("offer", "alpha-hats", None))
+    since = {(row.kind, row.id): row.body for row in shelf.repository.rows(3, since=1)}
+    assert set(since) == {("campaign", "house"), ("offer", "alpha-hats")}
+    assert '"bid_micros":8000000' in str(since["campaign", "house"])
+    assert since["offer", "alpha-hats"] is None
+    assert next(iter(shelf.repository.rows(3, since=1, kinds=["offer"]))).id == "alpha-hats"
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (campaign("house", targeting={"planet": ["Mars"]}), "campaign \"house\".targeting: 'planet' is not a shopper or context"),
+        (campaign("house", targeting={"visits": ["two"]}), "campaign \"house\".targeting.visits: must be a number, got 'two'"),
+        (offer("house-club", features={"colour": "red"}), "offer \"house-club\".features: 'colour' is not a feature with source"),
+        (offer("house-club", features={"category": 3}), 'offer "house-club".features.category: must be a string, got 3'),
+        (offer("house-club", campaign="nobody"), "offer \"house-club\".campaign: expected one of the campaigns, got 'nobody'"),
+        (Edit("campaign", "house", None), "campaign \"house\": still has 1 offers, such as 'house-club': take them out as well"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_field_and_value_and_nothing_is_changed(shelf: Shelf, edit: Edit, said: str) -> None:
+    with pytest.raises(InvalidChange) as refused:
+        shelf.change(campaign("alpha-rest", bid_micros=1), edit)
+    assert str(refused.value).startswith(said)
+    assert shelf.repository.head().version == 1
+    assert shelf.bodies(2) == shelf.bodies(1)
+
+
+def test_a_campaign_and_its_offers_come_and_go_together(shelf: Shelf) -> None:
+    shelf.change(offer("brand-new", campaign="brand-new"), campaign("brand-new"))
+    assert shelf.change(Edit("campaign", "brand-new", None), Edit("offer", "brand-new", None)) == Made(3, 2)
+
+
+def test_two_who_saw_the_same_version_do_not_overwrite_each_other(shelf: Shelf) -> None:
+    shelf.change(campaign("house", bid_micros=7_000_000), expected_version=1)
+    with pytest.raises(CatalogueConflict, match="expected version 1, it is 2 by now"):
+        shelf.change(campaign("house", bid_micros=8_000_000), expected_version=1)
+    seen = Edit("campaign", "house", campaign("house", bid_micros=8_000_000).entry, expected_version=1)
+    with pytest.raises(CatalogueConflict, match="campaign 'house': expected version 1, it is 2 by now"):
+        shelf.change(seen)
+    untouched = Edit("campaign", "alpha-rest", campaign("alpha-rest", bid_micros=1).entry, expected_version=1)
+    assert shelf.change(untouched) == Made(3, 1)
+    with pytest.raises(CatalogueConflict, match="campaign 'another': expected version 3, it is 0 by now"):
+        shelf.change(Edit("campaign", "another", campaign("another").entry, expected_version=3))
+
+
+def test_a_request_sent_twice_is_one_change(shelf: Shelf) -> None:
+    asked = campaign("house", bid_micros=7_000_000)
+    assert shelf.change(asked, request_key="r-1") == Made(2, 1)
+    shelf.change(campaign("house", bid_micros=9_000_000))
+    assert shelf.change(asked, request_key="r-1") == Made(2, 1)
+    assert shelf.repository.head().version == 3
+    with pytest.raises(CatalogueConflict, match="request key 'r-1': belongs to another change, version 2"):
+        shelf.change(campaign("house", bid_micros=1_000_000), request_key="r-1")
+
+
+def test_writers_at_once_wait_for_each_other_and_lose_nothing(shelf: Shelf) -> None:
+    def write(n: int) -> None:
+        for i in range(5):
+            shelf.change(offer(f"offer-{n}-{i}"))
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert shelf.repository.head().version == 16
+    assert [c.version for c in shelf.repository.log()] == list(range(16, 0, -1))
+    assert len(shelf.bodies(16)) == len(shelf.bodies(1)) + 15
+
+
+def test_the_catalogue_of_another_market_is_refused(shelf: Shelf) -> None:
+    other = Repository(Database(shelf.url), MARKET.model_copy(update={"name": "other"}))
+    for use in (other.head, lambda: other.change([campaign("house")], "ann", "", AT_MS)):
+        with pytest.raises(ContractError, match="expected that of market 'other', got that of 'golden'"):
+            use()
+
+
+def test_an_address_says_what_is_wrong_with_it_and_no_password() -> None:
+    assert parse_url("postgres://me:secret@host/shop") == "postgresql+psycopg://me:secret@host/shop"
+    for wrong in ("mysql://me:secret@host/shop", "postgres://me:secret@host", "sqlite:///", "catalogue.sqlite"):
+        with pytest.raises(ValueError, match="expected sqlite:///PATH or postgresql://USER@HOST/DATABASE") as refused:
+            parse_url(wrong)
+        assert "secret" not in str(refused.value)

@@ -238,19 +238,14 @@ class Demo:
             "OFFERRANK_STORE_FEATURES": orjson.dumps([f.name for f in market.request_features]).decode(),
             "OFFERRANK_PORT": str(self._store_port),
         }
-        url = self._store_url
+        url = f"http://{HOST}:{self._store_port}"
         stack.supervisor.start(
             stack.supervisor.python("store", ["demo-store"], environment, lambda: answers(url), self._store_port)
         )
-
-    @property
-    def _store_url(self) -> str:
-        return f"http://{HOST}:{self._store_port}"
+        self._view.say(f"a store to shop in opens at {url}: buy something there, and follow an offer")
 
     def _announce(self) -> None:
-        """Says once what is new: store and page, the first answer, each release."""
-        if "store" not in self._shown and self._once("store", self._stack.supervisor.is_ready("store")):
-            self._view.say(f"the demo store is at {self._store_url}: buy something there, and follow an offer")
+        """Says once what is new: the page, the first answer, each release."""
         if self._once("page", self._stack.supervisor.is_ready("monitor")):
             self._view.say(f"the page is at {self._stack.plan.monitor_url}")
         sample = self._simulation.sample

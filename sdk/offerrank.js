@@ -13,6 +13,7 @@
 
   // The callback may throw or reject.
   async function tell({ onEvent }, what) {
+    await null; // what it does, such as unmounting, comes after what is under way
     try {
       d.dispatchEvent(new CustomEvent("offerrank", { detail: what }));
       if (onEvent) await onEvent(what);
@@ -246,7 +247,7 @@
 
   function stored(value) {
     try {
-      if (value === undefined) return localStorage.getItem(STORED) || undefined;
+      if (value === undefined) return (/^\w{1,64}$/.exec(localStorage.getItem(STORED) || "") || [])[0];
       localStorage.setItem(STORED, value);
       if (!value) localStorage.removeItem(STORED);
     } catch (error) {}
@@ -289,6 +290,7 @@
   async function run(page) {
     const { options, slots } = page, timeout = +options.timeout || 2000;
     const consent = await consentOf(options).catch((error) => fail(options, error) || false);
+    if (d.prerendering) await new Promise((done) => d.addEventListener("prerenderingchange", done));
     if (!page.live) return 0;
     const asked = ask(page, bodyOf(page, consent), timeout);
     const answer = await Promise.race([asked, new Promise((done) => setTimeout(done, timeout))]);

@@ -193,6 +193,13 @@ def test_mounted_twice_is_asked_once_and_a_route_that_is_left_gives_back(stub: S
         stub.until_told("dismiss", [f"t{i}.{number}" for i in range(2) for number in range(1, 5)])
         assert await browser.run("document.querySelector('#offers').childElementCount") == 0
         assert len({body["id"] for body in stub.asked}) == 4
+        # The page leaves as soon as it is told of the first of two placements.
+        await browser.run("document.body.append(Object.assign(document.createElement('div'), {id: 'more'}))")
+        both = json.dumps([{"name": "main", "into": "#offers"}, {"name": "side", "into": "#more"}])
+        leaves = f"{{key: 'k', gateway: location.origin, placements: {both}, onEvent: () => both.unmount()}}"
+        await browser.run(f"window.both = OfferRank.mount({leaves}); both.done")
+        stub.until_told("dismiss", [f"t{i}.{number}" for i in range(2) for number in range(1, 6)])
+        assert await browser.run("document.querySelectorAll('#offers *, #more *').length") == 0
         assert browser.complaints == []
 
     browse(visit)
@@ -253,7 +260,7 @@ def test_hostile_text_is_text_and_a_script_address_leads_nowhere(stub: StubGatew
 
 def test_a_gateway_that_is_away_slow_or_wrong_leaves_the_page_whole(stub: StubGateway, browse: Browse) -> None:
     async def nothing_comes(browser: Chromium, **options: Any) -> None:
-        script = f"(() => {{ {mounted(stub, **options)}; return shown.done }})()"
+        script = f"(() => {{ {mounted(stub, **{'timeout': 1000} | options)}; return shown.done }})()"
         assert await browser.run(script) == 0
         assert await browser.run("document.querySelector('#offers').getBoundingClientRect().height") == 0
         assert await browser.run(said("empty")) == 1
@@ -328,6 +335,10 @@ def test_without_storage_or_consent_nothing_is_kept_or_said_of_the_shopper(stub:
             asked.append(stub.asked[-1].get("shopper", {}))
         # Only with consent is the key that was made kept, and only as long as there is consent.
         assert asked == [{}, who["shopper"], {}, {}, {"key": "made"}, {}, {}]
+        # What another script has left there is no key that the gateway would take.
+        await browser.run("localStorage.setItem('offerrank.shopper', ' '.repeat(300))")
+        assert await browser.run(mounted(stub, context={"amount": 9}, consent=True)) == 2
+        assert stub.asked[-1].get("shopper", {}) == {}
         for block in (
             "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('denied', 'SecurityError') }})",
             "Object.defineProperty(Navigator.prototype, 'globalPrivacyControl', {value: true})",
@@ -339,6 +350,18 @@ def test_without_storage_or_consent_nothing_is_kept_or_said_of_the_shopper(stub:
             await browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script["identifier"])
         assert asked[-2:] == [who["shopper"], {}]
         assert browser.complaints == []
+
+    browse(visit)
+
+
+def test_a_page_that_is_rendered_ahead_asks_once_somebody_looks_at_it(stub: StubGateway, browse: Browse) -> None:
+    async def visit(browser: Chromium) -> None:
+        await browser.open(stub.page("ahead", LOAD + OFFERS))
+        await browser.run("Object.defineProperty(document, 'prerendering', {value: true})")
+        await browser.run(f"{mounted(stub)}; new Promise((done) => setTimeout(done, 50))")
+        assert stub.asked == []
+        await browser.run("document.dispatchEvent(new Event('prerenderingchange'))")
+        assert await browser.run("shown.done") == 2
 
     browse(visit)
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticKnownError
 
 from domain.money import MAX_MICROS
-from domain.refusals import Misfit
+from domain.refusals import OFFER_ID, Misfit
 
 Value = str | int | float
 FeatureValue = Value | list[Value] | dict[str, float] | None
@@ -90,8 +90,8 @@ class Campaign(_Record):
 class Offer(_Record):
     """Something a confirmation page can show."""
 
-    id: str = Identifier
-    """Names the offer in logs and answers; never reuse one."""
+    id: str = Field(pattern=OFFER_ID)
+    """Names the offer in logs and answers: any printable text; never reuse one."""
     campaign: str = Identifier
     """Campaign that pays for it."""
     title: str = Field(min_length=1, max_length=200)

@@ -21,6 +21,8 @@ Settings = TypeVar("Settings", bound=BaseModel)
 MISSING = "is missing"
 UNKNOWN = "there is no such key"
 
+OFFER_ID = r"^[^\s\x00-\x1f\x7f-\x9f](?:[^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,62}[^\s\x00-\x1f\x7f-\x9f])?$"
+"""Offers are named as a shop names its products. Their ids are values everywhere, in no Redis key, file name or path."""
 PATTERNS = {
     r"^[A-Z]{3}$": "three capital letters, such as EUR",
     r"^https?://": "an address that begins with https:// or http://",
@@ -29,6 +31,7 @@ PATTERNS = {
     r"^[a-z][a-z0-9_]{0,63}$": "up to 64 lower-case letters, digits and _, a letter first",
     r"^[a-z][a-z0-9_]{0,31}$": "up to 32 lower-case letters, digits and _, a letter first",
     r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$": "up to 64 letters, digits, . _ and -, a letter or digit first",
+    OFFER_ID: "1 to 64 printable characters, no space first or last",
     r"^[A-Za-z0-9._-]{1,64}$": "1 to 64 letters, digits, . _ and -",
     r"^[^\x00-\x1f\x7f-\x9f]{1,256}$": "1 to 256 printable characters",
 }

@@ -5,13 +5,12 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from domain.campaign import Offer
+from domain.refusals import OFFER_ID
 from offerrank.starting.draft import Draft
 from offerrank.starting.guesses import Guess
 
 _FEW, _MANY = 20_000, 300_000
 """Rows."""
-_ID = next(m.pattern for m in Offer.model_fields["id"].metadata if getattr(m, "pattern", None))
 
 
 def market_text(made: Draft, name: str, currency: str, command: str) -> str:
@@ -148,8 +147,8 @@ def _campaign() -> str:
 
 
 def _offer(value: str, features: dict[str, Any]) -> str:
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", value).strip("-._")[:64]
-    fits = re.fullmatch(_ID, value) is not None
+    plain = re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", value)[:64].strip()
+    fits = re.fullmatch(OFFER_ID, value) is not None
     told = features if fits else {"offer_id": value} | features
     url = f"https://example.com/{quote(value, safe='')[:200]}"
     keys: dict[str, Any] = {

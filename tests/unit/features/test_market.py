@@ -323,9 +323,14 @@ WRONG: list[tuple[str, Change, str]] = [
         "features[0 \"country\"].vocabulary: lists 'DE' twice",
     ),
     (
-        "an id with blanks",
-        lambda m: m["offers"][0].update(id="o 1"),
-        "offers[0 \"o 1\"].id: expected up to 64 letters, digits, . _ and -, a letter or digit first, got 'o 1'",
+        "a campaign's id with blanks",
+        lambda m: m["campaigns"][0].update(id="c 1"),
+        "campaigns[0 \"c 1\"].id: expected up to 64 letters, digits, . _ and -, a letter or digit first, got 'c 1'",
+    ),
+    (
+        "an offer's id with a blank at an end",
+        lambda m: m["offers"][0].update(id="o1 "),
+        "offers[0 \"o1 \"].id: expected 1 to 64 printable characters, no space first or last, got 'o1 '",
     ),
     ("no title", lambda m: m["offers"][0].update(title=""), "offers[0 \"o1\"].title: expected at least 1 character, got ''"),
     ("weight", lambda m: m["tasks"][0].update(weight=0), 'tasks[0 "ctr"].weight: expected a number above 0, got 0'),

@@ -73,21 +73,25 @@ class Database:
                 yield connection
 
     def _upgrade(self, connection: Connection, market: str) -> None:
-        if _revision(connection, exactly=False) != REVISION:
+        if (found := _revision(connection, exactly=False)) != REVISION:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADES})
             from alembic import command  # those who only read need none of it
             from alembic.config import Config
+            from alembic.util import CommandError
 
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
             config.attributes["connection"] = connection
-            command.upgrade(config, REVISION)
-        found = connection.execute(select(HEAD.c.market)).scalar()
-        if found is None:
+            try:
+                command.upgrade(config, REVISION)
+            except CommandError:
+                raise _of_another_version(found) from None
+        owner = connection.execute(select(HEAD.c.market)).scalar()
+        if owner is None:
             connection.execute(HEAD.insert().values(id=1, market=market, history=secrets.token_hex(8), version=0))
-        elif found != market:
-            raise ContractError(f"catalogue: expected that of market {market!r}, got that of {found!r}")
+        elif owner != market:
+            raise ContractError(f"catalogue: expected that of market {market!r}, got that of {owner!r}")
 
 
 def _revision(connection: Connection, exactly: bool = True) -> str | None:
@@ -96,8 +100,12 @@ def _revision(connection: Connection, exactly: bool = True) -> str | None:
     if inspect(connection).has_table("alembic_version"):
         found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     if exactly and found not in (None, REVISION):
-        raise CatalogueAway(f"its tables are of revision {found}, and this version of OfferRank reads {REVISION}")
+        raise _of_another_version(found)
     return None if found is None else str(found)
+
+
+def _of_another_version(found: str | None) -> CatalogueAway:
+    return CatalogueAway(f"its tables are of revision {found}, and this version of OfferRank reads {REVISION}")
 
 
 def _sqlite(url: str) -> Engine:

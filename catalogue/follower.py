@@ -11,6 +11,7 @@ from domain.refusals import MISSING
 from features.market import Market
 
 if TYPE_CHECKING:
+    from catalogue.database import Database
     from catalogue.repository import Head, Kind, Repository
     from catalogue.snapshot import SnapshotFolder
 
@@ -32,6 +33,7 @@ class Follower:
         self._snapshots = None if snapshots is None else snapshots / f"{market.name}-{'-'.join(self._kinds)}"
         self._stock = Stock(market)
         self._history = ""
+        self._database: Database | None = None
         self._repository: Repository | None = None
         self._kept: SnapshotFolder | None = None
         self._said = ""
@@ -85,6 +87,11 @@ class Follower:
         self.reads, self._said = True, ""
         return changed
 
+    def close(self) -> None:
+        """Gives up its connections."""
+        if self._database is not None:
+            self._database.close()
+
     def _look(self) -> Stock | None:
         path = sqlite_path(self._url)
         # Where there is no catalogue, nothing is imported that only one needs.
@@ -118,7 +125,8 @@ class Follower:
             from catalogue.database import Database  # SQLAlchemy takes its time, which a process without a database need not
             from catalogue.repository import Repository
 
-            self._repository = Repository(Database(self._url), self._market)
+            self._database = Database(self._url)
+            self._repository = Repository(self._database, self._market)
         return self._repository
 
     def _folder(self) -> "SnapshotFolder":

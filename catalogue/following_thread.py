@@ -30,7 +30,9 @@ class FollowingThread:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop.set()
-        self._thread.join(POLL_S)  # one that waits for the database ends with the process
+        self._thread.join(POLL_S)
+        if not self._thread.is_alive():  # one that waits for the database ends with the process
+            self._follower.close()
 
     @property
     def reads(self) -> bool:

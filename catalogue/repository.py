@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
@@ -31,8 +31,7 @@ class Edit:
     """Version of this entry that whoever edits it has seen, 0 for none; None where it does not matter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A campaign or offer at one version."""
 
     kind: Kind

@@ -11,8 +11,8 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 import pyarrow as pa
@@ -33,8 +33,7 @@ _SCHEMA = pa.schema([("kind", pa.string()), ("id", pa.string()), ("body", pa.bin
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotRow:
+class SnapshotRow(NamedTuple):
     """A campaign or offer as a snapshot has it."""
 
     kind: str

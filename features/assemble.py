@@ -25,12 +25,16 @@ class OfferColumns:
     columns: dict[str, Tensor]
 
     @classmethod
-    def of(cls, market: Market) -> "OfferColumns":
-        """All offers of a market."""
-        values = offer_values(market)
+    def of(cls, market: Market, values: Mapping[str, Sequence[FeatureValue]] | None = None) -> "OfferColumns":
+        """All offers of a market.
+
+        Args:
+          values: `offer_values` of it, where they are known already.
+        """
+        values = offer_values(market) if values is None else values
         tensors: dict[str, Tensor] = {}
         for f in market.offer_features:
-            tensors |= to_tensors(f, values.pop(f.name))
+            tensors |= to_tensors(f, values[f.name])
         return cls(tensors)
 
 
@@ -42,11 +46,17 @@ def offer_values(market: Market) -> dict[str, list[FeatureValue]]:
     else:
         rows = ((o.id, o.features) for o in offers)
     values: dict[str, list[FeatureValue]] = {f.name: [] for f in market.offer_features}
-    known: dict[str, str] = {}
+    columns: list[tuple[FeatureSpec, list[FeatureValue], dict[str, FeatureValue]]]
+    columns = [(f, values[f.name], {}) for f in market.offer_features]
     for offer_id, features in rows:
-        for f in market.offer_features:
-            value = market.value_of(offer_id, features, f)
-            values[f.name].append(known.setdefault(value, value) if isinstance(value, str) else value)
+        for f, column, known in columns:
+            given = features.get(f.name)
+            if not isinstance(given, str):
+                column.append(market.value_of(offer_id, features, f))
+                continue
+            if (value := known.get(given)) is None:
+                value = known[given] = market.value_of(offer_id, features, f)
+            column.append(value)
     return values
 
 

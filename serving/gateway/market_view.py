@@ -55,13 +55,14 @@ class MarketView:
         """The view of a market."""
         offers = market.offers if isinstance(market.offers, OfferTable) else OfferTable.of(market.offers)
         market = market.selling(market.campaigns, offers)
+        values = offer_values(market)
         return cls(
             version=version,
             market=market,
             catalogue=Catalogue.of(market),
             offers=offers,
-            columns=OfferColumns.of(market),
-            offer_slices=_offer_slices(market, offers),
+            columns=OfferColumns.of(market, values),
+            offer_slices=_offer_slices(market, offers, values),
             request_defaults={f.name: f.absent for f in market.request_features if f.source != "history"},
             history=tuple(f for f in market.request_features if f.counter),
         )
@@ -76,7 +77,8 @@ class MarketView:
         replaced: dict[str, Any] = {"version": version, "market": market, "catalogue": Catalogue.of(market)}
         if splice:
             few = market.selling(market.campaigns, splice.table)
-            columns, slices = OfferColumns.of(few).columns, _offer_slices(few, splice.table)
+            values = offer_values(few)
+            columns, slices = OfferColumns.of(few, values).columns, _offer_slices(few, splice.table, values)
             spliced = {name: splice.column(column, columns[name]) for name, column in self.columns.columns.items()}
             replaced |= {
                 "offers": market.offers,
@@ -148,14 +150,14 @@ class MarketView:
         return effective_bids(c.advertiser, c.bid_kind, c.bid_micros, pctr, pcvr, np.ones(len(c))).ecpm_micros
 
 
-def _offer_slices(market: Market, offers: OfferTable) -> dict[str, NDArray[np.object_]]:
+def _offer_slices(market: Market, offers: OfferTable, values: Mapping[str, list[FeatureValue]]) -> dict[str, NDArray[np.object_]]:
     """Slice -> [N] its value of each offer as text; equal ones are one object."""
     single = {f.name for f in market.offer_features if not f.multiple}
-    given = {name: values for name, values in offer_values(market).items() if name in single}
+    given = {name: of_all for name, of_all in values.items() if name in single}
     slices, known = {}, dict[str, str]()
-    for name, values in slice_values(market, given, given).items():
+    for name, texts in slice_values(market, given, given).items():
         slices[name] = np.empty(len(offers), dtype=object)
-        slices[name][:] = [known.setdefault(v, v) for v in values]
+        slices[name][:] = [known.setdefault(text, text) for text in texts]
     if OFFER_ID in given:
         slices[CAMPAIGN] = np.array([*offers.campaign_ids, ""], dtype=object)[offers.campaign]
     return slices

@@ -158,6 +158,7 @@ async def _open_service(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(decisions.end(), events.end())
+        views.close()
         await model.close()
         await link.close()
 

@@ -45,6 +45,11 @@ class FollowedViews:
         """For /readyz."""
         return {"version": self._view.version, "followed": None if self._follower is None else self._follower.reads}
 
+    def close(self) -> None:
+        """Gives up the follower's connections."""
+        if self._follower is not None:
+            self._follower.close()
+
     async def watch(self) -> None:
         """Looks for ever."""
         while self._follower is not None:

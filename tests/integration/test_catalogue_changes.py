@@ -1,21 +1,104 @@
-"""A change makes a version, wholly or not at all; every version can be had back; what is wrong is refused where it is written."""
+"""A change makes a version, wholly or not at all; every version can be had back; what is wrong is refused where it is written.
+
+On SQLite and on PostgreSQL alike.
+"""
 
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from known_catalogue import AT_MS, MARKET, Shelf, campaign, everything, offer
+from postgresql import Postgresql
+from sqlalchemy import inspect, text
 
-from catalogue.address import parse_url
-from catalogue.database import Database
+from catalogue.address import parse_url, sqlite_url
+from catalogue.database import CatalogueAway
+from catalogue.follower import Follower
 from catalogue.repository import Change, Edit, Made, Repository
+from catalogue.tables import METADATA
 from domain.errors import CatalogueConflict, ContractError, InvalidChange
 
 
-def test_a_database_that_is_not_there_holds_no_catalogue_and_is_not_made_by_looking(empty: Shelf) -> None:
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgresql]:
+    server = Postgresql()
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shelf]:
+    on_postgresql = request.param == "postgresql"
+    url = request.getfixturevalue("server").new_database() if on_postgresql else sqlite_url(tmp_path / "catalogue.sqlite")
+    shelf = Shelf(url)
+    yield shelf
+    shelf.database.close()
+
+
+@pytest.fixture
+def shelf(empty: Shelf) -> Shelf:
+    empty.change(*everything())
+    return empty
+
+
+def test_a_database_that_is_not_there_holds_no_catalogue_and_is_not_made_by_looking(empty: Shelf, tmp_path: Path) -> None:
     assert empty.repository.head() is None
     assert list(empty.repository.rows(1)) == []
     assert empty.repository.log() == []
-    assert not empty.database._path.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_upgrade_that_fails_half_way_leaves_nothing(empty: Shelf) -> None:
+    with empty.database._engine.connect() as db, db.begin():
+        db.execute(text("CREATE TABLE other (id INTEGER)"))
+        db.execute(text("CREATE INDEX entry_by_campaign ON other (id)"))
+    with pytest.raises(CatalogueAway, match="entry_by_campaign"):  # the last thing that the first upgrade makes
+        empty.change(*everything())
+    assert empty.repository.head() is None
+    with empty.database._engine.connect() as db:
+        assert inspect(db).get_table_names() == ["other"]
+        db.execute(text("DROP TABLE other"))
+        db.commit()
+    assert empty.change(*everything()) == Made(1, 14)
+
+
+def test_tables_of_a_later_version_are_left_alone(shelf: Shelf) -> None:
+    with shelf.database._engine.connect() as db:
+        db.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        db.commit()
+    with pytest.raises(CatalogueAway, match="its tables are of revision 9999, and this version of OfferRank reads 0001"):
+        shelf.repository.head()
+    with pytest.raises(CatalogueAway, match="9999"):
+        shelf.change(campaign("house", bid_micros=7_000_000))
+
+
+def test_tables_are_as_the_code_takes_them_to_be(shelf: Shelf) -> None:
+    with shelf.database._engine.connect() as db:
+        found = compare_metadata(MigrationContext.configure(db), METADATA)
+    assert [difference for difference in found if difference[0] != "remove_table"] == []  # Alembic's own
+
+
+def test_a_server_that_goes_away_and_comes_back_is_followed_again(server: Postgresql) -> None:
+    shelf = Shelf(server.new_database())
+    shelf.change(*everything())
+    follower = Follower(shelf.url, MARKET)
+    assert follower.start().version == 1
+    server.stop()
+    try:
+        assert follower.poll() is None
+        assert not follower.reads
+        with pytest.raises(CatalogueAway):
+            shelf.change(campaign("house", bid_micros=7_000_000))
+    finally:
+        server.start()
+    shelf.change(campaign("house", bid_micros=7_000_000))
+    assert follower.poll() is not None
+    assert (follower.reads, follower.stock.version) == (True, 2)
+    follower.close()
+    shelf.database.close()
 
 
 def test_every_change_is_a_version_with_who_when_and_why(empty: Shelf) -> None:
@@ -61,7 +144,7 @@ def test_what_changed_since_a_version_is_each_as_it_is_now(shelf: Shelf) -> None
     assert set(since) == {("campaign", "house"), ("offer", "alpha-hats")}
     assert '"bid_micros":8000000' in str(since["campaign", "house"])
     assert since["offer", "alpha-hats"] is None
-    assert next(iter(shelf.repository.rows(3, since=1, kinds=["offer"]))).id == "alpha-hats"
+    assert [row.id for row in shelf.repository.rows(3, since=1, kinds=["offer"])] == ["alpha-hats"]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +210,7 @@ def test_writers_at_once_wait_for_each_other_and_lose_nothing(shelf: Shelf) -> N
 
 
 def test_the_catalogue_of_another_market_is_refused(shelf: Shelf) -> None:
-    other = Repository(Database(shelf.url), MARKET.model_copy(update={"name": "other"}))
+    other = Repository(shelf.database, MARKET.model_copy(update={"name": "other"}))
     for use in (other.head, lambda: other.change([campaign("house")], "ann", "", AT_MS)):
         with pytest.raises(ContractError, match="expected that of market 'other', got that of 'golden'"):
             use()

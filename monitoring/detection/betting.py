@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy import stats
-from scipy.special import logsumexp
+from scipy.special import betaincinv, logsumexp
 
 from monitoring.detection.distances import Floats
 from monitoring.summaries import Calibration
@@ -66,8 +65,8 @@ def pcoc_interval(sum_p: float, sum_y: float, rows: float, level: float = 0.95) 
     if n <= 0 or sum_p <= 0:
         return Pcoc(float("nan"), 0.0, float("inf"))
     tail = (1 - level) / 2
-    least = float(stats.beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
-    most = float(stats.beta.isf(tail, k + 1, n - k)) if k < n else 1.0
+    least = float(betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
+    most = float(betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
     return Pcoc(sum_p / k if k > 0 else float("inf"), sum_p / (n * most), sum_p / (n * least) if least > 0 else float("inf"))
 
 

@@ -23,8 +23,7 @@ from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.special import polygamma
+from scipy.special import ndtri, polygamma, stdtr
 
 from monitoring.detection.distances import Floats
 from monitoring.detection.reference import FEWEST_DAYS
@@ -164,8 +163,8 @@ class Weather:
 def _normal(t: Floats, degrees: Floats) -> Floats:
     """z with the same tail probability as t, without loss far out."""
     below = t < 0
-    z = stats.norm.isf(np.maximum(stats.t.sf(np.abs(t), degrees), 1e-300))
-    return np.where(below, -z, z)
+    z = ndtri(np.maximum(stdtr(degrees, -np.abs(t)), 1e-300))
+    return np.where(below, z, -z)
 
 
 def _trigamma_inverse(y: Floats) -> Floats:

@@ -43,15 +43,19 @@ def log_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Joined:
-    """What a training of one market makes of the log."""
+    """What a training of one market makes of the log.
 
-    def __init__(self, folder: Path, log_dir: Path, delayed_labels: str) -> None:
+    Args:
+      learned: how features are encoded, if that is known; all pages here are alike but for what came of them.
+    """
+
+    def __init__(self, folder: Path, log_dir: Path, delayed_labels: str, learned: Learned | None = None) -> None:
         windows = f'delayed_labels = "{delayed_labels}"\nclick_window_s = 60\nconversion_window_s = 7200'
         self.folder, self.log_dir = folder, log_dir
         self.text = log_entries.MARKET_TOML.replace("click_window_s = 100\nconversion_window_s = 1000", windows) + NETWORK
         (folder / "market.toml").write_text(self.text)
         self.market: Market = load_market(folder / "market.toml")
-        self.learned: Learned | None = None
+        self.learned = learned
 
     def rows(self, now_ms: int, previous: Origin | None = None) -> tuple[Origin, Rows, dict[str, np.ndarray], Rows]:
         """What the release learned from, the rows of `train` and what else their columns say, and the rows of `valid`."""
@@ -70,10 +74,20 @@ class Joined:
         return Origin(rows={}, trained_through_ms=report.newest_ms, labels=report.labels), train, columns, valid
 
 
+@pytest.fixture(scope="module")
+def whole(log_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Joined:
+    """What there is to learn of the features, for all tests: that takes longer than what they do with it."""
+    joined = Joined(tmp_path_factory.mktemp("whole"), log_dir, "wait")
+    joined.rows(NOW_MS)
+    return joined
+
+
 @pytest.mark.parametrize(("delayed_labels", "expected"), [("wait", PCVR), ("ignore", 0.75 * PCVR)])
-def test_waiting_for_conversions_leaves_no_bias(log_dir: Path, tmp_path: Path, delayed_labels: str, expected: float) -> None:
+def test_waiting_for_conversions_leaves_no_bias(
+    log_dir: Path, tmp_path: Path, whole: Joined, delayed_labels: str, expected: float
+) -> None:
     """Of the clicks of the last two hours half the conversions are still to come, of all clicks a quarter."""
-    joined = Joined(tmp_path, log_dir, delayed_labels)
+    joined = Joined(tmp_path, log_dir, delayed_labels, whole.learned)
     _, train, _, valid = joined.rows(NOW_MS)
     assert joined.learned is not None
     ensemble, _ = fit_ranker(joined.market, joined.learned.encoding, train, valid, lambda progress: None)
@@ -82,9 +96,9 @@ def test_waiting_for_conversions_leaves_no_bias(log_dir: Path, tmp_path: Path, d
     assert pcvr == pytest.approx(expected, abs=0.04)
 
 
-def test_importance_weights_leave_no_bias_in_an_hour_that_is_not_final(log_dir: Path, tmp_path: Path) -> None:
+def test_importance_weights_leave_no_bias_in_an_hour_that_is_not_final(log_dir: Path, tmp_path: Path, whole: Joined) -> None:
     """A full training an hour ago learned the delays; the clicks since enter now, and earlier ones that have converted."""
-    joined = Joined(tmp_path, log_dir, "importance")
+    joined = Joined(tmp_path, log_dir, "importance", whole.learned)
     market = joined.market
     origin, train, columns, _ = joined.rows(NOW_MS - HOUR_MS)
     assert joined.learned is not None
@@ -93,7 +107,7 @@ def test_importance_weights_leave_no_bias_in_an_hour_that_is_not_final(log_dir: 
     assert delays is not None
     assert set(train.weights["cvr"]) == {0.0, 1.0}
     former = tmp_path / "former"
-    shutil.copytree(tmp_path / "transform", former / release.TRANSFORM)
+    shutil.copytree(whole.folder / "transform", former / release.TRANSFORM)
     save_weights(former / release.WEIGHTS, ())
     save_weights(former / release.DELAYS, delays.networks.members)
 

@@ -125,7 +125,17 @@ class Money:
         return sum(int(v) for f, v in fields.items() if f.startswith("h:"))
 
     def entries(self) -> list[dict[str, str]]:
-        return [e for p in range(PARTITIONS) for _, e in self.raw.xrange(KEYS.events(p))]
+        pipe = self.raw.pipeline(transaction=False)
+        for p in range(PARTITIONS):
+            pipe.xrange(KEYS.events(p))
+        return [e for entries in pipe.execute() for _, e in entries]
+
+    def held_names(self) -> set[str]:
+        """Members of the sets of holds by time."""
+        pipe = self.raw.pipeline(transaction=False)
+        for p in range(PARTITIONS):
+            pipe.zrange(KEYS.holds(p), 0, -1)
+        return {member for members in pipe.execute() for member in members}
 
     def close(self) -> None:
         self.loop.run_until_complete(self.link.close())
@@ -313,7 +323,6 @@ class BudgetMachine(RuleBasedStateMachine):
         for day in self.days:
             for campaign_id in BUDGETED:
                 assert self.money.budget(campaign_id, day)[1] == self.money.holds(campaign_id, day)
-        members = {m for p in range(PARTITIONS) for m in self.money.raw.zrange(KEYS.holds(p), 0, -1)}
         fields = {
             f"{c}|{d}|{f[2:]}"
             for c in BUDGETED
@@ -321,7 +330,7 @@ class BudgetMachine(RuleBasedStateMachine):
             for f in self.money.raw.hkeys(KEYS.budget(c, d))
             if f.startswith("h:")
         }
-        assert members == fields
+        assert self.money.held_names() == fields
 
     @invariant()
     def every_accepted_event_is_in_the_stream_once_with_its_charge(self):

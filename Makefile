@@ -5,9 +5,12 @@ BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null || echo .venv/uv/bin/uv)
 ARGS ?=
 # Most tests wait for processes: two files at a time take little more than half as long. A file's tests share what it has set up.
-BESIDE := -n 2 --dist loadfile
+WORKERS ?= 2
+BESIDE := -n $(WORKERS) --dist loadfile
 export TF_USE_LEGACY_KERAS := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# Hundreds of processes start here: without what the first has compiled a gateway takes a quarter longer to.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -44,7 +47,7 @@ check: install ## ruff, mypy, import-linter, unit tests
 test: check ## all tests
 	@# Airflow has no environment in common with TFX 1.21.
 	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 12))' || $(MAKE) airflow
-	$(BIN)/pytest tests/integration $(BESIDE) $(ARGS)
+	$(BIN)/pytest tests/integration $(BESIDE) --no-loadscope-reorder $(ARGS)
 
 bench: install ## decisions per second, latency, stages, memory; ARGS="--json FILE"
 	@$(BIN)/python -m benchmarks.gateway $(ARGS)

@@ -1,4 +1,4 @@
-"""A release trained on the coupon data, of two of its networks, once for all tests that want one: 60 to 90 s."""
+"""The order of the files; and a release trained on the coupon data, of two of its networks, once for all tests that want one."""
 
 import fcntl
 import json
@@ -15,6 +15,22 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 COUPON_MARKET = REPOSITORY / "examples" / "coupons" / "market.toml"
 COUPONS = REPOSITORY.parent / "shared" / "data" / "coupon_vehicle" / "coupons.csv.gz"
+
+LONGEST = (
+    *("test_demo", "test_retraining", "test_training_coupons", "test_training_two_tasks", "test_studies", "test_delayed_labels"),
+    *("test_adversary", "test_parity", "test_cli_serve", "test_orchestration", "test_page_views", "test_gateway_faults"),
+    *("test_simulation_run", "test_gates", "test_retraining_turns", "test_training_faults", "test_model_server_process"),
+    *("test_bench_models", "test_crashes", "test_gateway_money", "test_watch_process", "test_recalibrate", "test_page_browser"),
+    *("test_archiver_process", "test_edge", "test_pacer_process", "test_losses", "test_skew_unchecked", "test_new_rows"),
+)
+"""Files by the time they take, from minutes down to 20 s, but trainings before others: beside each other they hold up no page."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: of two workers neither is then left alone with one at the end."""
+    place = {name: i for i, name in enumerate(LONGEST)}
+    assert all((Path(__file__).parent / f"{name}.py").exists() for name in place)
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 @dataclass(frozen=True)

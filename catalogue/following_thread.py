@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -14,14 +15,29 @@ LOOK_S = 0.1
 
 
 class FollowingThread:
-    """Begins with what `Follower.start` finds, whose errors it raises; looks twice a second while it is entered."""
+    """Begins with what `Follower.start` finds, whose errors it raises; looks twice a second while it is entered.
 
-    def __init__(self, url: str, market: Market, snapshots: Path | None, *, offers: bool = True) -> None:
+    Args:
+      tell: called by the thread with what is sold from now on.
+      starts: False begins with what the market lists.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        market: Market,
+        snapshots: Path | None,
+        *,
+        offers: bool = True,
+        tell: Callable[[Market], None] | None = None,
+        starts: bool = True,
+    ) -> None:
         self._follower = Follower(url, market, snapshots, offers=offers)
         self._changed = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="catalogue", daemon=True)
-        self.stock: Stock = self._follower.start()
+        self._tell = tell
+        self.stock: Stock = self._follower.start() if starts else self._follower.stock
         """What is sold by the last look."""
 
     def __enter__(self) -> "FollowingThread":
@@ -54,4 +70,6 @@ class FollowingThread:
         while not self._stop.wait(POLL_S):
             if (changed := self._follower.poll()) is not None:
                 self.stock = changed
+                if self._tell is not None:
+                    self._tell(changed.market)
                 self._changed.set()

@@ -42,7 +42,7 @@ def read(path: Path, market: Market) -> list[Entry]:
     found, seen = list[Entry](), set[tuple[type, str]]()
     for at, table, given in readers[path.suffix.lower()](text, path.name, market):
         if not isinstance(given, Mapping):
-            raise InvalidChange(at, "expected a table", given)
+            raise InvalidChange(at, "a table", given)
         entry = parse(TABLES[table], given, at)
         if (type(entry), entry.id) in seen:
             raise InvalidChange(f"{at}.id", f"{entry.id!r} is defined twice")
@@ -61,7 +61,10 @@ def _toml(text: str, name: str, _: Market) -> Raw:
     except tomli.TOMLDecodeError as e:
         raise InvalidChange(name, f"is not valid TOML: {e}") from None
     for table in TABLES:
-        for i, given in enumerate(content.get(table, [])):
+        rows = content.get(table, [])
+        if not isinstance(rows, list):
+            raise InvalidChange(f"{name}: {table}", "a list of tables", rows)
+        for i, given in enumerate(rows):
             label = f' "{given["id"]}"' if isinstance(given, Mapping) and "id" in given else ""
             yield f"{name}: {table}[{i}{label}]", table, given
 

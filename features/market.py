@@ -184,6 +184,12 @@ class Market(Record):
             return self._derived(feature, of, 0)
         return feature.coerce(features[feature.name]) if feature.name in features else feature.absent
 
+    def sell(self, campaigns: tuple[Campaign, ...], offers: Sequence[Offer]) -> None:
+        """Gives this very market another catalogue, for processes that look at what is sold and never sell: who has it sees the
+        new one the next time it looks. All others take `selling`, which leaves decisions under way with what they began with."""
+        self.__dict__.update(campaigns=campaigns, offers=offers)
+        self.__dict__.pop("campaign_by_id", None)
+
     def selling(self, campaigns: tuple[Campaign, ...], offers: Sequence[Offer]) -> Self:
         """The same market with another catalogue, which was checked against it."""
         other = self.model_copy(update={"campaigns": campaigns, "offers": offers})

@@ -4,7 +4,7 @@ import logging
 import signal
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import orjson
 import uvicorn
@@ -12,9 +12,10 @@ from fastapi import FastAPI, Response
 from fastapi.middleware.gzip import GZipMiddleware
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from catalogue.current_market import current_market
 from domain.clock import now_ms
 from domain.keys import Keys
-from features.market import Market, load_market
+from features.market import Market
 from monitoring.dashboard.access import Access, Looking
 from monitoring.dashboard.answers import json_answer
 from monitoring.dashboard.archive import Archive
@@ -60,8 +61,15 @@ def run(settings: DashboardSettings) -> None:
 
 def create_app(settings: DashboardSettings) -> FastAPI:
     """The application; its two reading threads live as long as it is served."""
-    market = load_market(settings.market)
-    campaign_of = {offer.id: offer.campaign for offer in market.offers}
+    # Open as long as the application is, and its thread no longer than that.
+    following = ExitStack()
+    campaign_of: dict[str, str] = {}
+
+    def know(sold: Market) -> None:
+        campaign_of.update((offer.id, offer.campaign) for offer in sold.offers)
+
+    market = following.enter_context(current_market(settings.market, settings.catalogue, know))
+    know(market)
     board, lock = Board(settings.page_bucket_s, settings.page_window_s, campaign_of), threading.Lock()
     client = connect(settings.redis_url, 5)
     tail = Tail(client, Keys(market.name), board, lock, settings.page_window_s)
@@ -79,6 +87,7 @@ def create_app(settings: DashboardSettings) -> FastAPI:
         reader.stop()
         tail.stop()
         client.close()
+        following.close()
 
     app = FastAPI(title="OfferRank page", lifespan=reading, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.access = Access(settings)

@@ -49,12 +49,12 @@ class Entries:
     """The last whole stretch of log time, and the one that goes on: bounded by the campaigns of the market.
 
     Args:
-      campaign_of: offer -> campaign.
+      campaign_of: offer -> campaign, of all that were ever sold while this lives; it may grow.
       stretch_ms: half of what is looked back over, at most.
     """
 
     def __init__(self, campaign_of: Mapping[str, str], stretch_ms: int) -> None:
-        self._campaign_of, self._campaigns = campaign_of, frozenset(campaign_of.values())
+        self._campaign_of = campaign_of
         self._stretch_ms = stretch_ms
         self._at = 0
         self._now: dict[str, Entered] = {}
@@ -73,7 +73,7 @@ class Entries:
                 one.fates[int(reason)] += weight  # type: ignore[assignment]
                 one.listed += 1
         for slot in made["slots"]:
-            if slot["campaign_id"] in self._campaigns:
+            if self._campaign_of.get(slot["offer_id"]) == slot["campaign_id"]:
                 sale = Entered(sold=1, bid_micros=int(slot["bid_micros"]), price_micros=int(slot["price_micros"]))
                 found.setdefault(slot["campaign_id"], Entered()).add(sale)
         return found

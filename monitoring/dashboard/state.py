@@ -116,11 +116,11 @@ class StateReader:
             return State(last.at_ms, last.day_fraction, last.campaigns, last.first_served_ms, health)
 
     def _campaigns(self, at_ms: int) -> list[CampaignState]:
-        policy = self._market.policy
+        policy, campaigns = self._market.policy, self._market.campaigns
         day, share = budget_day(at_ms, policy.day_length_s), traffic_passed(at_ms, policy.day_length_s, policy.traffic_shape)
         with self._client.pipeline(transaction=False) as reads:
             reads.hgetall(self._keys.pacing)
-            for campaign in self._market.campaigns:
+            for campaign in campaigns:
                 reads.hmget(self._keys.budget(campaign.id, day), "spent", "held")
             pacing, *budgets = reads.execute()
         return [
@@ -131,7 +131,7 @@ class StateReader:
                 int(held or 0),
                 float(pacing.get(c.id.encode(), 1.0)),
             )
-            for c, (spent, held) in zip(self._market.campaigns, budgets, strict=True)
+            for c, (spent, held) in zip(campaigns, budgets, strict=True)
         ]
 
     def _releases(self) -> dict[str, int]:

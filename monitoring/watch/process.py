@@ -7,12 +7,13 @@ from contextlib import contextmanager
 
 import redis
 
+from catalogue.current_market import current_market
 from domain.clock import now_ms
 from domain.errors import Unavailable
 from domain.keys import Keys
 from domain.refusals import read_settings
 from domain.signals import told_to_stop
-from features.market import Market, load_market
+from features.market import Market
 from monitoring.incidents import Keeper, Objectives, incidents_path
 from monitoring.incidents.alerts import AlertSettings
 from monitoring.watch.database import set_aside, sole_writer
@@ -39,7 +40,11 @@ def run(settings: WatchSettings) -> None:
 
 def watch_until(settings: WatchSettings, stop: threading.Event) -> None:
     """`run` without signals: watches until `stop` is set."""
-    market = load_market(settings.market)
+    with current_market(settings.market, settings.catalogue) as market:
+        _watch_until(settings, market, stop)
+
+
+def _watch_until(settings: WatchSettings, market: Market, stop: threading.Event) -> None:
     client = connect(settings.redis_url, 1, 1)
     beat = _Beat(client, settings, Keys(market.name))
     with (

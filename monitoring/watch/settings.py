@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from catalogue import CatalogueUrl
 from store import RedisUrl
 
 
@@ -15,6 +16,8 @@ class WatchSettings(BaseSettings):
 
     market: Path
     """The market.toml whose traffic is watched."""
+    catalogue: CatalogueUrl | None = None
+    """Database of what is sold, followed live; without one, the market file lists it."""
     log_dir: Path = Path(".offerrank/log")
     """The archive; what the monitor knows is kept beside it."""
     releases: Path | None = None

@@ -8,11 +8,12 @@ from functools import partial
 
 import redis
 
+from catalogue.current_market import current_market
 from domain.clock import now_ms
 from domain.keys import PARTITIONS, Keys
 from domain.signals import told_to_stop
 from features.log_archive import DECISIONS, EVENTS
-from features.market import load_market
+from features.market import Market
 from serving.archiver.files import sole_archiver
 from serving.archiver.rows import log_formats
 from serving.archiver.settings import ArchiverSettings
@@ -39,7 +40,11 @@ def run(settings: ArchiverSettings) -> None:
 
 def archive(settings: ArchiverSettings, stop: threading.Event) -> None:
     """`run` without signals: archives until `stop` is set."""
-    market = load_market(settings.market)
+    with current_market(settings.market, settings.catalogue) as market:
+        _archive(settings, market, stop)
+
+
+def _archive(settings: ArchiverSettings, market: Market, stop: threading.Event) -> None:
     keys = Keys(market.name)
     refuse_unsafe(settings.redis_url)
     client = connect(settings.redis_url, 10, for_money=True)

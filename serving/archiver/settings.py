@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from catalogue import CatalogueUrl
 from store import RedisUrl
 
 
@@ -15,6 +16,8 @@ class ArchiverSettings(BaseSettings):
 
     market: Path
     """The market.toml whose streams are archived."""
+    catalogue: CatalogueUrl | None = None
+    """Database of what is sold, followed live; without one, the market file lists it."""
     redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
     log_dir: Path = Path(".offerrank/log")
     """Root of the archive; one market to a folder."""

@@ -2,12 +2,14 @@
 
 import logging
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from known_catalogue import FILE_ONLY, MARKET, Shelf, campaign, everything, offer
+from known_catalogue import FILE_ONLY, GOLDEN, MARKET, Shelf, campaign, everything, offer
 
+from catalogue.current_market import current_market
 from catalogue.follower import Follower
 from catalogue.repository import Edit
 from catalogue.stock import Stock
@@ -234,3 +236,24 @@ def test_an_offer_looked_at_is_what_it_was_made_from() -> None:
     assert (table[2], table[-1]) == (MARKET.offers[2], MARKET.offers[-1])
     assert table[1:3] == list(MARKET.offers[1:3])
     assert len(everything()) == len(table) + len(MARKET.campaigns)
+
+
+def test_who_only_looks_sees_in_the_same_market_what_is_sold_by_then(empty: Shelf) -> None:
+    told = list[int]()
+    with current_market(GOLDEN, empty.url, lambda sold: told.append(len(sold.offers))) as market:
+        assert ([o.id for o in market.offers], told) == ([o.id for o in MARKET.offers], [7])
+        empty.change(campaign("house"), offer("house-club"))
+        deadline = time.monotonic() + 60
+        while len(told) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert ([o.id for o in market.offers], list(market.campaign_by_id), told) == (["house-club"], ["house"], [7, 1])
+
+
+def test_who_only_looks_starts_also_while_the_database_is_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "catalogue.sqlite").mkdir()
+    with current_market(GOLDEN, f"sqlite:///{tmp_path / 'catalogue.sqlite'}") as market:
+        assert len(market.offers) == len(MARKET.offers)
+    assert "the catalogue is not shown before its database is back" in caplog.text
+    with current_market(GOLDEN, None) as market:
+        assert market.offers == MARKET.offers

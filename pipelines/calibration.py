@@ -2,19 +2,23 @@
 
 from collections.abc import Mapping
 from itertools import compress
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.market import Market
 from features.model_spec import TaskSpec
-from features.slices import slice_values
+from features.slices import parts_of, slice_values
+from features.spec import CAMPAIGN, OFFER_ID
 from models.calibration import Calibrator, TaskCalibration
 from models.release import EXAMINATION, calibrated_column, raw_column
+from pipelines.split_columns import SplitColumns
 
 Columns = Mapping[str, NDArray[Any]]
 """Features, labels and `raw.<task>` by name, [R] each; text as str."""
+Rows = TypeVar("Rows", dict[str, NDArray[Any]], SplitColumns)
+"""The same, to which columns can be added with `|`."""
 
 
 def usable(task: TaskSpec, columns: Columns) -> NDArray[np.bool_]:
@@ -27,11 +31,19 @@ def counting(task: TaskSpec, columns: Columns) -> NDArray[np.bool_]:
     return usable(task, columns) & (columns[task.given] == 1) if task.given else usable(task, columns)
 
 
-def where_shown(market: Market, columns: Columns) -> dict[str, NDArray[Any]]:
+def where_shown(market: Market, columns: Rows) -> Rows:
     """Rows with the raw probabilities of being clicked where they were shown: what their labels can be held against."""
     seen = columns[EXAMINATION]
     names = [raw_column(t.name) for t in market.tasks if t.given is None]
-    return {**columns, **{name: columns[name] * seen for name in names if name in columns}}
+    return columns | {name: columns[name] * seen for name in names if name in columns}
+
+
+def calibrating_columns(market: Market, columns: Columns, former: Calibrator | None) -> dict[str, NDArray[Any]]:
+    """All but the features that no slice of a calibration needs."""
+    features = {t.name for f in market.features for t in f.tensors}
+    slices = [*market.training.calibration.slices, *(former.slices if former else ())]
+    parts = {OFFER_ID if part == CAMPAIGN else part for name in slices for part in parts_of(name)}
+    return {name: columns[name] for name in columns if name not in features or name in parts}
 
 
 def fit_calibrator(market: Market, columns: Columns, former: Calibrator | None = None) -> Calibrator:

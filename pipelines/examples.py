@@ -24,7 +24,7 @@ A training counts a row for a label once, when it has matured: `<label>_usable` 
 The logs are joined hour by hour in bounded memory (pipelines/joining.py), and no Python loop sees a row.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
@@ -107,7 +107,7 @@ def write_training_rows(
     The file's metadata say what became of the log: `models.log_used`.
     """
     with written_in_order(path) as newest_first:
-        report = _learn(market, log_dir, now_ms, previous, through, newest_first.take)
+        report = take_learnable_rows(market, log_dir, now_ms, previous, through, newest_first.take)
         newest_first.metadata = report.used.metadata()
     return report
 
@@ -115,7 +115,21 @@ def write_training_rows(
 def learnable_rows(
     market: Market, log_dir: Path, now_ms: int, previous: Origin | None = None, through: Origin | None = None
 ) -> tuple[pa.Table, JoinReport]:
-    """The rows that one training counts, so that a chain of trainings counts each label once.
+    """`take_learnable_rows`, all in memory and in order, and what became of the log."""
+    hours: list[pa.Table] = []
+    report = take_learnable_rows(market, log_dir, now_ms, previous, through, hours.append)
+    return pa.concat_tables(reversed(hours)), report
+
+
+def take_learnable_rows(
+    market: Market,
+    log_dir: Path,
+    now_ms: int,
+    previous: Origin | None,
+    through: Origin | None,
+    take: Callable[[pa.Table], None],
+) -> JoinReport:
+    """The rows that one training counts, so that a chain of trainings counts each label once; the newest hour is taken first.
 
     With `training.delayed_labels = "wait"` a column `<label>_usable` (int64 0/1) says for which labels a row counts:
 
@@ -133,25 +147,11 @@ def learnable_rows(
       through: what another release has learned, in place of what can be learned now: the two calls with `previous` and with
         `through` of one release share all that there is between them.
     Returns:
-      As `join_log`; the report is of the rows that count, and its clicks and conversions of those whose label does.
+      the report of the rows that count, its clicks and conversions of those whose label does; columns are those of `join_log`.
     Raises:
       InvalidTrainingData: as in `join_log`; too many clicks have no impression; or no row has matured, in a full training for one
         of the labels.
     """
-    hours: list[pa.Table] = []
-    report = _learn(market, log_dir, now_ms, previous, through, hours.append)
-    return pa.concat_tables(reversed(hours)), report
-
-
-def _learn(
-    market: Market,
-    log_dir: Path,
-    now_ms: int,
-    previous: Origin | None,
-    through: Origin | None,
-    take: Callable[[pa.Table], None],
-) -> JoinReport:
-    """Hands over the rows of `learnable_rows`, the newest hour first."""
     doubted = (previous or through or Origin(rows={})).left_out
     if market.training.delayed_labels == "ignore":
         since_ms = (previous.trained_through_ms or 0) + 1 if previous else 0
@@ -199,8 +199,14 @@ def _learn(
     )
 
 
-def recounted(market: Market, rows: pa.Table, report: JoinReport) -> JoinReport:
-    """The report of some of the rows of `learnable_rows`."""
+def recounted(market: Market, pieces: Iterable[pa.Table], report: JoinReport) -> JoinReport:
+    """The report of some of the rows of `take_learnable_rows`."""
+    counted = [_recounted(market, rows, report) for rows in pieces]
+    sums = {name: sum(getattr(one, name) for one in counted) for name in ("rows", "clicks", "conversions")}
+    return replace(report, **sums, newest_ms=max(one.newest_ms for one in counted))
+
+
+def _recounted(market: Market, rows: pa.Table, report: JoinReport) -> JoinReport:
     of = {}
     for label, source in _labels(market).items():
         usable, entry = f"{label}_usable", f"{label}_entry_ms"
@@ -209,7 +215,7 @@ def recounted(market: Market, rows: pa.Table, report: JoinReport) -> JoinReport:
             counts = pc.or_(counts, pc.greater_equal(rows[entry], 0))
         of[source] = _count(pc.and_(pc.equal(rows[label], 1), counts))
     clicks, conversions = of.get("click", 0), of.get("conversion", 0)
-    return replace(report, rows=len(rows), clicks=clicks, conversions=conversions, newest_ms=pc.max(rows["time_ms"]).as_py())
+    return replace(report, rows=len(rows), clicks=clicks, conversions=conversions, newest_ms=pc.max(rows["time_ms"]).as_py() or 0)
 
 
 def _learned_ms(market: Market, made: Origin | None) -> dict[str, int] | None:

@@ -1,6 +1,6 @@
 """Splits of a TFX Examples artifact in Parquet: checked rows, each value in a list of its own, as TFX's readers want them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features.market import Market
-from features.spec import DType
+from features.spec import DType, RawTensor
 
 BATCH_ROWS = 16_384
 ROW_GROUP = 65_536
@@ -54,7 +54,11 @@ def read_files(files: list[str], market: Market) -> Iterator[tuple[Arrays, Array
     Text is bytes; rows of a batch with the same text share one object.
     """
     tensors = [t for f in market.features for t in f.tensors]
-    others = [*(t.label for t in market.tasks), *market.row_columns]
+    yield from read_tensors(files, tensors, [*(t.label for t in market.tasks), *market.row_columns])
+
+
+def read_tensors(files: list[str], tensors: Sequence[RawTensor], others: Sequence[str]) -> Iterator[tuple[Arrays, Arrays]]:
+    """As `read_files`, of some columns alone; the others lie on the disk unread."""
     for file in files:
         with pq.ParquetFile(file) as parquet:
             for batch in parquet.iter_batches(BATCH_ROWS, columns=[*(t.name for t in tensors), *others]):

@@ -4,7 +4,7 @@ rows.parquet and tf.Examples carry a number, `features.spec.LOG_ROW`; this is wh
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +50,23 @@ def places(path: Path) -> Iterator[Places]:
         yield Places(writer)
 
 
-def places_of(path: Path, numbers: NDArray[np.int64]) -> pa.Table:
-    """[N] rows of the log, in the order of the numbers -> file, row as a user counts it, from 1, and key."""
-    noted = pq.read_table(path)
-    return noted.take(pa.array(np.searchsorted(noted[LOG_ROW].to_numpy(), numbers))).drop([LOG_ROW])
+class NotedPlaces(AbstractContextManager["NotedPlaces"]):
+    """What was noted, read from the file a row group at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = pq.ParquetFile(path)
+        groups = [self._file.metadata.row_group(i) for i in range(self._file.num_row_groups)]
+        self._last = np.array([g.column(0).statistics.max for g in groups], np.int64)
+        """[G], the greatest number of each group; they ascend."""
+
+    def of(self, numbers: NDArray[np.int64]) -> pa.Table:
+        """[N] rows of the log, in the order of the numbers -> file, row as a user counts it, from 1, and key."""
+        groups = np.unique(np.searchsorted(self._last, numbers)).tolist()
+        noted = self._file.read_row_groups(groups)
+        return noted.take(pa.array(np.searchsorted(noted[LOG_ROW].to_numpy(), numbers))).drop([LOG_ROW])
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
 
 def _said(key: object) -> str:

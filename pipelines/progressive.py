@@ -19,7 +19,7 @@ from features.spec import LOG_ROW, MISSING, VALUE_MICROS
 from models import release
 from models.calibration import Calibrator
 from models.release import AHEAD, EXAMINATION, calibrated_column, judged_column, raw_column
-from pipelines.calibration import Columns, calibrated, fit_calibrator, where_shown
+from pipelines.calibration import Columns, calibrated, calibrating_columns, fit_calibrator, where_shown
 
 if TYPE_CHECKING:
     from models.progressive import Scores
@@ -82,9 +82,10 @@ def calibrate_in_time(
     Returns:
       the calibrator, fitted to all of them, and `calibrated.<task>` -> [N].
     """
+    rows = calibrating_columns(market, rows, former)
     order = np.argsort(rows["time_ms"], kind="stable")
     result = {calibrated_column(t.name): np.zeros(len(order)) for t in market.tasks}
-    known = before
+    known: Columns | None = None if before is None else calibrating_columns(market, before, former)
     for block in np.array_split(order, BLOCKS):
         part = {name: column[block] for name, column in rows.items()}
         at_hand = fit_calibrator(market, known if known is not None else _none_of(rows), former)

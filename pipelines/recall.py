@@ -34,12 +34,13 @@ def ahead(market: Market, signatures: Mapping[str, Any], rows: Columns) -> dict[
     found = np.full(len(asked), -1)
     catalogue = _embed(signatures["offers"], OfferColumns.of(market).columns, len(market.offers))
     at, step = np.flatnonzero(asked), max(_SCORES // len(market.offers), 1)
-    for chosen in (at[start : start + step] for start in range(0, len(at), step)):
+    shown = {t.name: rows[t.name][at] for f in market.features for t in f.tensors}
+    for some in (slice(start, start + step) for start in range(0, len(at), step)):
         request, offer = (
-            _embed(signatures[side], {t.name: rows[t.name][chosen] for f in features for t in f.tensors}, len(chosen))
+            _embed(signatures[side], {t.name: shown[t.name][some] for f in features for t in f.tensors}, len(at[some]))
             for side, features in (("query", market.request_features), ("offers", market.offer_features))
         )
-        found[chosen] = count_ahead(request, offer, catalogue)
+        found[at[some]] = count_ahead(request, offer, catalogue)
     return {AHEAD: found}
 
 

@@ -1,8 +1,8 @@
 """Writes a Parquet file whose rows come piece by piece, the last piece first, in bounded memory."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +19,8 @@ class Pieces:
         self._writer: pq.ParquetWriter | None = None
         self.metadata: dict[bytes, bytes] = {}
         """Of the file that comes of them."""
+        self.edit: Callable[[pa.Table], pa.Table] = lambda rows: rows
+        """What becomes of each piece in it; columns are the same for all."""
 
     def take(self, rows: pa.Table) -> None:
         """One more, of at least one row, which comes before all that were taken."""
@@ -30,14 +32,24 @@ class Pieces:
         """No more will come."""
         if self._writer is not None:
             self._writer.close()
+            self._writer = None
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        """In their order, once all have been taken."""
+        self.close()
+        with pq.ParquetFile(self._path) as pieces:
+            for i in reversed(range(pieces.num_row_groups)):
+                yield pieces.read_row_group(i)
 
     def turn(self, path: Path) -> None:
         """Writes them in their order."""
-        with pq.ParquetFile(self._path) as pieces:
-            schema = pieces.schema_arrow.with_metadata(self.metadata)
-            with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-                for i in reversed(range(pieces.num_row_groups)):
-                    writer.write_table(pieces.read_row_group(i).replace_schema_metadata(self.metadata))
+        with ExitStack() as stack:
+            writer: pq.ParquetWriter | None = None
+            for rows in map(self.edit, self):
+                rows = rows.replace_schema_metadata(self.metadata)
+                writer = writer or stack.enter_context(pq.ParquetWriter(path, rows.schema, compression="zstd"))
+                if len(rows):
+                    writer.write_table(rows)
 
 
 @contextmanager
@@ -48,7 +60,6 @@ def written_in_order(path: Path) -> Iterator[Pieces]:
     pieces = Pieces(taken)
     try:
         yield pieces
-        pieces.close()
         pieces.turn(turned)
         turned.rename(path)
     finally:

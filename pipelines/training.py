@@ -31,7 +31,7 @@ from models.warm_start import carry_over, load_weights, row_sources, save_weight
 from pipelines.examples_io import count_rows, read_files
 from pipelines.progress import tell
 from pipelines.progressive import save_scores
-from pipelines.scoring import Columns
+from pipelines.split_columns import Columns
 
 EVERY_S = 3600.0
 """Between incremental trainings, for importance weights: a click that entered after a longer one counts as after this."""

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
@@ -41,15 +40,16 @@ from models.metrics import Interval
 from models.release import AHEAD, EXAMINATION, calibrated_column, judged_column, raw_column
 from models.release_folder import newest_usable
 from models.retrieval import Catalogue, Recall, recall, recall_loss
-from pipelines.calibration import calibrated, counting, usable, where_shown
+from pipelines.calibration import Rows, calibrated, counting, usable, where_shown
 from pipelines.clusters import clusters_of
 from pipelines.components.calibrator import CALIBRATED_FILE, CALIBRATOR_FILE
 from pipelines.exploration import choice, on_explored
 from pipelines.freshness import held_out_alike, learned_through_ms, seen
-from pipelines.predictions import predictions_of
+from pipelines.predictions import write_predictions
 from pipelines.progressive import by_row, scores_of
 from pipelines.recall import ahead, positives
-from pipelines.scoring import Columns, load_signatures, read_columns, score
+from pipelines.scoring import load_signatures, score
+from pipelines.split_columns import Columns, split_columns
 from pipelines.values import evaluated_values
 
 EVALUATION_FILE = "evaluation.json"
@@ -76,7 +76,7 @@ def Assessor(  # noqa: N802
     market = load_market(Path(market_file))
     saved = Path(path_utils.serving_model_path(model.uri))
     signatures = load_signatures(str(saved))
-    rank, rows = signatures["evaluate"], read_columns(market, examples.uri, "eval")
+    rank, rows = signatures["evaluate"], split_columns(market, examples.uri, "eval")
     calibrator = Calibrator.model_validate_json((Path(calibration.uri) / CALIBRATOR_FILE).read_bytes())
     rows |= score(market, rank, rows)
     rows |= calibrated(market, calibrator, rows)
@@ -95,7 +95,7 @@ def Assessor(  # noqa: N802
     )
     out = Path(assessment.uri)
     (out / EVALUATION_FILE).write_text(evaluation.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    pq.write_table(predictions_of(market, rows, Path(places_file)), out / PREDICTIONS_FILE)
+    write_predictions(market, rows, Path(places_file), out / PREDICTIONS_FILE)
 
 
 def assess(
@@ -127,7 +127,7 @@ def assess(
     )
 
 
-def in_service(market: Market, releases: Path, rows: Columns, unseen_by_it: bool = False) -> InService | None:
+def in_service(market: Market, releases: Path, rows: Rows, unseen_by_it: bool = False) -> InService | None:
     """The newest release on the rows that it has not learned from, by its own model and calibrator; None where there is none.
 
     Args:
@@ -200,16 +200,15 @@ def _entire(market: Market, task: TaskSpec, rows: Columns) -> Measured:
     """Of P(given) P(label | given), all the way up to what is unconditional, over all rows whose label is usable; it is 0 without
     `given`."""
     final = usable(task, rows)
-    rows = {name: column[final] for name, column in rows.items()}
-    labels = np.ones(len(rows[task.label]), np.int64)
+    labels = np.ones(int(final.sum()), np.int64)
     raw, calibrated = np.ones(len(labels)), np.ones(len(labels))
     by_label = {t.label: t for t in market.tasks}
     link: TaskSpec | None = task
     while link is not None:
-        labels = labels * rows[link.label]
-        raw, calibrated = raw * rows[raw_column(link.name)], calibrated * rows[calibrated_column(link.name)]
+        labels = labels * rows[link.label][final]
+        raw, calibrated = raw * rows[raw_column(link.name)][final], calibrated * rows[calibrated_column(link.name)][final]
         link = by_label[link.given] if link.given else None
-    return Measured.of(labels, raw, calibrated, clusters_of(rows))
+    return Measured.of(labels, raw, calibrated, of_rows(clusters_of(rows), final))
 
 
 def _examination(market: Market, rows: Columns) -> tuple[Examined, ...]:

@@ -14,7 +14,8 @@ from models.calibration import Calibrator as Fitted
 from models.release import CALIBRATOR, PROGRESSIVE
 from pipelines.calibration import fit_calibrator, where_shown
 from pipelines.progressive import calibrate_in_time, carried_rows, scores_of
-from pipelines.scoring import load_ranker, read_columns, score
+from pipelines.scoring import load_ranker, score
+from pipelines.split_columns import split_columns
 
 CALIBRATOR_FILE = "calibrator.json"
 CALIBRATED_FILE = "calibrated.npz"
@@ -35,17 +36,17 @@ def Calibrator(  # noqa: N802
     market, saved = load_market(Path(market_file)), Path(path_utils.serving_model_path(model.uri))
     former = Fitted.model_validate_json((Path(previous) / CALIBRATOR).read_bytes()) if previous else None
     if (scores := saved / PROGRESSIVE).exists():
-        rows = read_columns(market, examples.uri, "eval")
+        rows = split_columns(market, examples.uri, "eval")
         rows |= scores_of(scores, "eval", rows)
         if previous:
             before = carried_rows(market, Path(previous).parent, int(Path(previous).name))
         else:
-            valid = read_columns(market, examples.uri, "valid")
+            valid = split_columns(market, examples.uri, "valid")
             before = where_shown(market, valid | scores_of(scores, "valid", valid))
         fitted, calibrated = calibrate_in_time(market, where_shown(market, rows), before, former)
         np.savez(Path(calibration.uri) / CALIBRATED_FILE, **{LOG_ROW: rows[LOG_ROW]}, **calibrated)
     else:
-        valid = read_columns(market, examples.uri, "valid")
+        valid = split_columns(market, examples.uri, "valid")
         valid |= score(market, load_ranker(str(saved)), valid)
         fitted = fit_calibrator(market, where_shown(market, valid), former)
     (Path(calibration.uri) / CALIBRATOR_FILE).write_text(fitted.model_dump_json(indent=2) + "\n", encoding="utf-8")

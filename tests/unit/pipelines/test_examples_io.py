@@ -1,6 +1,7 @@
 """Checked rows pass through an Examples artifact unchanged, in order, however they are batched."""
 
 import warnings
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from small_market import market_of
 
 from pipelines.examples_io import count_rows, files_of, read_files, write_split
 from pipelines.ingest import arrow_schema
+from pipelines.split_columns import in_batches, split_columns
 
 FEATURES = [
     {"name": "city", "source": "shopper", "default": ""},
@@ -52,6 +54,39 @@ def test_all_values_come_back_in_the_order_of_the_files_and_rows(examples: Path)
     assert features["tags"].tolist() == [[b"a", f"t{n % 3}".encode()] for n in range(ROWS)]
     np.testing.assert_array_equal(features["tags_weights"][:, 1], np.arange(ROWS) % 2)
     np.testing.assert_array_equal(np.concatenate([o["time_ms"] for _, o in batches]), np.arange(ROWS))
+
+
+def test_features_stay_on_the_disk_until_they_are_asked_for_and_are_not_kept(examples: Path) -> None:
+    rows = split_columns(MARKET, str(examples), "train")
+    city = rows["city"]
+    assert city.tolist() == [f"Zürich {n % 7}" for n in range(ROWS)]
+    assert len({id(value) for value in city}) == 7
+    np.testing.assert_array_equal(rows["tags_weights"][:, 1], np.arange(ROWS) % 2)
+    gone = weakref.ref(city)
+    del city
+    assert gone() is None
+    assert rows["time_ms"] is rows["time_ms"]  # what every metric asks for
+
+
+def test_what_is_added_to_rows_is_held_and_leaves_them_as_they_were(examples: Path) -> None:
+    rows = split_columns(MARKET, str(examples), "train")
+    p = np.linspace(0, 1, ROWS)
+    more = rows | {"raw.ctr": p, "amount": -p}
+    assert more["raw.ctr"] is p
+    assert more["amount"] is not rows["amount"]
+    assert {"city", "click", "raw.ctr"} <= set(more)
+    assert len(more) == len(rows) + 1 == len(list(more))
+    assert "raw.ctr" not in rows
+
+
+@pytest.mark.parametrize("names", [["amount", "city", "time_ms"], ["time_ms"]])
+def test_rows_come_in_batches_from_the_disk_and_from_memory_alike(examples: Path, names: list[str]) -> None:
+    rows = split_columns(MARKET, str(examples), "train")
+    for source in (rows, {name: rows[name] for name in names}):
+        batches = list(in_batches(source, names))
+        assert max(len(batch["time_ms"]) for batch in batches) < ROWS / 2
+        for name in names:
+            np.testing.assert_array_equal(np.concatenate([batch[name] for batch in batches]), rows[name])
 
 
 def test_equal_text_of_a_batch_is_one_object(examples: Path) -> None:

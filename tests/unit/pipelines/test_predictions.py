@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.assemble import from_rows
-from features.market import parse_market
+from features.market import Market, parse_market
 from pipelines.ingest import PLACES, ingest
 from tests.unit.pipelines.conftest import MARKET, MakeMarket, write_csv
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TensorFlow's own imports
-    from pipelines.predictions import predictions_of
+    from pipelines.predictions import write_predictions
 
 Columns = dict[str, list[Any]]
 NONE = -(2**63)
@@ -29,6 +29,12 @@ def predicted(rows: pa.Table) -> dict[str, Any]:
     made_up = np.linspace(0, 1, len(rows))
     made_up_too = {f"{kind}.{task}": made_up for kind in ("raw", "calibrated") for task in ("ctr", "cvr")}
     return columns | made_up_too | {"examination": np.ones(len(rows))}
+
+
+def written(market: Market, rows: dict[str, Any], places: Path) -> pa.Table:
+    """Of predictions, in the order of the rows."""
+    write_predictions(market, rows, places, to := places.with_name("predictions.parquet"))
+    return pq.read_table(to)
 
 
 @pytest.mark.parametrize("split", [{}, {"kind": "hash", "by": "shopper"}, {"kind": "time", "by": "time_ms"}], ids=str)
@@ -44,7 +50,7 @@ def test_predictions_join_back_to_the_users_files(
     market = make_market(split=split)
     done = ingest(market, tmp_path / "log", tmp_path / "rows")
     rows = pq.read_table(done.directory / "eval")
-    table = predictions_of(market, predicted(rows), done.directory / PLACES)
+    table = written(market, predicted(rows), done.directory / PLACES)
     assert 20 < len(table) == done.rows["eval"]
     assert "log_row" not in table.column_names
     assert set(table["log.file"].to_pylist()) <= {f"{tmp_path}/log/a.csv", f"{tmp_path}/log/b.parquet"}
@@ -63,7 +69,7 @@ def test_a_missing_whole_number_is_null_and_serves_as_missing(columns: Columns, 
     columns |= {"Age": [None if i % 3 else i for i in range(200)], "visits": [str(i) for i in range(200)]}
     done = ingest(market, write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
     rows = pq.read_table(done.directory / "eval")
-    table = predictions_of(market, predicted(rows), done.directory / PLACES)
+    table = written(market, predicted(rows), done.directory / PLACES)
     shown, held = table["age"].to_pylist(), table["visits"].to_pylist()
     assert 0 < shown.count(None) < len(shown)
     assert NONE not in shown

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -24,6 +25,18 @@ def test_the_last_piece_first_and_what_became_of_the_log(tmp_path: Path) -> None
     assert log_used(tmp_path / "new" / "rows.parquet") == used
     assert used.sentence == "2 of 8 clicks (25.0%) had no impression reported, and are no rows"
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["rows.parquet"]
+
+
+def test_pieces_are_read_again_in_their_order_before_what_is_kept_of_them_becomes_the_file(tmp_path: Path) -> None:
+    with written_in_order(tmp_path / "rows.parquet") as pieces:
+        for numbers in ((5, 6), (3, 4), (1, 2)):
+            pieces.take(piece(*numbers))
+        mean = sum(sum(rows["number"].to_pylist()) for rows in pieces) / 6
+        assert [rows["number"].to_pylist() for rows in pieces] == [[1, 2], [3, 4], [5, 6]]
+        pieces.edit = lambda rows: rows.filter(pc.greater(rows["number"], mean))
+    kept = pq.ParquetFile(tmp_path / "rows.parquet")
+    assert kept.read()["number"].to_pylist() == [4, 5, 6]
+    assert kept.num_row_groups == 2
 
 
 def test_rows_from_elsewhere_say_nothing_of_a_log(tmp_path: Path) -> None:

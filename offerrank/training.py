@@ -103,6 +103,8 @@ def print_result(console: Console, result: dict[str, Any]) -> None:
             numbers = ("-" if m[name] is None else f"{m[name]:.4f}" for name in ("auc", "log_loss", "pcoc"))
             metrics.add_row(task, kind, f"{found['rows']:,}", f"{found['positives']:,}", *numbers)
     console.print(metrics)
+    if value := result["value"]:
+        console.print(value_line(value), highlight=False, soft_wrap=True)
     slowest = sorted(result["seconds"].items(), key=lambda step: -step[1])[:5]
     console.print(
         f"{result['total_seconds']:.0f} s, of it {', '.join(f'{name} {s:.0f}' for name, s in slowest)}", highlight=False
@@ -113,6 +115,13 @@ def print_result(console: Console, result: dict[str, Any]) -> None:
         console.print(f"warm start: {len(warm['taken'])} weights taken over{fresh}{grown}", highlight=False, soft_wrap=True)
     for name in ("release", "report"):
         console.print(f"{name} {result[name]}", highlight=False, soft_wrap=True)
+
+
+def value_line(value: dict[str, Any]) -> str:
+    """What a conversion is worth, of `models.value_metrics.ValueEvaluation`."""
+    pcoc = "-" if value["pcoc"] is None else f"{value['pcoc']:.4f}"
+    micros = f"{value['predicted_micros']:,.0f} micros predicted, {value['observed_micros']:,.0f} observed"
+    return f"a conversion's value: PCOC {pcoc}, {micros}, {value['rows']:,} conversions"
 
 
 def progress_in(log: Path) -> Pipeline:

@@ -69,6 +69,7 @@ class TrainingResult:
                 }
                 for name, task in self.evaluation.tasks.items()
             },
+            "value": self.evaluation.value and self.evaluation.value.model_dump(),
             "warm_start": self.warm_start and self.warm_start.model_dump(),
             "gates": [gate.model_dump() for gate in self.evaluation.gates],
             "warnings": self.evaluation.data.warnings,

@@ -1,4 +1,4 @@
-"""python -m benchmarks.models.serving: what members cost where they are served, a page's 100 candidates at a time.
+"""python -m benchmarks.models.serving: what members, and values of conversions, cost to serve, a page's 100 candidates at a time.
 
 The network is that of examples/coupons, on random rows of as many features. Kinds take turns, one call each, in one process; of
 each the median counts, and others on the machine add to all alike.
@@ -19,14 +19,17 @@ from models.fit import MEMBER_SEED, Rows, new_ranker, of_member
 from models.legacy_keras import tf
 from models.preprocessing import Encoding, Group
 from models.ranker import Ensemble
+from models.value import resume_value
 
 ROWS = 100
 VALUES = 6  # of a feature of the coupons, on average
+ONE = "one network"
 KINDS: dict[str, dict[str, object]] = {
-    "one network": {"members": 1},
+    ONE: {"members": 1},
     "8 networks": {"members": 8, "ensemble": "separate"},
     **{f"{k} members of one network": {"members": k, "ensemble": "shared"} for k in (8, 16, 32)},
 }
+VALUES_BESIDE = "one network, and values"
 
 
 def main() -> None:
@@ -36,7 +39,7 @@ def main() -> None:
     given = parser.parse_args()
     market = load_market(REPOSITORY / "examples" / "coupons" / "market.toml")
     ms = measured({name: with_model(market, changes) for name, changes in KINDS.items()}, given.calls)
-    one = ms["one network"]
+    one = ms[ONE]
     print("| served | ms for 100 rows | times one network |\n| --- | --- | --- |")
     for name, took in ms.items():
         print(f"| {name} | {took:.2f} | {took / one:.2f} |")
@@ -49,6 +52,7 @@ def measured(markets: dict[str, Market], calls: int) -> dict[str, float]:
     encoding, rows = _made_up(next(iter(markets.values())))
     inputs = {name: tf.constant(x[:1] if name.startswith("request") else x) for name, x in rows.inputs.items()}
     served = {name: tf.function(_ensemble(market, encoding, rows).probabilities) for name, market in markets.items()}
+    served[VALUES_BESIDE] = _with_values(markets[ONE], encoding, rows)
     took: dict[str, list[float]] = {name: [] for name in served}
     for call in served.values():
         call(inputs)  # traces
@@ -62,6 +66,12 @@ def measured(markets: dict[str, Market], calls: int) -> dict[str, float]:
 
 def _ensemble(market: Market, encoding: Encoding, rows: Rows) -> Ensemble:
     return Ensemble([new_ranker(of_member(market, n), encoding, rows, n) for n in range(market.model.networks)])
+
+
+def _with_values(market: Market, encoding: Encoding, rows: Rows) -> Any:
+    """The network of values reads what the ranker does, and has embeddings and layers of its own."""
+    ranker, value = _ensemble(market, encoding, rows), resume_value(market, encoding, rows.inputs, None)
+    return tf.function(lambda inputs: (ranker.probabilities(inputs), value.micros(inputs)))
 
 
 def _made_up(market: Market) -> tuple[Encoding, Rows]:

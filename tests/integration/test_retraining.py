@@ -194,7 +194,7 @@ def test_all_weights_are_taken_over_and_the_new_country_is_an_entry(retrained: R
 
 
 def test_each_run_learns_what_conversions_are_worth_and_says_how_well(retrained: Retrained) -> None:
-    for made in retrained.releases:
+    for made, result in zip(retrained.releases, retrained.results, strict=True):
         rows = pq.read_table(made.path / release.EVAL_PREDICTIONS)
         micros = rows["conversion_value_micros"].to_numpy()
         sold = (rows["cvr_counts"].to_numpy() == 1) & (rows["conversion"].to_numpy() == 1)
@@ -202,6 +202,7 @@ def test_each_run_learns_what_conversions_are_worth_and_says_how_well(retrained:
         assert 0 < (micros == 0).sum() < sold.sum()  # orders that were sent back
         value = evaluation_of(made.path / release.EVALUATION).value
         assert value is not None
+        assert result["value"] == json.loads(value.model_dump_json())
         assert (value.rows, value.unknown) == (sold.sum(), 0)
         assert value.observed_micros == pytest.approx(micros[sold].mean())
         assert value.pcoc is not None

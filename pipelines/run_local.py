@@ -27,6 +27,7 @@ from pipelines.recording import Recorder, step
 from pipelines.report import write_report
 from pipelines.run_details import details_kept, rows_of
 from pipelines.scratch import scratch_folder, temporary_files_in
+from pipelines.server_ahead import server_ahead
 from pipelines.workplace import Workplace
 
 COMPONENTS = 12
@@ -125,7 +126,8 @@ def train(
         work = stack.enter_context(_workplace(work_dir))
         stack.enter_context(temporary_files_in(work / "tmp"))
         listener = progress or stack.enter_context(console_listener())
-        stack.enter_context(listening(listener, *([record] if record else [])))
+        ahead = stack.enter_context(server_ahead(work / "serving"))
+        stack.enter_context(listening(listener, *([record] if record else []), ahead))
         stack.enter_context(_sigterm_unwinds())
         if record is not None:
             stack.enter_context(details_kept(record, Workplace(work), metadata, out, lasting=work_dir is not None))

@@ -7,6 +7,7 @@ origin.json    where they come from, for the release's manifest
 used.json      what they hold, for the evaluation
 schema.pbtxt   the schema that the market implies
 transform/     for a warm start: the former Transform graph, its vocabularies grown
+serving/       for the model server that is started before there is a release for it
 artifacts/, metadata.sqlite, train.log
 """
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +26,14 @@ from features.spec import VALUE_MICROS
 from models import release
 from models.legacy_keras import tf
 from pipelines.components.release import MODEL_NAME, predict_request
+from pipelines.server_ahead import started_ahead
 from store.ports import free_port
 
 ROWS = 256
 TOLERANCE = 1e-5
 START_TIMEOUT_S = 600.0  # on a machine that trains elsewhere at the same time; one that ends is noticed at once
 CALL_TIMEOUT_S = 30.0
+POLL_INTERVAL_S = 0.2
 AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE
 
 log = logging.getLogger(__name__)
@@ -50,7 +52,7 @@ def ServingCheck(  # noqa: N802
 
 
 def check_serving(market: Market, folder: Path, work: Path) -> None:
-    """Starts a model server on a sealed release, and asks it.
+    """Starts a model server on a sealed release, unless one was started ahead, and asks it.
 
     Args:
       work: the server's releases folder and its output go here.
@@ -58,10 +60,12 @@ def check_serving(market: Market, folder: Path, work: Path) -> None:
       ContractError: the server did not start, or names what it answered otherwise than the model does offline.
     """
     version = release.Manifest.model_validate_json((folder / release.MANIFEST).read_bytes()).version
-    base = work / "releases"
+    ahead = started_ahead()
+    base = ahead.base if ahead else work / "releases"
     with linked(base / str(version), folder):
         release.load_release(base / str(version)).compatible_with(market)
-        with model_server(base, work / "model-server.log") as server, grpc.insecure_channel(server.address) as channel:
+        serving = nullcontext(ahead.server) if ahead else model_server(base, work / "model-server.log")
+        with serving as server, grpc.insecure_channel(server.address) as channel:
             questions = list(_questions(market, folder))  # while the server starts
             server.await_available()
             predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
@@ -132,7 +136,7 @@ class Server:
 @contextmanager
 def linked(path: Path, folder: Path) -> Iterator[None]:
     """A link to a folder, gone in the end: TFX removes what a failed component wrote, and stumbles over links."""
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(folder.resolve(), target_is_directory=True)
     try:
         yield
@@ -145,7 +149,7 @@ def model_server(base: Path, output: Path) -> Iterator[Server]:
     """A model server over `base` as a child process, started and not yet awaited; ended on leaving."""
     port = free_port()
     command = [sys.executable, "-m", "serving.model_server", "--model-base-path", str(base), "--model-name", MODEL_NAME]
-    command += ["--port", str(port), "--rest-port", str(free_port())]
+    command += ["--port", str(port), "--rest-port", str(free_port()), "--poll-interval-s", str(POLL_INTERVAL_S)]
     with output.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
     try:

@@ -17,6 +17,8 @@ from features.market import Market, load_market
 from models import release
 from models.evaluation import DataUsed, EvaluationReport, InService, LabelCount, SplitData
 from models.release import calibrated_column, load_release, raw_column
+from pipelines.progress import StepStarted
+from pipelines.server_ahead import server_ahead, started_ahead
 from tests.integration.conftest import TrainedRelease
 
 RAW, CALIBRATED = raw_column("ctr"), calibrated_column("ctr")
@@ -253,6 +255,23 @@ def test_values_that_the_market_does_not_know_are_an_anomaly(
         components[2].check_anomalies(tmp_path, "coupons")
     shutil.rmtree(tmp_path / "Split-eval")
     components[2].check_anomalies(tmp_path, "coupons")
+
+
+def test_a_server_that_was_started_before_there_was_a_release_is_the_one_that_is_asked(
+    components: Any, coupon_release: TrainedRelease, market: Market, tmp_path: Path
+) -> None:
+    with server_ahead(tmp_path / "ahead") as heard:
+        heard(StepStarted("Trainer", 1, 3))
+        assert started_ahead() is None
+        heard(StepStarted("Calibrator", 2, 3))
+        ahead = started_ahead()
+        assert ahead is not None
+        components[1].check_serving(market, coupon_release.path, tmp_path / "work")
+        assert not (tmp_path / "work").exists()
+        ahead.server.process.kill()
+        ahead.server.process.wait()
+        assert started_ahead() is None  # ServingCheck then starts its own
+    assert "available" in ahead.server.output.read_text()
 
 
 def test_a_server_that_answers_otherwise_stops_the_release(

@@ -109,12 +109,6 @@ def _fit_member(
     return ranker, History(model=name, primary=primary, epochs=tuple(recorder.epochs))
 
 
-def fit_on(market: Market, ensemble: Ensemble, rows: Rows) -> None:
-    """One more pass, over new rows, from the weights and the optimizer's state that each fitted member has."""
-    for member in ensemble.members:
-        member.fit(batches(columns_of(market.tasks, rows), market.model, shuffle=True), epochs=1, verbose=0)
-
-
 def new_ranker(market: Market, encoding: Encoding, train: Rows, number: int = 0) -> Ranker:
     """A ranker that predicts the base rates, with all its variables built."""
     # An output stands for the label given its condition, also where its loss is over all rows.

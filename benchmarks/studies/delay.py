@@ -1,8 +1,9 @@
 """Delayed conversions: hourly training with importance weights (ES-DFM), against waiting and against not caring.
 
 All start from one fit on the first day's clicks, whose windows have closed, and are judged on the next hour, each hour of a
-drifting market. They do not see the hour of the purchase: rows of earlier hours enter only if they converted, so that a model
-which sees the hour learns that other hours always convert. One is shown nevertheless.
+drifting market. What enters in an hour is learned by the pass of `offerrank retrain`. They do not see the hour of the purchase:
+rows of earlier hours enter only if they converted, so that a model which sees the hour learns that other hours always convert.
+One is shown nevertheless.
 """
 
 import numpy as np
@@ -14,7 +15,8 @@ from benchmarks.studies.fits import fit, predict, silent
 from benchmarks.studies.scores import Array, Score, beats, judged
 from features.market import Market
 from models.delay import DelayModel, Stream, stream
-from models.fit import fit_on
+from models.fit import Rows
+from models.progressive import ProgressivePass
 from simulation.offline import HOUR_S, Logged, OfflineMarket, OfflineSpec
 
 TITLE = "Delay: pCVR of the next hour against the truth"
@@ -68,6 +70,7 @@ class _Run:
     def __init__(self, market: Market, matured: Logged) -> None:
         self._market, self._columns = market, Columns(market, matured)
         self._ranker, _ = fit(market, self._columns, matured)
+        self._learn = ProgressivePass(market, self._ranker)
         self.predicted: list[Array] = []
 
     def learn_delays(self, matured: Logged) -> None:
@@ -76,16 +79,21 @@ class _Run:
 
     def fit_weighted(self, clicks: Logged, entered: Stream) -> None:
         """One pass over what entered in an hour, with importance weights."""
-        rows = self._columns.rows(clicks.take(entered.rows))
+        log = clicks.take(entered.rows)
+        rows = self._columns.rows(log)
         rows.labels["conversion"] = entered.converted.astype(np.float32)
         rows.weights["cvr"] = self._delays.weights(rows.inputs, entered)
-        fit_on(self._market, self._ranker, rows)
+        self._pass(log, rows)
 
     def fit_on(self, clicks: Logged, converted: NDArray[np.bool_]) -> None:
         """One pass, with what is taken for the labels."""
         rows = self._columns.rows(clicks)
         rows.labels["conversion"] = converted.astype(np.float32)
-        fit_on(self._market, self._ranker, rows)
+        self._pass(clicks, rows)
+
+    def _pass(self, log: Logged, rows: Rows) -> None:
+        order = np.argsort(log.time_s, kind="stable")
+        self._learn(rows.take(order), (1000 * log.time_s[order]).astype(np.int64), silent)
 
     def judge(self, log: Logged) -> None:
         self.predicted.append(predict(self._ranker, self._columns.inputs(log.features))[:, 0])

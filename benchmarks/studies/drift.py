@@ -1,19 +1,18 @@
 """Freshness: hourly warm-started models against a daily full retrain, on a market whose tastes move and whose offers are new.
 
-The hourly model goes on from a full fit and makes one pass over each new hour, as `offerrank retrain` does. The daily one is
-fitted anew on the last two days when a day begins.
+The hourly model goes on from a full fit and makes one pass over each new hour, as `offerrank retrain` does: judged, learned, and
+calibrated by what was judged, but for the gates, so that each hour is released. The daily one is fitted anew on the last two days
+when a day begins.
 """
 
 import time
 
 import numpy as np
 
-from benchmarks.studies.columns import BIAS, CTR, HOURLY_BATCH, Columns, study_market
-from benchmarks.studies.fits import fit, predict, silent
+from benchmarks.studies.columns import BIAS, CTR, HOURLY_BATCH, study_market
+from benchmarks.studies.release import Model, fit_anew
 from benchmarks.studies.scores import Array, Score, beats, judged
 from features.market import Market
-from models.progressive import ProgressivePass
-from models.ranker import Ensemble
 from simulation.offline import Logged, OfflineMarket, OfflineSpec
 
 TITLE = "Drift: pCTR of the next hour against the truth, and the compute it took"
@@ -28,11 +27,10 @@ def study(seed: int, pages: int = PAGES) -> list[Score]:
     market = study_market(seed, (CTR,), bias=BIAS, batch_size=HOURLY_BATCH)
     simulated = OfflineMarket(market, seed, OfflineSpec(**DRIFT))
     hours = [simulated.hour(hour, pages) for hour in range(HISTORY_H + STREAM_H)]
-    columns = Columns(market, Logged.join(hours[:HISTORY_H]))
-    runs = {name: _Run(market, columns) for name in (HOURLY, DAILY, NEVER)}
+    runs = {name: _Run(market) for name in (HOURLY, DAILY, NEVER)}
     for name in (HOURLY, DAILY):
         runs[name].fit_anew(hours[:HISTORY_H])
-    runs[NEVER].ranker = runs[DAILY].ranker
+    runs[NEVER].model = runs[DAILY].model
     runs[HOURLY].seconds, runs[HOURLY].rows = 0.0, 0  # it goes on from a fit that is there
     for hour in range(HISTORY_H, HISTORY_H + STREAM_H):
         if hour > HISTORY_H and hour % DAY_H == 0:
@@ -51,30 +49,28 @@ def claims(scores: list[Score]) -> list[str]:
 class _Run:
     """A model over time, with what it cost and how it did."""
 
-    def __init__(self, market: Market, columns: Columns) -> None:
-        self._market, self._columns = market, columns
-        self.ranker: Ensemble
+    def __init__(self, market: Market) -> None:
+        self._market = market
+        self.model: Model
         self._truth: list[Array] = []
         self._p: list[Array] = []
         self.seconds, self.rows = 0.0, 0
 
     def fit_anew(self, hours: list[Logged]) -> None:
-        log = Logged.join(hours)
         began = time.perf_counter()
-        self.ranker, histories = fit(self._market, self._columns, log)
-        self._learn = ProgressivePass(self._market, self.ranker)
+        self.model = fit_anew(self._market, hours)
         self.seconds += time.perf_counter() - began
-        self.rows += len(log) * sum(len(history.epochs) for history in histories.fits)
+        self.rows += sum(map(len, hours)) * sum(len(history.epochs) for history in self.model.fitted.fits)
 
     def fit_on(self, log: Logged) -> None:
         began = time.perf_counter()
-        self._learn(self._columns.rows(log), (1000 * log.time_s).astype(np.int64), silent)
+        _, self.model = self.model.learned(self._market, log)
         self.seconds += time.perf_counter() - began
         self.rows += len(log)
 
     def judge(self, log: Logged) -> None:
         self._truth.append(log.pctr)
-        self._p.append(predict(self.ranker, self._columns.inputs(log.features))[:, 0])
+        self._p.append(self.model.served(self._market, log))
 
     def metrics(self) -> dict[str, float]:
         truth, p, days = np.concatenate(self._truth), np.concatenate(self._p), STREAM_H / DAY_H

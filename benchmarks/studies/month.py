@@ -15,30 +15,23 @@ from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
 
-from benchmarks.studies.columns import BIAS, CTR, HOURLY_BATCH, Columns, study_market
+from benchmarks.studies.columns import BIAS, CTR, HOURLY_BATCH, study_market
 from benchmarks.studies.drift import DAY_H, DRIFT, HISTORY_H
-from benchmarks.studies.fits import VALID_FRACTION, fit, silent
+from benchmarks.studies.release import CALIBRATED, RAW, Model, Rows, fit_anew
 from benchmarks.studies.scores import log_loss_to_truth, pcoc_to_truth
 from features.market import Market
 from features.training_spec import Gate
-from models.calibration import Calibrator
 from models.evaluation import EvaluationReport, InService, LabelCount, compare, evaluate_task
 from models.gates import check_task, has_enough
 from models.instrument import split_doubts
-from models.progressive import ProgressivePass, Scores, score
 from models.ranker import Ensemble
-from models.release import EXAMINATION, calibrated_column, left_out, raw_column
-from pipelines.calibration import calibrated, fit_calibrator, where_shown
+from models.release import left_out
+from pipelines.calibration import calibrated, where_shown
 from pipelines.doubts import doubted_labels, doubts
-from pipelines.progressive import calibrate_in_time
 from simulation.offline import HOUR_S, Logged, OfflineMarket, OfflineSpec
 
 DAYS, PAGES = 30, 60
 LOOP, DAILY, NEVER = "hourly turns", "daily full", "never again"
-CARRIED = 2000
-"""Rows that a calibration goes on from."""
-RAW, CALIBRATED = raw_column(CTR.name), calibrated_column(CTR.name)
-Rows = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,36 +62,6 @@ class Day:
     released: int = 0
     refused: int = 0
     seconds: float = 0.0
-
-
-@dataclass(slots=True)
-class Model:
-    """A release: a network, what encodes for it, and its calibrator."""
-
-    ranker: Ensemble
-    columns: Columns
-    calibrator: Calibrator
-    learn: ProgressivePass
-    carried: Rows | None = None
-    """The latest rows that it scored before it learned from them."""
-
-    def raw(self, log: Logged) -> Rows:
-        """Its scores of rows, and what was observed of them."""
-        return observed(log) | columns_of(score(self.ranker, self.columns.rows(log)))
-
-    def served(self, market: Market, log: Logged) -> NDArray[np.float64]:
-        """[R], its calibrated probabilities of rows at the first position."""
-        return calibrated(market, self.calibrator, self.raw(log))[CALIBRATED]
-
-
-def observed(log: Logged) -> Rows:
-    """What the archive has of rows."""
-    return {"click": log.click.astype(np.int64), "time_ms": (1000 * log.time_s).astype(np.int64)}
-
-
-def columns_of(scores: Scores) -> Rows:
-    """As the pipeline names them."""
-    return {RAW: scores.p[:, 0], EXAMINATION: scores.examination}
 
 
 class Turn(NamedTuple):
@@ -142,32 +105,19 @@ class Turns:
             return Turn(False, False, f"waits: {counted.positives} positives")
         contender = fit_anew(self.market, self.learned) if anew else self.service
         before = None if anew else kept_state(contender.ranker)
-        scores, _ = contender.learn(contender.columns.rows(log), theirs["time_ms"], silent)
-        ours = where_shown(self.market, observed(log) | columns_of(scores))
-        calibrator, in_time = calibrate_in_time(self.market, ours, contender.carried, None)
-        report = judged(self.market, ours | in_time, theirs, self.version)
+        ours, after = contender.learned(self.market, log)
+        report = judged(self.market, ours, theirs, self.version)
         if report.refusals:
             if before is not None:
                 restore(before)
             return Turn(False, True, f"refused: {'full' if anew else 'incremental'}: {report.refusals[0]}")
-        carried = {n: np.concatenate([contender.carried[n], x])[-CARRIED:] if contender.carried else x for n, x in ours.items()}
-        self.service = replace(contender, calibrator=calibrator, carried=carried)
+        self.service = after
         since_s = log.time_s[-1] - HISTORY_H * HOUR_S
         self.learned = [*(earlier for earlier in self.learned if earlier.time_s[0] >= since_s), log]
         self.pending = []
         self.version += 1
         without = f", left out: {over[0]}" if over else ""
         return Turn(True, True, ("full" if anew else "incremental") + without)
-
-
-def fit_anew(market: Market, hours: list[Logged]) -> Model:
-    """Of rows in the order of time; the latest tenth stops the fit, and calibrates it."""
-    log = Logged.join(hours)
-    columns = Columns(market, log)
-    ranker, _ = fit(market, columns, log)
-    model = Model(ranker, columns, Calibrator(tasks={}), ProgressivePass(market, ranker))
-    valid = where_shown(market, model.raw(log.take(np.arange(int(len(log) * (1 - VALID_FRACTION)), len(log)))))
-    return replace(model, calibrator=fit_calibrator(market, valid), carried=valid)
 
 
 def judged(market: Market, ours: Rows, theirs: Rows, version: int) -> EvaluationReport:

@@ -8,9 +8,10 @@ import pytest
 from small_market import market_of
 
 from features.market import Market
-from models.fit import Rows, fit_on, fit_ranker, fit_towers, new_ranker
+from models.fit import Rows, fit_ranker, fit_towers, new_ranker
 from models.metrics import log_loss
 from models.preprocessing import Encoding, Group
+from models.progressive import ProgressivePass
 
 ENCODING = Encoding(Group((("device:id", 3),), ()), Group((("offer_id:id", 3),), ()))
 CTR = {"name": "ctr", "label": "click"}
@@ -82,7 +83,7 @@ def test_a_pass_over_new_rows_goes_on_from_the_fit() -> None:
     ensemble, _ = fit_ranker(spec, ENCODING, clicked_if_even, clicked_if_even, lambda progress: None)
     before = np.asarray(ensemble.probabilities(asked))[:, 0]
     assert before[even].mean() > 0.9 > 0.1 > before[~even].mean()
-    fit_on(spec, ensemble, clicked_if_odd)
+    ProgressivePass(spec, ensemble)(clicked_if_odd, np.arange(2000), lambda progress: None)
     after = np.asarray(ensemble.probabilities(asked))[:, 0]
     losses = [log_loss((~even).astype(np.int64), p) for p in (before, after)]
     assert losses[0] is not None

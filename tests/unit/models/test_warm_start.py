@@ -13,10 +13,11 @@ from features.market import Market, parse_market
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TensorFlow's own imports
-    from models.fit import Rows, fit_on, fit_ranker, fit_towers, new_ranker
+    from models.fit import Rows, fit_ranker, fit_towers, new_ranker, resume_ranker
     from models.optimizer import LazyAdam
     from models.preprocessing import Encoding, Group
     from models.progress import FitProgress
+    from models.progressive import ProgressivePass
     from models.warm_start import OPTIMIZER, carry_over, load_weights, row_sources, save_weights
 
 NETWORK = {"epochs": 6, "tower_epochs": 1, "batch_size": 64, "hidden_units": [8], "learning_rate": 0.02}
@@ -157,9 +158,9 @@ def test_a_network_that_was_saved_goes_on_as_one_that_was_not(
     save_weights(tmp_path / "weights.npz", fitted.members)
     saved = load_weights(tmp_path / "weights.npz")
     tables = [(BEFORE.request, IDENTITY), (BEFORE.offer, np.arange(BRANDS + 1 + 4))]
-    fit_on(once, fitted, rows)
-    resumed, _ = fit_ranker(once, BEFORE, rows, rows, print, lambda model: carry_over(model, saved, tables))
+    resumed = resume_ranker(once, BEFORE, rows, lambda model: carry_over(model, saved, tables))
     for name, went_on in (("ours", resumed), ("theirs", fitted)):
+        ProgressivePass(once, went_on)(rows, np.arange(len(rows)), print)
         save_weights(tmp_path / name, went_on.members)
     ours, theirs = (load_weights(tmp_path / f"{name}.npz") for name in ("ours", "theirs"))
     assert ours["optimizer/:ranker_0"] == 32

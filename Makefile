@@ -52,7 +52,7 @@ test: check ## all tests
 bench: install ## decisions per second, latency, stages, memory; ARGS="--json FILE"
 	@$(BIN)/python -m benchmarks.gateway $(ARGS)
 
-studies: install ## position, selection, delay and drift on simulated truth; ARGS="--only position --seeds 3"
+studies: install ## position, selection, heads, delay, drift and a month on simulated truth; ARGS="--only position --seeds 3"
 	@$(BIN)/python -m benchmarks.studies $(ARGS)
 
 adversary: install ## attacks, floods, losses and faults against the money; ARGS="--only conversions --short --json FILE"

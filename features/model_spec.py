@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from domain.refusals import Misfit
 from features.spec import VALUE_MICROS, Record
 
+Head = Literal["separate", "mmoe"]
+
 
 class TaskSpec(Record):
     """A probability to predict: P(label | shown), or P(label | given) where `given` is another label."""
@@ -89,12 +91,12 @@ class ModelSpec(Record):
     """Low-rank cross layers to mix by a gate in place of each one; needs `projection_dim`."""
     hidden_units: tuple[int, ...] = (64, 32)
     """Widths of the deep network."""
-    head: Literal["separate", "shared_bottom", "mmoe", "ple"] = "mmoe"
-    """What several tasks share: the embeddings, the trunk, experts mixed per task, or experts beside each task's own."""
+    head: Head = "mmoe"
+    """What several tasks share: the embeddings, or a trunk and experts on it, mixed per task."""
     gate_features: tuple[str, ...] = ()
     """Features that the gates of experts see directly, such as the offer's format."""
     experts: int = Field(default=4, ge=1, le=64)
-    """Experts, and as many of each task's own under `ple`, where there are two tasks or more."""
+    """Experts, where there are two tasks or more; one is a bottom that all share."""
     expert_units: int = Field(default=32, ge=1, le=4096)
     """Width of an expert."""
     embedding_dim: int = Field(default=8, ge=1, le=512)

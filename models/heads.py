@@ -1,13 +1,11 @@
 """From what tasks share to what each has of its own: x [N, D] -> one representation [N, U_t] per task.
 
-    separate       its own trunk over the shared embeddings (ESMM's towers)
-    shared_bottom  its own layer on one trunk
-    mmoe           its own mixture of shared experts
-    ple            its own mixture of shared experts and of its own, in two levels
+    separate   its own trunk over the shared embeddings (ESMM's towers)
+    mmoe       its own mixture of shared experts on one trunk; of one expert, a shared bottom
 
 Gates see the trunk's output and, directly, the embeddings of `gate_features`, such as an offer's format.
 
-Sources: Caruana (1997), shared bottom; Ma et al. (2018), MMoE and ESMM; Tang et al. (2020), PLE.
+Sources: Caruana (1997), shared bottom; Ma et al. (2018), MMoE and ESMM.
 """
 
 from typing import Any
@@ -16,7 +14,6 @@ from features.model_spec import ModelSpec
 from models.legacy_keras import keras, tf
 from models.trunk import Trunk, dense
 
-PLE_LEVELS = 2
 TRUNK_SALT = 1000  # keeps the seeds of separate trunks apart
 
 
@@ -59,56 +56,15 @@ class MultiGateExperts(keras.layers.Layer):
         return [gate(seen, experts) for gate in self._gates]
 
 
-class Extraction(keras.layers.Layer):
-    """A level of PLE: T + 1 inputs [N, D], the last one shared, to T or T + 1 outputs [N, U]."""
-
-    def __init__(self, tasks: int, spec: ModelSpec, level: int, *, last: bool) -> None:
-        super().__init__(name=f"extraction_{level}")
-        salt = 200 + 100 * level
-        self._experts = [Experts(spec, salt=salt + i, name=f"experts_{i}") for i in range(tasks + 1)]
-        self._gates = [Gate(2 * spec.experts, spec, salt=salt + 31 + t, name=f"gate_{t}") for t in range(tasks)]
-        self._shared = None if last else Gate((tasks + 1) * spec.experts, spec, salt=salt + 61, name="gate_shared")
-
-    def call(self, inputs: list[Any], extra: Any) -> list[Any]:
-        """A task's gate mixes its own experts and the shared ones; the shared gate mixes all."""
-        found = [experts(x) for experts, x in zip(self._experts, inputs, strict=True)]
-        *own, shared = found
-        outputs = [
-            gate(tf.concat([x, extra], axis=1), tf.concat([mine, shared], axis=1))
-            for gate, x, mine in zip(self._gates, inputs, own, strict=False)
-        ]
-        if self._shared is not None:
-            outputs.append(self._shared(tf.concat([inputs[-1], extra], axis=1), tf.concat(found, axis=1)))
-        return outputs
-
-
-class ProgressiveExtraction(keras.layers.Layer):
-    """PLE."""
-
-    def __init__(self, tasks: int, spec: ModelSpec) -> None:
-        super().__init__(name="ple")
-        self._tasks = tasks
-        self._levels = [Extraction(tasks, spec, i, last=i == PLE_LEVELS - 1) for i in range(PLE_LEVELS)]
-
-    def call(self, x: Any, extra: Any) -> list[Any]:
-        """One representation per task."""
-        outputs = [x] * (self._tasks + 1)
-        for level in self._levels:
-            outputs = level(outputs, extra)
-        return outputs
-
-
 class TaskTowers(keras.layers.Layer):
     """Trunk, what lies between it and the tasks, and a layer of each task's own: [N, D] -> T x [N, U]."""
 
     def __init__(self, tasks: int, spec: ModelSpec) -> None:
         super().__init__(name="towers")
-        self._tasks = tasks
         several = tasks > 1
         separate = several and spec.head == "separate"
         self._trunks = [Trunk(spec, salt=TRUNK_SALT * t) for t in range(tasks if separate else 1)]
-        mixtures: dict[str, Any] = {"mmoe": MultiGateExperts, "ple": ProgressiveExtraction}
-        self._mixture = mixtures[spec.head](tasks, spec) if several and spec.head in mixtures else None
+        self._mixture = MultiGateExperts(tasks, spec) if several and spec.head == "mmoe" else None
         self._layers = [dense(spec.expert_units, spec, salt=51 + t, activation="relu") for t in range(tasks)] if several else []
 
     def call(self, x: Any, extra: Any, training: bool = False) -> list[Any]:
@@ -116,7 +72,5 @@ class TaskTowers(keras.layers.Layer):
         trunks = [trunk(x, training=training) for trunk in self._trunks]
         if not self._layers:
             return trunks
-        shared = self._mixture(trunks[0], extra) if self._mixture is not None else trunks
-        if len(shared) == 1:
-            shared = shared * self._tasks
-        return [layer(x) for layer, x in zip(self._layers, shared, strict=True)]
+        own = self._mixture(trunks[0], extra) if self._mixture is not None else trunks
+        return [layer(x) for layer, x in zip(self._layers, own, strict=True)]

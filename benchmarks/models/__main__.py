@@ -22,7 +22,7 @@ from benchmarks.models.prepare import DATA
 from pipelines.logs import logs_to
 
 ENSEMBLE = "_ensemble"
-HEADS = ("separate", "shared_bottom", "mmoe", "ple")
+HEADS = ("separate", "mmoe")
 NETWORKS: dict[str, dict[str, object]] = {
     "dcn_v2": {"members": 1},
     "dcn_v2_tuned": {"members": 1},

@@ -9,10 +9,10 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from benchmarks.studies import delay, drift, month, position, selection
+from benchmarks.studies import delay, drift, heads, month, position, selection
 from benchmarks.studies.scores import Score, decile_table, table
 
-STUDIES = {"position": position, "selection": selection, "delay": delay, "drift": drift}
+STUDIES = {"position": position, "selection": selection, "heads": heads, "delay": delay, "drift": drift}
 MONTH = "month"
 """Told by day, not by model."""
 

@@ -333,6 +333,7 @@ WRONG: list[tuple[str, Change, str]] = [
         "offers[0 \"o1 \"].id: expected 1 to 64 printable characters, no space first or last, got 'o1 '",
     ),
     ("no title", lambda m: m["offers"][0].update(title=""), "offers[0 \"o1\"].title: expected at least 1 character, got ''"),
+    ("head", lambda m: m.update(model={"head": "ple"}), "model.head: expected 'separate' or 'mmoe', got 'ple'"),
     ("weight", lambda m: m["tasks"][0].update(weight=0), 'tasks[0 "ctr"].weight: expected a number above 0, got 0'),
     ("weighted by nothing", lambda m: m["policy"].update(epsilon=float("nan")), "policy.epsilon: expected at most 1, got nan"),
     ("max_missing", lambda m: m.update(training={"max_missing": {"x": 0.1}}), "training.max_missing: 'x' is not a feature"),

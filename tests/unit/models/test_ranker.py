@@ -65,7 +65,7 @@ def cross_entropy(truth: NDArray[np.float64], p: NDArray[np.float64]) -> float:
 
 @pytest.mark.parametrize(
     ("head", "structure"),
-    [("separate", "stacked"), ("shared_bottom", "parallel"), ("mmoe", "stacked"), ("ple", "parallel")],
+    [("separate", "stacked"), ("mmoe", "stacked"), ("mmoe", "parallel")],
 )
 def test_every_head_learns_both_tasks(head: str, structure: str) -> None:
     train, truth = rows(3000, 1)
@@ -84,7 +84,7 @@ def test_every_head_learns_both_tasks(head: str, structure: str) -> None:
 
 @pytest.mark.parametrize(
     ("head", "structure", "bias"),
-    [("separate", "parallel", None), ("shared_bottom", "stacked", {}), ("mmoe", "stacked", {}), ("ple", "parallel", None)],
+    [("separate", "parallel", None), ("mmoe", "stacked", {})],
 )
 def test_members_of_one_network_learn_both_tasks_under_every_head(head: str, structure: str, bias: Any) -> None:
     train, truth = rows(3000, 1)

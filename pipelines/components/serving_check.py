@@ -148,13 +148,15 @@ def linked(path: Path, folder: Path) -> Iterator[None]:
 def model_server(base: Path, output: Path) -> Iterator[Server]:
     """A model server over `base` as a child process, started and not yet awaited; ended on leaving."""
     port = free_port()
-    command = [sys.executable, "-m", "serving.model_server", "--model-base-path", str(base), "--model-name", MODEL_NAME]
+    command = [sys.executable, "-m", "serving.model_server.child", "--model-base-path", str(base), "--model-name", MODEL_NAME]
     command += ["--port", str(port), "--rest-port", str(free_port()), "--poll-interval-s", str(POLL_INTERVAL_S)]
     with output.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT)
     try:
         yield Server(f"127.0.0.1:{port}", process, output)
     finally:
+        assert process.stdin is not None
+        process.stdin.close()
         process.terminate()
         try:
             process.wait(10)

@@ -43,6 +43,9 @@ OFFER_ID = "offer_id"
 CAMPAIGN = "campaign"
 """Slice of calibration that is no feature: the campaign of the row's offer."""
 OFFER_ID_DROPOUT = 0.05
+ENCODINGS = ("vocabulary", "hash_buckets", "ranks", "quantiles", "normalize")
+"""Keys that choose one."""
+DEFAULT_RANKS = 64
 
 Source = Literal["shopper", "context", "history", "offer"]
 DType = Literal["string", "int", "float"]
@@ -70,8 +73,8 @@ class FeatureSpec(Record):
     """A feature: what it holds, where it comes from, how the model encodes it.
 
     A string feature is looked up in a `vocabulary` (given, or the N most frequent learned in training) or hashed into
-    `hash_buckets`. A number is any of: looked up, cut at `quantiles`, normalised. Without a choice, strings learn a
-    vocabulary of 1000 and numbers are both cut at 10 quantiles and normalised.
+    `hash_buckets`. A number is any of: looked up, ranked, cut at `quantiles`, normalised. Without a choice, strings learn a
+    vocabulary of 1000 and numbers have `ranks = 64`, whatever their zeros and their tail.
 
     With `multiple`, a string or int feature holds a bag of values: its embedding is the mean of theirs, 0 for an empty bag.
     """
@@ -106,6 +109,9 @@ class FeatureSpec(Record):
     `offer_id` 0.05 unless given."""
     quantiles: int | None = Field(default=None, ge=2, le=1000)
     """Cut a number at this many quantiles and embed the bucket."""
+    ranks: int | None = Field(default=None, ge=3, le=1000)
+    """Cut a number at this many quantiles of the values that are not its default, embed the range, that of the default apart, and
+    feed the rank, interpolated between the cuts."""
     normalize: bool = False
     """Feed a number to the network with mean 0 and standard deviation 1, held within the range seen in training."""
     counter: Literal["impression", "click", "conversion"] | None = None
@@ -131,11 +137,11 @@ class FeatureSpec(Record):
             if raw.get("missing") != "own":
                 raw.setdefault("default", 0)
         _choose_derived(raw)
-        if not any(raw.get(k) for k in ("vocabulary", "hash_buckets", "quantiles", "normalize")):
+        if not any(raw.get(k) for k in ENCODINGS):
             if raw.get("dtype", "string") == "string" or raw.get("multiple"):
                 raw["vocabulary"] = 1000
             else:
-                raw.update(quantiles=10, normalize=True)
+                raw["ranks"] = DEFAULT_RANKS
         if raw.get("name") == OFFER_ID and (raw.get("vocabulary") or raw.get("hash_buckets")):
             raw.setdefault("id_dropout", OFFER_ID_DROPOUT)
         return raw
@@ -154,16 +160,18 @@ class FeatureSpec(Record):
             except ValueError as e:
                 raise Misfit(str(e), "default") from None
         string = self.dtype == "string"
-        if self.multiple and (self.source == "history" or self.dtype == "float" or self.quantiles or self.normalize):
+        sized = self.ranks or self.quantiles or self.normalize
+        if self.multiple and (self.source == "history" or self.dtype == "float" or sized):
             raise ValueError("a multiple feature is a string or int one with vocabulary or hash_buckets, and no history")
+        sized = self.ranks or self.quantiles or self.normalize
         if self.multiple and (self.missing == "own" or self.id_dropout):
             raise ValueError("a multiple feature takes neither missing nor id_dropout: an empty list is a state of its own")
-        if string and (self.quantiles or self.normalize):
-            raise ValueError("a string feature takes vocabulary or hash_buckets, not quantiles or normalize")
+        if string and sized:
+            raise ValueError("a string feature takes vocabulary or hash_buckets, not ranks, quantiles or normalize")
         if self.vocabulary is not None and self.hash_buckets is not None:
             raise ValueError("vocabulary and hash_buckets exclude each other")
         if self.dtype == "float" and (self.vocabulary is not None or self.hash_buckets is not None):
-            raise ValueError("a float feature takes quantiles or normalize, not vocabulary or hash_buckets")
+            raise ValueError("a float feature takes ranks, quantiles or normalize, not vocabulary or hash_buckets")
         if self.weighted and not (self.multiple and string):
             raise ValueError("weighted belongs to a multiple string feature")
         if self.id_dropout and self.vocabulary is None and self.hash_buckets is None:
@@ -276,7 +284,7 @@ def _choose_derived(raw: dict[str, Any]) -> None:
     raw.setdefault("dtype", what.dtype)
     if "default" not in raw:
         raw.setdefault("missing", "own")
-    if what.of_time and not any(raw.get(k) for k in ("vocabulary", "hash_buckets", "quantiles", "normalize")):
+    if what.of_time and not any(raw.get(k) for k in ENCODINGS):
         raw["vocabulary"] = VALUES[what.function]
 
 

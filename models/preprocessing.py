@@ -1,9 +1,10 @@
 """From raw features to what the network reads: Transform's preprocessing_fn, written once for training and serving.
 
 Every encoding of a feature becomes a column of its own: `<name>:id` (vocabulary or hash), `<name>:bucket` (quantiles),
-`<name>:z` (normalised). Features have no colon in their names, so columns never collide. Where missing is a state of its own,
-id and bucket 0 mean it, z is 0, and `<name>:missing` is 1; known values come next, out-of-vocabulary buckets last. A cross is
-one more id column, `<name>*<name>:id`; a bag is `<name>:ids` and `<name>:weights`.
+`<name>:range` and `<name>:rank` (ranks), `<name>:z` (normalised). Features have no colon in their names, so columns never
+collide. Where missing is a state of its own, id, bucket and range 0 mean it, rank and z are 0, and `<name>:missing` is 1; known
+values come next, out-of-vocabulary buckets last. A cross is one more id column, `<name>*<name>:id`; a bag is `<name>:ids` and
+`<name>:weights`.
 """
 
 import functools
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import tensorflow_transform as tft
 
 from features.market import Market, load_market
@@ -95,7 +97,11 @@ class Encoding:
 
 def preprocessing_fn(inputs: Tensors, custom_config: dict[str, Any]) -> Tensors:
     """Transform's entry point; `custom_config["market"]` is the path of market.toml."""
-    market = load_market(Path(custom_config["market"]))
+    return preprocess(load_market(Path(custom_config["market"])), inputs)
+
+
+def preprocess(market: Market, inputs: Tensors) -> Tensors:
+    """Columns of all features and crosses of a market."""
     outputs: Tensors = {}
     for feature in market.features:
         if feature.multiple:
@@ -136,6 +142,9 @@ def _group(features: tuple[FeatureSpec, ...], crosses: list[CrossSpec], vocabula
                 unseen[f"{f.name}:id"] = Unseen(known, others, f.id_dropout)
         if f.quantiles:
             ids.append((f"{f.name}:bucket", f.quantiles + own))
+        if f.ranks:
+            ids.append((f"{f.name}:range", f.ranks + 1))
+            numbers.append(f"{f.name}:rank")
         if f.normalize:
             numbers += [f"{f.name}:z", f"{f.name}:missing"][: 1 + own]
     ids += [(_cross_column(cross), cross.hash_buckets) for cross in crosses]
@@ -161,12 +170,32 @@ def _encode(f: FeatureSpec, x: Any) -> Tensors:
     if f.quantiles:
         boundaries = tft.quantiles(present, f.quantiles, epsilon=min(1 / f.quantiles, 0.01))
         columns[f"{f.name}:bucket"] = after_missing(tft.apply_buckets(x, boundaries))
+    if f.ranks:
+        columns |= _ranked(f, x, f.ranks)
     if f.normalize:
         z = _normalized(tf.cast(x, tf.float32), tf.cast(present, tf.float32))
         columns[f"{f.name}:z"] = z if missing is None else tf.where(missing | ~tf.math.is_finite(z), 0.0, z)
         if missing is not None:
             columns[f"{f.name}:missing"] = tf.cast(missing, tf.float32)
     return columns
+
+
+def _ranked(f: FeatureSpec, x: Any, ranks: int) -> Tensors:
+    """Range 0 is the default, or what is missing; the rank has mean 0 and standard deviation 1 over all other values.
+
+    Of a column that is mostly 0 the zeros would take most quantiles, and the others share what is left. A rank has no tail.
+    """
+    apart = is_missing(f, x) if f.missing == "own" else tf.equal(x, tf.cast(f.default, x.dtype))
+    cuts = tft.quantiles(tf.boolean_mask(x, ~apart), ranks, epsilon=min(1 / ranks, 0.01))
+    after = tft.apply_buckets(x, cuts)  # how many cuts are no greater
+    at, last = tf.cast(cuts[0], tf.float64), tf.shape(cuts, tf.int64)[1] - 1
+    low, high = (tf.gather(at, tf.clip_by_value(i, 0, last)) for i in (after - 1, after))
+    within = tf.clip_by_value(tf.math.divide_no_nan(tf.cast(x, tf.float64) - low, high - low), 0.0, 1.0)
+    share = (tf.cast(tf.clip_by_value(after - 1, 0, last), tf.float64) + within) / tf.cast(tf.maximum(last, 1), tf.float64)
+    rank = tf.cast((share - 0.5) * np.sqrt(12), tf.float32)
+    if f.missing == "own":
+        rank = tf.where(apart | ~tf.math.is_finite(rank), 0.0, rank)
+    return {f"{f.name}:range": tf.where(apart, tf.zeros_like(after), after + 1), f"{f.name}:rank": rank}
 
 
 def _encode_bag(f: FeatureSpec, inputs: Tensors) -> Tensors:

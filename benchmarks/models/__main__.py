@@ -62,10 +62,11 @@ def main() -> None:
     parser.add_argument("--source", type=Path, default=DATA, help="folder with the published files (default ../shared/data)")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--rehearse", action="store_true", help="score held-out rows of the past, not the test rows")
+    parser.add_argument("--numbers", action="append", default=[], metavar="KEY=VALUE", help="how all numbers are encoded")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change [model] of the networks")
     given = parser.parse_args()
     data, models = _chosen(parser, given.data, DATA_SETS), _chosen(parser, given.model, [*BASELINES, *NETWORKS])
-    changes = dict(_key_value(parser, one) for one in given.set)
+    changes, numbers = (dict(_key_value(parser, one) for one in keys) for keys in (given.set, given.numbers))
     if given.seeds < 1:
         parser.error("--seeds must be positive")
     rows: list[Row] = []
@@ -75,15 +76,17 @@ def main() -> None:
             file = rows_of(name, given.source, Path(folder))
             for seed in range(1, given.seeds + 1):
                 with logs_to(Path(folder) / "log"):
-                    rows += run(name, file, seed, models, networks, rehearse=given.rehearse)
+                    rows += run(name, file, seed, models, networks, rehearse=given.rehearse, numbers=numbers)
                 if given.json:
                     given.json.write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2) + b"\n")
     print(table(rows))
 
 
-def run(name: str, file: Path, seed: int, models: list[str], networks: "Networks", *, rehearse: bool) -> list[Row]:
+def run(
+    name: str, file: Path, seed: int, models: list[str], networks: "Networks", *, rehearse: bool, numbers: dict[str, object]
+) -> list[Row]:
     """One split of one data set: everything is fitted and chosen before the first test label is looked at."""
-    fold, test = divide(name, file, seed, rehearse=rehearse)
+    fold, test = divide(name, file, seed, rehearse=rehearse, numbers=numbers)
     predicted = {
         **_baselines(fold, [m for m in models or BASELINES if m in BASELINES]),
         **networks.predicted(fold, [m for m in models or NETWORKS if m in NETWORKS]),
@@ -193,7 +196,7 @@ def _chosen(parser: argparse.ArgumentParser, given: str, known: Iterable[str]) -
 def _key_value(parser: argparse.ArgumentParser, one: str) -> tuple[str, object]:
     key, found, value = one.partition("=")
     if not found:
-        parser.error(f"--set: expected KEY=VALUE, got {one!r}")
+        parser.error(f"expected KEY=VALUE, got {one!r}")
     try:
         return key, orjson.loads(value)
     except orjson.JSONDecodeError:

@@ -1,7 +1,7 @@
 """The data sets, and their rows divided as `offerrank train` divides them: by the same code, from the same market.toml."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score
 from benchmarks.models.prepare import PREPARE, REPOSITORY
 from features.market import Market, load_market
 from features.model_spec import ModelSpec
-from features.spec import FeatureSpec
+from features.spec import ENCODINGS, FeatureSpec
 from models import metrics
 from models.importance import auc_lost
 from pipelines.ingest import ingest
@@ -61,7 +61,6 @@ class Fold:
 
     name: str
     market: Market
-    market_file: Path
     train: Labelled
     valid: Labelled
     test: pd.DataFrame
@@ -119,15 +118,19 @@ def rows_of(name: str, source: Path, folder: Path) -> Path:
     return prepared
 
 
-def divide(name: str, rows: Path, seed: int, *, rehearse: bool = False) -> tuple[Fold, SealedLabels]:
+def divide(
+    name: str, rows: Path, seed: int, *, rehearse: bool = False, numbers: Mapping[str, object] | None = None
+) -> tuple[Fold, SealedLabels]:
     """Splits as the market says with `model.seed` = seed: at random, or by time, when all seeds have the same test rows.
 
     Args:
       rehearse: to choose a model by, leaves the test rows alone. Of a split by time they are cut off, and the past that remains
         is split in the same way; of others a fifth of train stands in their place.
+      numbers: how all numbers are encoded, in the place of what the market says.
     """
-    market_file = DATA_SETS[name].market_file
-    market = with_model(load_market(market_file), {"seed": seed})
+    market = with_model(load_market(DATA_SETS[name].market_file), {"seed": seed})
+    if numbers:
+        market = with_numbers(market, numbers)
     by_time = market.training.split.kind == "time"
     with tempfile.TemporaryDirectory() as folder:
         ingested = ingest(market, rows, Path(folder) / "rows")
@@ -138,7 +141,7 @@ def divide(name: str, rows: Path, seed: int, *, rehearse: bool = False) -> tuple
     if rehearse and not by_time:
         out = np.random.default_rng(seed).random(len(train.features)) < REHEARSED
         train, test = _rows(train, ~out), _rows(train, out)
-    return Fold(name, market, market_file, train, valid, test.features), SealedLabels(test.labels)
+    return Fold(name, market, train, valid, test.features), SealedLabels(test.labels)
 
 
 def with_model(market: Market, changes: dict[str, object], tasks: Sequence[str] = ()) -> Market:
@@ -148,9 +151,19 @@ def with_model(market: Market, changes: dict[str, object], tasks: Sequence[str] 
     return market.model_copy(update={"model": model, "tasks": chosen})
 
 
+def with_numbers(market: Market, encoding: Mapping[str, object]) -> Market:
+    """The market with all numbers encoded alike, by keys of a feature."""
+
+    def encoded(feature: FeatureSpec) -> FeatureSpec:
+        others = {key: value for key, value in feature.model_dump().items() if key not in ENCODINGS}
+        return FeatureSpec.model_validate(others | dict(encoding))
+
+    return market.model_copy(update={"features": tuple(encoded(f) if is_number(f) else f for f in market.features)})
+
+
 def is_number(feature: FeatureSpec) -> bool:
     """Whether the network reads a feature by its size."""
-    return bool(feature.quantiles or feature.normalize)
+    return bool(feature.ranks or feature.quantiles or feature.normalize)
 
 
 def _read(market: Market, file: Path) -> Labelled:

@@ -23,7 +23,7 @@ from features.market import Market
 from models.export import pack, tensor_specs
 from models.fit import Rows, fit_ranker
 from models.legacy_keras import tf
-from models.preprocessing import Encoding, encoding_of, preprocessing_fn
+from models.preprocessing import Encoding, encoding_of, preprocess
 from models.progress import Report
 from models.release import calibrated_column, raw_column
 from pipelines.calibration import calibrated, fit_calibrator
@@ -72,13 +72,13 @@ class Encoder:
 
 def _same_rows(fold: Fold, other: Fold) -> bool:
     pairs = (fold.train.features, other.train.features), (fold.valid.features, other.valid.features), (fold.test, other.test)
-    return fold.market_file == other.market_file and all(a.equals(b) for a, b in pairs)
+    return fold.market.features == other.market.features and all(a.equals(b) for a, b in pairs)
 
 
 def encode(fold: Fold, folder: Path) -> Encoded:
     """Learns vocabularies, quantiles and moments on train, as Transform does in the pipeline, and applies them."""
     batches, config = _record_batches(fold.market, fold.train.features)
-    analyze = tft_beam.AnalyzeDataset(partial(preprocessing_fn, custom_config={"market": str(fold.market_file)}))
+    analyze = tft_beam.AnalyzeDataset(partial(preprocess, fold.market))
     options = PipelineOptions(["--direct_running_mode=in_memory", "--direct_num_workers=1"])
     with tft_beam.Context(temp_dir=str(folder / "tmp")), beam.Pipeline(options=options) as pipeline:
         ((pipeline | beam.Create(batches), config) | analyze) | tft_beam.WriteTransformFn(str(folder / "transform"))

@@ -86,7 +86,7 @@ def test_a_model_is_held_against_the_trees_of_its_kind_on_the_same_rows() -> Non
     scores = {name: 1 / (1 + np.exp(-rng.normal(y, 1))) for name in ("single", "bag", "ours")}
     market = load_market(DATA_SETS["bank"].market_file)
     nothing = Labelled(pd.DataFrame(), {})
-    fold = Fold("bank", market, DATA_SETS["bank"].market_file, nothing, nothing, pd.DataFrame())
+    fold = Fold("bank", market, nothing, nothing, pd.DataFrame())
     (task,) = (t.name for t in market.tasks)
     predicted = {
         ("hist_gradient_boosting_tuned", task): Prediction(scores["single"], 1.0, settings=16, members=1),

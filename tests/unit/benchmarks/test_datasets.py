@@ -76,6 +76,14 @@ def test_a_perfect_prediction_scores_perfectly(bank_fold: tuple[Fold, SealedLabe
     assert scores == nothing | {"auc": 1.0, "pr_auc": 1.0, "log_loss": pytest.approx(0, abs=1e-6), "pcoc": 1.0}
 
 
+def test_all_numbers_may_be_encoded_alike(bank_rows: Path, bank_fold: tuple[Fold, SealedLabels]) -> None:
+    fold, _ = divide("bank", bank_rows, seed=1, numbers={"ranks": 8})
+    assert (fold.numbers, fold.categories) == (bank_fold[0].numbers, bank_fold[0].categories)
+    encoded = {(f.ranks, f.quantiles, f.normalize) for f in fold.market.features if f.name in fold.numbers}
+    assert encoded == {(8, None, False)}
+    assert _ids(fold) == _ids(bank_fold[0])
+
+
 def test_a_rehearsal_leaves_the_test_rows_alone(bank_rows: Path, bank_fold: tuple[Fold, SealedLabels]) -> None:
     (train, valid, held_out), (whole_train, whole_valid, _) = (
         _ids(fold) for fold in (divide("bank", bank_rows, seed=1, rehearse=True)[0], bank_fold[0])

@@ -30,7 +30,7 @@ def test_offer_values_fall_back_to_the_id_and_to_the_default(raw_market: dict[st
 def test_encodings_are_chosen_by_dtype_unless_given(raw_market: dict[str, Any]) -> None:
     by_name = {f.name: f for f in parse_market(raw_market).features}
     assert by_name["country"].vocabulary == 1000
-    assert (by_name["amount"].quantiles, by_name["amount"].normalize) == (10, True)
+    assert (by_name["amount"].ranks, by_name["amount"].quantiles, by_name["amount"].normalize) == (64, None, False)
 
 
 TAGS = {"name": "tags", "source": "offer", "multiple": True, "max_values": 2}
@@ -183,7 +183,7 @@ WRONG: list[tuple[str, Change, str]] = [
     (
         "hashed float",
         lambda m: m["features"][1].update(hash_buckets=9),
-        'features[1 "amount"]: a float feature takes quantiles or normalize, not vocabulary or hash_buckets',
+        'features[1 "amount"]: a float feature takes ranks, quantiles or normalize, not vocabulary or hash_buckets',
     ),
     ("twice", lambda m: m["offers"].append(m["offers"][0]), "offers: 'o1' is defined twice"),
     (

@@ -20,6 +20,7 @@ features = [
   { name = "age", source = "shopper", dtype = "int", missing = "own", quantiles = 2, normalize = true },
   { name = "amount", source = "context", dtype = "float", missing = "own", quantiles = 2, normalize = true },
   { name = "fresh", source = "context", dtype = "float", missing = "own" },
+  { name = "spent", source = "shopper", dtype = "int", default = 0, ranks = 3 },
   { name = "plain", source = "context", default = "x", vocabulary = ["x", "y"] },
   { name = "tags", source = "shopper", multiple = true, max_values = 3, vocabulary = 10, oov_buckets = 2 },
   { name = "visited", source = "context", dtype = "int", multiple = true, max_values = 2, hash_buckets = 30 },
@@ -39,12 +40,12 @@ NAN = float("nan")
 NONE = -(2**63)
 TWO_LINES = "of\r\nold"
 ROWS = [
-    ("Bonn", "web", "a", 10, 1.0, NAN, "x", ["new", TWO_LINES, ""], "o1"),
-    ("Ulm", "web", "b", 20, 3.0, NAN, "y", ["new", "", ""], "o2"),
-    ("", "app", "", NONE, NAN, NAN, "x", ["", "", ""], "o1"),
-    ("", "", "c", NONE, NAN, NAN, "x", ["", "", ""], "o1"),
+    ("Bonn", "web", "a", 10, 1.0, NAN, "x", ["new", TWO_LINES, ""], "o1", 0),
+    ("Ulm", "web", "b", 20, 3.0, NAN, "y", ["new", "", ""], "o2", 10),
+    ("", "app", "", NONE, NAN, NAN, "x", ["", "", ""], "o1", 20),
+    ("", "", "c", NONE, NAN, NAN, "x", ["", "", ""], "o1", 30),
 ]
-NAMES = ("city", "device", "street", "age", "amount", "fresh", "plain", "tags", "offer_id")
+NAMES = ("city", "device", "street", "age", "amount", "fresh", "plain", "tags", "offer_id", "spent")
 BAGS = {"visited": [NONE, NONE], "topics": ["", ""], "topics_weights": [0.0, 0.0]}
 
 
@@ -67,7 +68,7 @@ def page(shop: Learned, offer_ids: Sequence[str], topics: Sequence[dict[str, flo
 
 def test_a_missing_value_is_an_id_and_a_bucket_of_its_own(shop: Learned) -> None:
     columns = ask(shop)
-    own = ("city:id", "device:id", "street:id", "age:bucket", "amount:bucket", "fresh:bucket")
+    own = ("city:id", "device:id", "street:id", "age:bucket", "amount:bucket", "fresh:range")
     assert [columns[name] for name in own] == [0] * 6
     known = ask(shop, city="Bonn", device="web", street="a", age=10, amount=3.0)
     assert all(known[name] > 0 for name in own[:5])
@@ -89,8 +90,18 @@ def test_a_missing_number_is_zero_with_an_indicator_and_leaves_mean_and_deviatio
 
 def test_a_number_that_training_never_saw_says_nothing(shop: Learned) -> None:
     columns = ask(shop, fresh=3.5)
-    assert (columns["fresh:z"], columns["fresh:missing"]) == (0.0, 0.0)
-    assert 0 < columns["fresh:bucket"] <= 10
+    assert np.isfinite(columns["fresh:rank"])
+    assert 0 < columns["fresh:range"] <= 64
+    assert ask(shop)["fresh:rank"] == 0
+
+
+def test_a_ranked_number_tells_its_default_apart_and_has_no_tail(shop: Learned) -> None:
+    found = [ask(shop, spent=value) for value in (0, 10, 20, 30, 10**15)]
+    ranges, ranks = [[columns[f"spent:{name}"] for columns in found] for name in ("range", "rank")]
+    assert ranges[0] == 0 < ranges[1] < ranges[3] == ranges[4] == 3
+    # Ranks of a third each have mean 0 and deviation 1 where they are spread evenly from -1.73 to 1.73.
+    assert ranks == sorted(ranks)
+    assert (ranks[0], ranks[3], ranks[4]) == pytest.approx((-np.sqrt(3), np.sqrt(3), np.sqrt(3)))
 
 
 def test_unknown_values_are_spread_over_the_buckets_behind_the_vocabulary(shop: Learned) -> None:
@@ -108,14 +119,15 @@ def test_columns_have_as_many_ids_as_the_encoding_says(shop: Learned) -> None:
         "street:id": 1 + 50,
         "age:bucket": 1 + 2,
         "amount:bucket": 1 + 2,
-        "fresh:bucket": 1 + 10,
+        "fresh:range": 1 + 64,
+        "spent:range": 1 + 3,
         "plain:id": 2 + 1,
         "city*device:id": 1000,
     }
-    assert shop.encoding.request.numbers == ("age:z", "age:missing", "amount:z", "amount:missing", "fresh:z", "fresh:missing")
+    assert shop.encoding.request.numbers == ("age:z", "age:missing", "amount:z", "amount:missing", "fresh:rank", "spent:rank")
     inputs = shop.packed(page(shop, ("o1", "?")))
     assert {name: tensor.shape for name, tensor in inputs.items()} == {
-        "request_ids": (1, 8),
+        "request_ids": (1, 9),
         "request_numbers": (1, 6),
         "offer_ids": (2, 1),
         "offer_numbers": (2, 0),
@@ -155,7 +167,7 @@ def test_a_cross_is_hashed_on_the_side_it_belongs_to(shop: Learned) -> None:
 
 def test_a_cross_of_both_sides_has_one_id_per_offer(shop: Learned) -> None:
     bonn, ulm = (shop.packed(page(shop, ("o1", "o2", "o1"), city=c)) for c in ("Bonn", "Ulm"))
-    assert (bonn["request_ids"].shape, bonn["pair_ids"].shape, bonn["pair_numbers"].shape) == ((1, 8), (3, 1), (3, 0))
+    assert (bonn["request_ids"].shape, bonn["pair_ids"].shape, bonn["pair_numbers"].shape) == ((1, 9), (3, 1), (3, 0))
     first, second, third = bonn["pair_ids"][:, 0].tolist()
     assert first == third != second
     # Four combinations in 100000 buckets.

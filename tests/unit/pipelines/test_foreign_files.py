@@ -176,10 +176,12 @@ def test_lists_may_be_written_out_in_a_csv_file(columns: Columns, tmp_path: Path
 
 def test_one_value_that_leaves_nothing_of_a_feature_is_named(columns: Columns, tmp_path: Path) -> None:
     amount = {"name": "amount", "source": "context", "dtype": "float", "default": 0, "column": "Sum"}
-    market = parse_market(MARKET | {"features": [*MARKET["features"], amount]})
+    market = parse_market(MARKET | {"features": [*MARKET["features"], amount | {"normalize": True}]})
+    ranked = parse_market(MARKET | {"features": [*MARKET["features"], amount]})  # by default, and a rank has no tail
     columns["Sum"] = [float(i % 9) for i in range(199)] + [1e20]
     done = ingest(market, write_csv(tmp_path / "log.csv", columns), tmp_path / "rows")
     (warning,) = done.used().warnings
     assert warning == "column 'Sum': 1e+20 is 100% of the variance: normalised, the column tells of nothing else"
+    assert ingest(ranked, tmp_path / "log.csv", tmp_path / "ranked rows").used().warnings == ()
     columns["Sum"][-1] = 8.0
     assert ingest(market, write_csv(tmp_path / "log.csv", columns), tmp_path / "other rows").used().warnings == ()

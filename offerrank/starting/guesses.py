@@ -86,7 +86,7 @@ def guess_labels(columns: Iterable[Seen]) -> list[str]:
     for i, seen in enumerate(known):
         if len(seen.values) != 2 or seen.many or seen.lacking:
             continue
-        score = 4 * is_named(_LABEL, seen.name) + 2 * is_flag(seen) + 2 * (i == len(known) - 1) - 3 * is_named(_SALE, seen.name)
+        score = 4 * is_named(_LABEL, seen.name) + 2 * is_flag(seen) + 4 * (i == len(known) - 1) - 3 * is_named(_SALE, seen.name)
         if score >= 4 - 3 * is_named(_SALE, seen.name):
             scored.append((-score, i, seen.name))
     return [name for _, _, name in sorted(scored)]

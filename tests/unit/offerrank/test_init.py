@@ -1,8 +1,11 @@
 """`offerrank init`: what it writes can be trained, with the reasons; what cannot be guessed is said, and nothing is written."""
 
 import gzip
+import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -185,6 +188,13 @@ def test_files_without_a_header_line_are_noticed(columns: Columns, tmp_path: Pat
     assert market.tasks[0].log_column == "clicked"
 
 
+def test_the_last_column_is_the_label_where_nothing_is_named(columns: Columns, tmp_path: Path) -> None:
+    columns["clicked"] = [" over 50" if v else " up to 50" for v in columns["clicked"]]
+    (tmp_path / "log.csv").write_text(written(columns, header=False), encoding="utf-8")
+    market, _ = made(tmp_path / "log.csv")
+    assert (market.tasks[0].log_column, market.tasks[0].positive) == ("column_10", " over 50")
+
+
 def test_what_tells_the_outcome_by_itself_is_left_out(columns: Columns, tmp_path: Path) -> None:
     columns["status"] = ["won" if v else "lost" for v in columns["clicked"]]
     columns["clicked"] = columns.pop("clicked")
@@ -253,3 +263,22 @@ def test_without_a_terminal_nothing_is_asked(columns: Columns, tmp_path: Path) -
     assert asked.returncode == 0
     assert "next:" in said
     assert tomli.loads((tmp_path / "market.toml").read_text())["name"] == "log"
+
+
+def test_with_a_terminal_enter_takes_a_guess_and_an_answer_its_place(columns: Columns, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text(written(columns), encoding="utf-8")
+    ours, theirs = pty.openpty()
+    os.write(ours, b"\n\n\ncity, gains\n")  # label, time, offer, and what is known only afterwards
+    command = [sys.executable, "-m", "offerrank", "init", "log.csv"]
+    with subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs) as asked:
+        os.close(theirs)
+        said = b""
+        with suppress(OSError):  # which is how a terminal whose other side is closed ends
+            while more := os.read(ours, 65_536):
+                said += more
+        assert asked.wait(120) == 0, said.decode()
+    os.close(ours)
+    assert b"Which column tells offers apart" in said
+    names = {f.name for f in load_market(tmp_path / "market.toml").features}
+    assert {"age", "offer_id"} <= names
+    assert not names & {"city", "gains"}

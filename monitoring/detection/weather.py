@@ -150,7 +150,8 @@ class Weather:
         return np.asarray(np.minimum(2.0 * _trigamma_inverse(spread), np.maximum(count - 1.0, 0.0))[kin])
 
     def _scale(self, noise: Floats) -> Floats:
-        return np.asarray(np.sqrt(noise**2 + np.maximum(self.excess, 0.0)))
+        # Of what has always been 0, noise is next to nothing, and its square is nothing.
+        return np.asarray(np.hypot(noise, np.sqrt(np.maximum(self.excess, 0.0))))
 
     def _lasting(self, variance: Floats) -> Floats:
         """The part of the variance that is weather."""

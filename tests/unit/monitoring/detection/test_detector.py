@@ -274,10 +274,11 @@ def test_values_too_rare_to_be_counted_each_do_not_vanish_in_an_hour_with_so_few
     assert "vanished_value" not in {f.kind for f in found}
 
 
-def test_a_constant_that_changes_is_found() -> None:
+@pytest.mark.parametrize("constant", [7.0, 0.0])
+def test_a_constant_that_changes_is_found(constant: float) -> None:
     watch = Watch()
-    assert _days(watch, lambda rng: Numbers.of(np.full(500, 7.0)), days=7) == []
-    by: dict[tuple[Slice, Series], Summary] = {(ALL, AMOUNT): Numbers.of(np.full(500, 8.0))}
+    assert _days(watch, lambda rng: Numbers.of(np.full(500, constant)), days=7) == []
+    by: dict[tuple[Slice, Series], Summary] = {(ALL, AMOUNT): Numbers.of(np.full(500, constant + 1.0))}
     (found, *_) = watch.see(profile([HourSummary(START_MS + 24 * 7 * HOUR_MS, "r1", by)]))
     assert (found.series, found.size) == (AMOUNT, 1.0)
 

@@ -81,7 +81,7 @@ def _start(url: str, kept: str, *, away: bool, changes: bool) -> dict[str, Any]:
         found = _changes(url, follower, view)
     assert len(retriever.popular) == len(view.offers)
     found["cpu_s"] = time.process_time()
-    found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    found["peak_mb"] = _peak_mb()
     found["held_mb"] = _resident_mb()
     return {f"changes_{k}" if changes and k.endswith(("_mb", "cpu_s")) else k: v for k, v in found.items()}
 
@@ -132,6 +132,14 @@ def _fill(url: str, n_offers: int) -> None:
     for start in range(0, n_offers, AT_ONCE):
         some = made["offers"][start : start + AT_ONCE]
         repository.change([Edit("offer", o["id"], Offer.model_validate(o)) for o in some], "benchmark", "", 0)
+
+
+def _peak_mb() -> float:
+    """Of this program; what `getrusage` says may be its parent's, from before it was one of its own."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return next(int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
 
 
 def _resident_mb() -> float:

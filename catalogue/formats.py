@@ -155,6 +155,15 @@ def write(out: Path, entries: Sequence[Entry], market: Market) -> list[Path]:
     return list(files)
 
 
+def whole_market(file: Path, entries: Sequence[Entry]) -> str:
+    """A market file that lists these instead of its own, without its comments: what a training takes its offers from."""
+    raw = tomli.loads(file.read_text(encoding="utf-8-sig"))
+    raw |= {table: [_plain(e) for e in entries if isinstance(e, kind)] for table, kind in TABLES.items()}
+    tables = {name: value for name, value in raw.items() if isinstance(value, list) and value and isinstance(value[0], dict)}
+    rest = "".join(f"{name} = {_toml_value(value)}\n" for name, value in raw.items() if name not in tables)
+    return f"{rest}\n{''.join(_toml_lines(tables))}"
+
+
 def lines(entries: Iterable[Entry]) -> Iterator[str]:
     """JSON lines."""
     for e in entries:

@@ -12,7 +12,7 @@ import typer
 from catalogue.address import parse_url
 from catalogue.checks import Entry
 from catalogue.database import Database
-from catalogue.formats import lines, read, write
+from catalogue.formats import lines, read, whole_market, write
 from catalogue.repository import Edit, Kind, Made, Repository, Row
 from domain.campaign import Campaign, Offer
 from domain.clock import now_ms
@@ -47,10 +47,15 @@ def remove(campaigns: Sequence[str], offers: Sequence[str], market: Path, url: s
     _say(repository.change([Edit(kind, i, None) for kind, i in gone], _who(by), why, now_ms()))
 
 
-def export(out: Path, market: Path, url: str, at: int | None) -> None:
+def export(out: Path, market: Path, url: str, at: int | None, whole: bool) -> None:
     """Errors as `write`."""
     repository, loaded = _repository(market, url)
     version, entries = _entries(repository, at)
+    if whole:
+        out.write_text(whole_market(market, entries), encoding="utf-8")
+        load_market(out)
+        typer.echo(f"{out}: catalogue {version}")
+        return
     for path in write(out, entries, loaded):
         typer.echo(f"{path}: catalogue {version}")
 

@@ -705,11 +705,12 @@ def export_catalogue(
     market: options.Market,
     catalogue: options.Catalogue = options.CATALOGUE,
     at: Annotated[int | None, typer.Option(min=1, help="As it was at this version.", show_default="as it is")] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="A whole market file, such as a training takes.")] = False,
 ) -> None:
     """Write campaigns and offers to a file that `catalogue import` reads."""
     from offerrank.catalogue import export
 
-    export(out, market, catalogue, at)
+    export(out, market, catalogue, at, whole)
 
 
 @catalogue_app.command("at")

@@ -7,6 +7,7 @@ import pytest
 from known_catalogue import GOLDEN
 from typer.testing import CliRunner
 
+from features.market import load_market
 from offerrank.cli import app
 
 
@@ -43,6 +44,15 @@ def test_what_was_imported_is_exported_changed_taken_out_and_had_back(folder: Pa
     assert run("at", "4") == run("at", "1")
     (folder / "few.jsonl").write_text("".join(line + "\n" for line in run("at", "1").splitlines() if "house" in line))
     assert run("import", str(folder / "few.jsonl"), "--replace") == "catalogue 5: 12 changed\n"
+
+
+def test_a_training_is_given_a_market_file_that_lists_what_is_sold(folder: Path) -> None:
+    run("import", str(GOLDEN))
+    run("remove", "--campaign", "old-sale")
+    run("export", str(folder / "now.toml"), "--whole")
+    now, file = load_market(folder / "now.toml"), load_market(GOLDEN)
+    assert {o.id for o in file.offers} - {o.id for o in now.offers} == {"omega-coat"}
+    assert now.selling((), ()) == file.selling((), ())
 
 
 @pytest.mark.parametrize(

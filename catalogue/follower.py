@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catalogue.address import sqlite_path
+from catalogue.checks import check_offers
 from catalogue.stock import Stock
 from domain.errors import DependencyError, InvalidMarket, OfferRankError, Unavailable
 from domain.refusals import MISSING
@@ -37,6 +38,7 @@ class Follower:
         self._repository: Repository | None = None
         self._kept: SnapshotFolder | None = None
         self._said = ""
+        self._started = False
         self.reads = False
         """Whether the last look found the database, and what it holds could be used."""
 
@@ -71,6 +73,7 @@ class Follower:
                     )
                 self._stock = Stock.listed(self._market)
                 log.info("the database holds no catalogue yet: what the market file lists is sold")
+        self._started = True
         return self._stock
 
     def poll(self) -> Stock | None:
@@ -114,8 +117,10 @@ class Follower:
     def _take_all(self, repository: "Repository", head: "Head") -> Stock:
         if self._history:
             log.warning("the database holds another catalogue than it did, version %d: it is taken as it is", head.version)
-        self._stock = Stock.of(self._market, repository.rows(head.version, kinds=self._kinds), head.version)
-        self._history = head.history
+        stock = Stock.of(self._market, repository.rows(head.version, kinds=self._kinds), head.version)
+        if self._started:  # at a start whoever lays the offers out finds the one that does not fit, in a fraction of the time
+            check_offers(self._market, stock.market.offers)
+        self._stock, self._history = stock, head.history
         if self._snapshots:
             self._folder().keep(self._history, self._stock, None)
         return self._stock

@@ -11,7 +11,7 @@ from known_catalogue import FILE_ONLY, GOLDEN, MARKET, Shelf, campaign, everythi
 
 from catalogue.current_market import current_market
 from catalogue.follower import Follower
-from catalogue.repository import Edit
+from catalogue.repository import Edit, Repository
 from catalogue.stock import Stock
 from domain.errors import InvalidMarket, Unavailable
 from features.offer_table import OfferTable
@@ -228,6 +228,19 @@ def test_a_change_that_does_not_fit_this_process_market_file_leaves_it_with_the_
     stock = follower.poll()
     assert stock is not None
     assert stock.version == 4
+
+
+def test_a_whole_catalogue_that_does_not_fit_is_not_taken_up_either(empty: Shelf, caplog: pytest.LogCaptureFixture) -> None:
+    follower = Follower(empty.url, MARKET)
+    before = follower.start()
+    numbers = [f.model_copy(update={"dtype": "int", "vocabulary": None, "default": 0}) for f in MARKET.offer_features]
+    other = MARKET.model_copy(update={"features": (*MARKET.request_features, *numbers)})
+    other.__dict__.pop("offer_features", None)
+    edits = [campaign("house"), offer("house-club", features={"category": 3})]
+    Repository(empty.database, other).change(edits, "ann", "", 0)
+    assert follower.poll() is None
+    assert follower.stock is before
+    assert 'offer "house-club".features.category: must be a string, got 3' in caplog.text
 
 
 def test_an_offer_looked_at_is_what_it_was_made_from() -> None:

@@ -16,7 +16,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
     UV_LINK_MODE=copy uv pip sync --python .venv/bin/python --require-hashes --compile-bytecode requirements.lock
 COPY . .
 RUN uv pip install --python .venv/bin/python --no-deps --editable . \
-    && .venv/bin/python -m compileall -q domain features store catalogue ledger auction retrieval models pipelines serving monitoring experiments simulation offerrank
+    && .venv/bin/python -m compileall -q domain features store sdk catalogue ledger auction retrieval models pipelines serving monitoring experiments simulation offerrank
 
 FROM python:${PYTHON_VERSION}-slim-trixie
 RUN useradd --system --uid 10001 --home-dir /var/lib/offerrank --create-home offerrank \

@@ -401,10 +401,14 @@ def test_the_order_of_bidders_does_not_matter_but_for_ties(stall: Stall, floors:
 @settings(deadline=None)
 @given(any_stalls(), any_floors, any_epsilon)
 def test_where_all_slots_are_looked_at_alike_the_same_is_sold_and_held(stall: Stall, floors: list[int], epsilon: float) -> None:
-    stalls = [replace(stall, drain_micros=0, seen_micros={}, examination=seen) for seen in (None, (1.0,) * 4)]
+    # Far from the end of budgets: what a curve says may be charged at most takes no notice of who is whose rival.
+    rich = [replace(s, budget_micros=s.budget_micros and 10**12) for s in stall.sellers]
+    usual = replace(stall, sellers=rich, drain_micros=0, seen_micros={}, spent_micros={})
+    stalls = [replace(usual, examination=seen) for seen in (None, (1.0,) * 4)]
     one, other = (s.sell(*floors, epsilon=epsilon) for s in stalls)
     for name in ("slot", "winner", "price_micros", "propensity", "examination"):
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-12)
+    assert stalls[0].held_micros == stalls[1].held_micros
 
 
 # Propensities

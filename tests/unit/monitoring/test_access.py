@@ -189,7 +189,16 @@ def test_where_nothing_is_kept_the_page_says_so_and_the_rest_goes_on(tmp_path: P
     empty = page(tmp_path)
     empty.headers |= LOCAL
     assert empty.get("/api/incidents").json() | {"now_ms": 0} == {
-        **{"now_ms": 0, "live": [], "more": 0, "closed": [], "watched": None, "alerts": [], "trouble": None}
+        **{
+            "now_ms": 0,
+            "live": [],
+            "more": 0,
+            "closed": [],
+            "watched": None,
+            "opinion_from_ms": None,
+            "alerts": [],
+            "trouble": None,
+        }
     }
     for path in ("/api/features", "/api/features/country", "/api/predictions", "/api/today"):
         assert empty.get(path).json() == {"last_hour_ms": None}

@@ -9,7 +9,7 @@ DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "market.md"
 
 def test_the_document_holds_the_reference_as_the_code_has_it() -> None:
     assert DOCUMENT.read_text().endswith(market_reference() + "\n"), (
-        "docs/market.md is out of date: replace its tables with the output of `offerrank market reference`"
+        "docs/market.md is out of date: replace its tables with what `features.reference.market_reference()` says"
     )
 
 

@@ -29,7 +29,7 @@ class Follower:
     """
 
     def __init__(self, url: str, market: Market, snapshots: Path | None = None, *, offers: bool = True) -> None:
-        self._url, self._market = url, market if offers else market.selling(market.campaigns, ())
+        self._url, self._market = url, market if offers else market.without_offers()
         self._kinds: tuple[Kind, ...] = ("campaign", "offer") if offers else ("campaign",)
         self._snapshots = None if snapshots is None else snapshots / f"{market.name}-{'-'.join(self._kinds)}"
         self._stock = Stock(market)

@@ -196,6 +196,10 @@ class Market(Record):
         other.__dict__.pop("campaign_by_id", None)  # a copy takes over what was computed
         return other
 
+    def without_offers(self) -> Self:
+        """The same market for whoever needs campaigns alone: of offers it may have many."""
+        return self.selling(self.campaigns, ())
+
 
 def load_market(path: Path, *, listed: bool = True) -> Market:
     """Reads and checks a market file.

@@ -29,7 +29,9 @@ class OfferTable(Sequence[Offer]):
 
     @classmethod
     def of(cls, offers: Iterable[Offer]) -> "OfferTable":
-        """Offers that were checked, in their order."""
+        """Offers that were checked, in their order; a table is what it is."""
+        if isinstance(offers, OfferTable):
+            return offers
         bodies = [orjson.dumps(o.model_dump(exclude_defaults=True)) for o in offers]
         return cls.parse(bodies)
 

@@ -69,7 +69,7 @@ class Catalogue:
         campaigns = market.campaigns
         index_of = {c.id: i for i, c in enumerate(campaigns)}
         advertisers = {name: i for i, name in enumerate(dict.fromkeys(c.advertiser for c in campaigns))}
-        offers = market.offers if isinstance(market.offers, OfferTable) else OfferTable.of(market.offers)
+        offers = OfferTable.of(market.offers)
         # Campaigns that have no offers any more are none of the market's.
         of_campaign = np.array([index_of.get(c, -1) for c in offers.campaign_ids], dtype=np.int32)
         campaign = of_campaign[offers.campaign]

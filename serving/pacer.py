@@ -85,8 +85,7 @@ def run(settings: PacerSettings) -> None:
 def pace(settings: PacerSettings, stop: threading.Event) -> None:
     """`run` without signals: paces until `stop` is set, then resigns."""
     followed = None if settings.catalogue is None else _follow(settings)
-    # It needs no offers, of which a market may have many.
-    market = _without_offers(load_market(settings.market)) if followed is None else followed.stock.market
+    market = load_market(settings.market).without_offers() if followed is None else followed.stock.market
     digest_of_file = market_digest(settings.market)
     # Every command here may be repeated safely. Short, so that a stop is not held up for long by a Redis that hangs.
     retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2)
@@ -129,10 +128,6 @@ def pace(settings: PacerSettings, stop: threading.Event) -> None:
         except redis.RedisError as e:
             log.info("could not resign, the lock will expire: %s", e)
         log.info("stopped")
-
-
-def _without_offers(market: Market) -> Market:
-    return market.selling(market.campaigns, ())
 
 
 def _follow(settings: PacerSettings) -> "FollowingThread":

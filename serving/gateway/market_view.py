@@ -53,7 +53,7 @@ class MarketView:
     @classmethod
     def of(cls, market: Market, version: int = 0) -> Self:
         """The view of a market."""
-        offers = market.offers if isinstance(market.offers, OfferTable) else OfferTable.of(market.offers)
+        offers = OfferTable.of(market.offers)
         market = market.selling(market.campaigns, offers)
         values = offer_values(market)
         return cls(

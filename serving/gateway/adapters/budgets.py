@@ -42,7 +42,7 @@ class RedisBudgets:
 
     def follow(self, market: Market) -> None:
         """Another catalogue is sold from now on; decisions under way may still hold for campaigns that have gone."""
-        catalogue, day_ms = Catalogue.of(market.selling(market.campaigns, ())), market.policy.day_length_s * 1000
+        catalogue, day_ms = Catalogue.of(market.without_offers()), market.policy.day_length_s * 1000
         self._last_day |= dict(zip(catalogue.campaign_ids, last_day(catalogue, day_ms).tolist(), strict=True))
 
     async def hold(self, items: Sequence[HoldItem], timeout_s: float, patience: float = 1.0) -> list[Grant]:

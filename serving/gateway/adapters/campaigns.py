@@ -42,7 +42,7 @@ class RedisCampaigns:
         """Of the market file that the pacer has; None until it published."""
 
     def _know(self, market: Market) -> None:
-        catalogue = Catalogue.of(market.selling(market.campaigns, ()))
+        catalogue = Catalogue.of(market.without_offers())
         self._index = {c: i for i, c in enumerate(catalogue.campaign_ids)}
         self._digest = digest(catalogue.campaign_ids)
         self._limited = catalogue.budget_micros != UNLIMITED

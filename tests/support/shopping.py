@@ -11,7 +11,7 @@ import httpx
 
 
 class Shoppers:
-    """Ask for pages and click every offer; remember what the gateway said it had accepted."""
+    """Ask for pages and click every offer; remember what the gateway said it had accepted, and of which."""
 
     def __init__(self, url: str, key: str) -> None:
         self.url = url
@@ -50,7 +50,7 @@ class Shoppers:
             answer = self._post(http, "/v1/events", {"events": events})
             if answer is not None:
                 assert len(answer["results"]) == 2, answer
-                self.accepted[offer["impression_id"]] = answer["results"][1]
+                self.accepted[offer["impression_id"]] = answer["results"][1] | {"offer_id": offer["offer_id"]}
                 return
             time.sleep(0.25)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticKnownError
 
+from domain.clock import time_zone
 from domain.money import MAX_MICROS
 from domain.refusals import OFFER_ID, Misfit
 
@@ -47,6 +48,12 @@ def _utc(at: datetime) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
+def _known_zone(name: str) -> str:
+    time_zone(name)
+    return name
+
+
+TimeZone = Annotated[str, AfterValidator(_known_zone)]
 Instant = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(_utc)]
 """A date with or without time, UTC unless it says otherwise."""
 
@@ -76,6 +83,8 @@ class Campaign(_Record):
     """First instant it is shown, UTC unless it says otherwise; none means at once."""
     ends: Instant | None = None
     """First instant it is no longer shown; none means never."""
+    time_zone: TimeZone = "UTC"
+    """Whose days and hours are meant, such as Europe/Berlin."""
 
     @model_validator(mode="after")
     def _can_serve(self) -> Self:

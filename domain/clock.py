@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
 
 def now_ms() -> int:
@@ -39,3 +40,15 @@ def hour_of_day(at_ms: int, day_length_s: int) -> int:
 def hour_begin_ms(hour: int, day_length_s: int) -> int:
     """When such a part begins, in whole ms; also of arrays."""
     return -(-hour * day_length_s * 1000 // 24)
+
+
+def time_zone(name: str) -> ZoneInfo:
+    """The clocks of a place.
+
+    Raises:
+      ValueError: there is no such time zone.
+    """
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"expected a time zone such as Europe/Berlin, got {name!r}") from None

@@ -20,6 +20,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.clock import time_zone
+
 TIME: Final = "time_ms"
 """Stands for the moment of the decision."""
 OF_TIME = ("hour", "weekday")
@@ -70,10 +72,7 @@ def derivation(written: str) -> Derivation:
     function, given = (found[1], tuple(re.split(r"\s*,\s*", found[2]))) if found else ("", ())
     if function in OF_TIME and given[0] == TIME and len(given) <= 2:
         zone = given[1] if len(given) == 2 else "UTC"
-        try:
-            ZoneInfo(zone)
-        except (KeyError, ValueError, OSError):
-            raise ValueError(f"expected a time zone such as Europe/Berlin, got {zone!r}") from None
+        time_zone(zone)
         return Derivation(function, (), zone)
     if OF_NUMBERS.get(function) == len(given) and all(re.fullmatch("[a-z][a-z0-9_]*", name) for name in given):
         return Derivation(function, given)

@@ -7,6 +7,7 @@ import numpy as np
 
 from monitoring.detection.betting import mispriced_micros
 from monitoring.detection.calibrated import BETTING
+from monitoring.detection.flow_rates import RISE_IS_FREE
 from monitoring.detection.profile import NumberBlock, Profile
 from monitoring.summaries import ALL, Series, Slice
 
@@ -19,7 +20,7 @@ def cost_micros_per_day(
     """Money by which a day like this hour differs from a usual one; 0 where it cannot be said.
 
     calibration: what these rows brought less what their probabilities said. A flow: what was charged, times by how much its rate
-    or amount is off. A feature or prediction: what was charged, times by how much the slice's mean prediction is off, the
+    or amount is off, but nothing where more is better. A feature or prediction: what was charged, times by how much the slice's mean prediction is off, the
     furthest of its tasks: an estimate from scores, before labels mature.
     """
     if kind in ("calibration", BETTING):
@@ -27,6 +28,8 @@ def cost_micros_per_day(
         return 0 if matured is None else abs(mispriced_micros(matured)) * _HOURS
     charged = _charged_micros(now, earlier, part)
     if kind == "flow":
+        if size > usual and series.name in RISE_IS_FREE:
+            return 0
         off = abs(size - usual) / usual if usual > 0 and np.isfinite(size) else 0.0
         return round(charged * min(off, 1.0) * _HOURS)
     return round(charged * _prediction_off(now, earlier, part) * _HOURS)

@@ -23,6 +23,8 @@ class FlowRate:
     only_by_events: bool = False
     rising: bool = False
     """Only a rise is a fault."""
+    rise_costs: bool = True
+    """A rise may cost money, as clicks may that nobody will pay for; more pages filled do not."""
 
     def watches(self, part: Slice) -> bool:
         """Whether it is watched in a slice."""
@@ -39,8 +41,8 @@ def _all(prefix: str, *and_names: str) -> Callable[[Mapping[str, int]], int]:
 
 
 RATES: Final = (
-    FlowRate("fill", _counter("filled"), _counter("wanted")),
-    FlowRate("impressions_per_filled_slot", _counter("impressions"), _counter("filled")),
+    FlowRate("fill", _counter("filled"), _counter("wanted"), rise_costs=False),
+    FlowRate("impressions_per_filled_slot", _counter("impressions"), _counter("filled"), rise_costs=False),
     FlowRate("clicks_per_impression", _counter("clicks"), _counter("impressions")),
     FlowRate("conversions_per_click", _counter("conversions"), _counter("clicks"), only_by_events=True),
     FlowRate("invalid_events", _all("invalid:"), _all("invalid:", "impressions", "clicks", "conversions"), rising=True),
@@ -51,3 +53,5 @@ RATES: Final = (
 )
 AMOUNTS: Final = ("pages",)
 """Counters of which there should be about as many as on other days."""
+RISE_IS_FREE: Final = frozenset((*(rate.name for rate in RATES if not rate.rise_costs), *AMOUNTS))
+"""Flows of which more than usual costs nothing."""

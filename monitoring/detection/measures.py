@@ -90,7 +90,9 @@ def _of_numbers(series: Series, block: NumberBlock, earlier: Sequence[Profile], 
     with np.errstate(invalid="ignore", divide="ignore"):
         noise = wasserstein_noise(reference, n, m)
     noise = _mended(simulated, series, block.slices, noise, reference, n, wasserstein_noise, simulated_wasserstein_noise)
-    noise = np.maximum(noise, _LEAST_CHANGE * np.abs(reference).mean(axis=-1) + np.finfo(np.float64).tiny)
+    noise = np.maximum(noise, _LEAST_CHANGE * np.abs(reference).mean(axis=-1))
+    # Of what has always been the same, noise says nothing, and a single row is far: such a number is judged by its tails.
+    noise = np.where(reference[..., 0] < reference[..., -1], noise, np.nan)
     distance = wasserstein(block.quantiles, reference)
     spread = over_days(wasserstein(days.quantiles, reference), there)
     kind = "prediction" if series.kind == "probability" else "distribution"

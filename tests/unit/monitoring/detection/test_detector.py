@@ -278,9 +278,27 @@ def test_values_too_rare_to_be_counted_each_do_not_vanish_in_an_hour_with_so_few
 def test_a_constant_that_changes_is_found(constant: float) -> None:
     watch = Watch()
     assert _days(watch, lambda rng: Numbers.of(np.full(500, constant)), days=7) == []
-    by: dict[tuple[Slice, Series], Summary] = {(ALL, AMOUNT): Numbers.of(np.full(500, constant + 1.0))}
+    by: dict[tuple[Slice, Series], Summary] = {(ALL, AMOUNT): Numbers.of(np.full(500, constant + 2.0))}
     (found, *_) = watch.see(profile([HourSummary(START_MS + 24 * 7 * HOUR_MS, "r1", by)]))
-    assert (found.series, found.size) == (AMOUNT, 1.0)
+    assert (found.series, found.kind, found.size) == (AMOUNT, "tail", 1.0)  # all rows are beyond what they were
+
+
+def test_a_row_or_two_that_leave_a_constant_are_no_shift() -> None:
+    """As the hour of the day, of purchases just before its end that are decided just after it."""
+    watch = Watch()
+    _days(watch, lambda rng: Numbers.of(np.full(150, 12.0)), days=7)
+    by: dict[tuple[Slice, Series], Summary] = {(ALL, AMOUNT): Numbers.of([11.0] * 2 + [12.0] * 148)}
+    assert watch.see(profile([HourSummary(START_MS + 24 * 7 * HOUR_MS, "r1", by)])) == []
+
+
+def test_more_pages_cost_nothing_and_fewer_do(healthy: Watch) -> None:
+    def costs(times: float) -> set[bool]:
+        now = _hour(NOW)
+        flows = {part: counts | {"pages": round(counts["pages"] * times)} for part, counts in now.flows.items()}
+        found = healthy.again().see(Profile(now.hour_ms, now.releases, now.numbers, now.values, flows, now.calibrations))
+        return {f.cost_micros_per_day > 0 for f in found if f.series == Series(FLOW.kind, "pages")}
+
+    assert (costs(4.0), costs(0.25)) == ({False}, {True})
 
 
 def test_more_clicks_than_impressions_and_conversions_than_clicks_break_nothing(healthy: Watch) -> None:

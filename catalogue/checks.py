@@ -1,4 +1,4 @@
-"""What a changed campaign or offer must be; wrong ones are refused where they are written, so that no gateway ever meets one."""
+"""What a changed advertiser, campaign or offer must be; what is wrong is refused where it is written, and no gateway meets it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,13 +6,12 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from domain.campaign import Campaign, Offer
+from catalogue.kinds import Entry
+from domain.campaign import Advertiser, Campaign, Offer
 from domain.errors import InvalidChange, InvalidMarket, shown
 from domain.refusals import Misfit, first_refusal
 from features.market import Market
 from features.market_checks import check_campaign, check_features
-
-Entry = Campaign | Offer
 
 
 def check(market: Market, entry: Entry) -> None:
@@ -25,14 +24,14 @@ def check(market: Market, entry: Entry) -> None:
     try:
         if isinstance(entry, Campaign):
             check_campaign(market, by_name, entry, f'campaign "{entry.id}"')
-        else:
+        elif isinstance(entry, Offer):
             check_features(by_name, entry, f'offer "{entry.id}"')
     except Misfit as e:
         raise InvalidChange(e.key, e.sentence) from None
 
 
 def parse(kind: type[BaseModel], given: Mapping[str, Any], at: str) -> Any:
-    """A campaign or offer from JSON or TOML.
+    """An advertiser, campaign or offer from JSON or TOML.
 
     Args:
       at: names it in the error.
@@ -50,6 +49,14 @@ def parse(kind: type[BaseModel], given: Mapping[str, Any], at: str) -> Any:
 def stored(entry: Entry) -> str:
     """As the database has it: JSON of what is not the default."""
     return orjson.dumps(entry.model_dump(mode="json", exclude_defaults=True)).decode()
+
+
+def read_advertisers(bodies: Sequence[bytes]) -> list[Advertiser]:
+    """Advertisers of the database; raises InvalidMarket where this version of OfferRank cannot read one."""
+    try:
+        return [parse(Advertiser, orjson.loads(body), "advertiser") for body in bodies]
+    except InvalidChange as e:
+        raise InvalidMarket(e.field, e.expected) from None
 
 
 def read_campaigns(market: Market, bodies: Sequence[bytes]) -> list[Campaign]:

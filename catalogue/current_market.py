@@ -31,7 +31,7 @@ def current_market(path: Path, url: str | None, changed: Callable[[Market], None
     market = load_market(path, listed=False)
 
     def sell(sold: Market) -> None:
-        market.sell(sold.campaigns, sold.offers)
+        market.sell(sold)
         if changed is not None:
             changed(market)
 

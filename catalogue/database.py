@@ -13,8 +13,10 @@ from catalogue.address import sqlite_path
 from catalogue.tables import HEAD
 from domain.errors import ContractError, Unavailable
 
-REVISION = "0001"
-"""Of the tables that this code reads and writes."""
+REVISION = "0002"
+"""Of the tables that this code writes."""
+READ = ("0001", REVISION)
+"""Those whose versions, entries and changes it reads, so that processes go on until somebody writes."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 CONNECT_S = 3
 LOCK_S = 10
@@ -53,6 +55,18 @@ class Database:
             return
         with _named_errors(), self._engine.connect() as connection:
             yield connection if _revision(connection) else None
+
+    def bring_up_to_date(self, market: str) -> None:
+        """For whoever is going to write, before anybody does; where there is no catalogue yet, none is made.
+
+        Raises:
+          ContractError: it is the catalogue of another market.
+        """
+        with self.reading() as db:
+            if db is None or _revision(db) == REVISION:
+                return
+        with self.writing(market):
+            pass
 
     @contextmanager
     def writing(self, market: str) -> Iterator[Connection]:
@@ -99,7 +113,7 @@ def _revision(connection: Connection, exactly: bool = True) -> str | None:
     found = None
     if inspect(connection).has_table("alembic_version"):
         found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    if exactly and found not in (None, REVISION):
+    if exactly and found not in (None, *READ):
         raise _of_another_version(found)
     return None if found is None else str(found)
 

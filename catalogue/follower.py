@@ -30,8 +30,8 @@ class Follower:
 
     def __init__(self, url: str, market: Market, snapshots: Path | None = None, *, offers: bool = True) -> None:
         self._url, self._market = url, market if offers else market.without_offers()
-        self._kinds: tuple[Kind, ...] = ("campaign", "offer") if offers else ("campaign",)
-        self._snapshots = None if snapshots is None else snapshots / f"{market.name}-{'-'.join(self._kinds)}"
+        self._kinds: tuple[Kind, ...] = ("advertiser", "campaign", "offer") if offers else ("advertiser", "campaign")
+        self._snapshots = None if snapshots is None else snapshots / f"{market.name}-campaign{'-offer' if offers else ''}"
         self._stock = Stock(market)
         self._history = ""
         self._database: Database | None = None

@@ -1,4 +1,4 @@
-"""Campaigns and offers in files: TOML as in market.toml, JSON lines, and CSV, one file a kind."""
+"""Advertisers, campaigns and offers in files: TOML as in market.toml, JSON lines, and CSV, one file a kind."""
 
 import csv
 import io
@@ -9,15 +9,15 @@ from typing import Any
 
 import orjson
 import tomli
+from pydantic.fields import FieldInfo
 
-from catalogue.checks import Entry, parse
-from domain.campaign import Campaign, Offer
+from catalogue.checks import parse
+from catalogue.kinds import RECORDS, TABLES, Entry, kind_of
 from domain.errors import InvalidChange
 from features.market import Market
 from features.spec import FeatureSpec
 
-TABLES: dict[str, type[Entry]] = {"campaigns": Campaign, "offers": Offer}
-KINDS = {"campaign": "campaigns", "offer": "offers"}
+KINDS = {kind: table for table, kind in TABLES.items()}
 NESTED = {"campaigns": "targeting", "offers": "features"}
 """Tables of a table, which in CSV are columns such as `targeting.country`."""
 SEPARATOR = "|"
@@ -43,7 +43,7 @@ def read(path: Path, market: Market) -> list[Entry]:
     for at, table, given in readers[path.suffix.lower()](text, path.name, market):
         if not isinstance(given, Mapping):
             raise InvalidChange(at, "a table", given)
-        entry = parse(TABLES[table], given, at)
+        entry = parse(RECORDS[TABLES[table]], given, at)
         if (type(entry), entry.id) in seen:
             raise InvalidChange(f"{at}.id", f"{entry.id!r} is defined twice")
         seen.add((type(entry), entry.id))
@@ -80,14 +80,14 @@ def _json_lines(text: str, name: str, _: Market) -> Raw:
             raise InvalidChange(at, f"is not JSON: {e}") from None
         kind = given.pop("kind", None) if isinstance(given, dict) else None
         if kind not in KINDS:
-            raise InvalidChange(f"{at}.kind", "campaign or offer", kind)
+            raise InvalidChange(f"{at}.kind", "advertiser, campaign or offer", kind)
         yield at, KINDS[kind], given
 
 
 def _csv(text: str, name: str, market: Market) -> Raw:
     reader = csv.DictReader(io.StringIO(text, newline=""), restkey="")
     columns = reader.fieldnames or []
-    table = "offers" if "campaign" in columns else "campaigns"
+    table = "offers" if "campaign" in columns else "campaigns" if {"advertiser", "bid_kind"} & {*columns} else "advertisers"
     specs = {f.name: f for f in market.features}
     for row in reader:
         at = f"{name}: line {reader.line_num}"
@@ -98,11 +98,21 @@ def _csv(text: str, name: str, market: Market) -> Raw:
             if cell is None or cell == "" or not column:
                 continue
             outer, _, inner = column.partition(".")
-            if inner and outer == NESTED[table]:
+            if inner and outer == NESTED.get(table):
                 given.setdefault(outer, {})[inner] = _cell(cell, specs.get(inner), f"{at}.{column}", several=table == "campaigns")
             else:
-                given[column] = cell
+                given[column] = _structured(cell, RECORDS[TABLES[table]].model_fields.get(column), f"{at}.{column}")
         yield at, table, given
+
+
+def _structured(cell: str, field: FieldInfo | None, at: str) -> Any:
+    """Lists and tables are JSON, but for what a text may begin with."""
+    if field is None or field.annotation is str or cell[0] not in "[{":
+        return cell
+    try:
+        return json.loads(cell)
+    except ValueError:
+        raise InvalidChange(at, "a list or an object as JSON", cell) from None
 
 
 def _cell(cell: str, spec: FeatureSpec | None, at: str, *, several: bool) -> Any:
@@ -131,12 +141,12 @@ def _value(text: str, spec: FeatureSpec | None) -> str | int | float:
 
 
 def write(out: Path, entries: Sequence[Entry], market: Market) -> list[Path]:
-    """Writes a file that `read` takes, or for CSV a folder of two; returns what was written.
+    """Writes a file that `read` takes, or for CSV a folder of one a kind; returns what was written.
 
     Raises:
       InvalidChange: it cannot be written.
     """
-    given = {table: [_plain(e) for e in entries if isinstance(e, kind)] for table, kind in TABLES.items()}
+    given = {table: [_plain(e) for e in entries if kind_of(e) == kind] for table, kind in TABLES.items()}
     match out.suffix.lower():
         case ".toml":
             files = {out: "".join(_toml_lines(given))}
@@ -158,7 +168,7 @@ def write(out: Path, entries: Sequence[Entry], market: Market) -> list[Path]:
 def whole_market(file: Path, entries: Sequence[Entry]) -> str:
     """A market file that lists these instead of its own, without its comments: what a training takes its offers from."""
     raw = tomli.loads(file.read_text(encoding="utf-8-sig"))
-    raw |= {table: [_plain(e) for e in entries if isinstance(e, kind)] for table, kind in TABLES.items()}
+    raw |= {table: [_plain(e) for e in entries if kind_of(e) == kind] for table, kind in TABLES.items()}
     tables = {name: value for name, value in raw.items() if isinstance(value, list) and value and isinstance(value[0], dict)}
     rest = "".join(f"{name} = {_toml_value(value)}\n" for name, value in raw.items() if name not in tables)
     return f"{rest}\n{''.join(_toml_lines(tables))}"
@@ -167,7 +177,7 @@ def whole_market(file: Path, entries: Sequence[Entry]) -> str:
 def lines(entries: Iterable[Entry]) -> Iterator[str]:
     """JSON lines."""
     for e in entries:
-        yield orjson.dumps({"kind": "campaign" if isinstance(e, Campaign) else "offer"} | _plain(e)).decode() + "\n"
+        yield orjson.dumps({"kind": kind_of(e)} | _plain(e)).decode() + "\n"
 
 
 def _plain(entry: Entry) -> dict[str, Any]:
@@ -196,15 +206,17 @@ def _text(value: str) -> str:
 
 
 def _csv_text(table: str, rows: Sequence[Mapping[str, Any]], market: Market) -> str:
-    nested = NESTED[table]
+    nested = NESTED.get(table, "")
     wanted = (f.name for f in (market.request_features if table == "campaigns" else market.offer_features))
     used = {name for row in rows for name in row.get(nested, {})}
-    columns = [*(name for name in TABLES[table].model_fields if name != nested), *(f"{nested}.{n}" for n in wanted if n in used)]
+    named = RECORDS[TABLES[table]].model_fields
+    columns = [*(name for name in named if name != nested), *(f"{nested}.{n}" for n in wanted if n in used)]
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        cells = {name: value for name, value in row.items() if name != nested}
+        plain = {name: value for name, value in row.items() if name != nested}
+        cells = {n: json.dumps(v, ensure_ascii=False) if isinstance(v, list | dict) else v for n, v in plain.items()}
         for name, value in row.get(nested, {}).items():
             several = SEPARATOR.join(map(str, value)) if table == "campaigns" else json.dumps(value, ensure_ascii=False)
             cells[f"{nested}.{name}"] = several if isinstance(value, list | dict) else value

@@ -1,38 +1,25 @@
 """Reads and changes the catalogue: the command line and the API both come through here."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 
-from catalogue.checks import Entry, check, stored
+from catalogue.checks import stored
 from catalogue.database import CatalogueAway, Database
+from catalogue.edits import At, Edit, EditsRefused, Standing, check_against, check_form, standing
+from catalogue.kinds import KINDS, Entry, Kind, parent_of
 from catalogue.tables import CHANGE, ENTRY, HEAD
-from domain.errors import CatalogueConflict, ContractError, InvalidChange, shown
+from domain.errors import CatalogueConflict, ContractError
 from features.market import Market
 
-Kind = Literal["campaign", "offer"]
-At = tuple[Kind, str]
-"""Which campaign or offer."""
-AT_ONCE = 500
-"""Ids in one statement."""
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """A campaign or offer as it is to be; None takes it out."""
-
-    kind: Kind
-    id: str
-    entry: Entry | None
-    expected_version: int | None = None
-    """Version of this entry that whoever edits it has seen, 0 for none; None where it does not matter."""
+__all__ = ["At", "Change", "Edit", "Head", "Kind", "Made", "Repository", "Row"]
 
 
 class Row(NamedTuple):
-    """A campaign or offer at one version."""
+    """An advertiser, campaign or offer at one version."""
 
     kind: Kind
     id: str
@@ -60,7 +47,7 @@ class Change:
     by: str
     why: str
     entries: int
-    """Campaigns and offers that are other by it."""
+    """Advertisers, campaigns and offers that are other by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +57,7 @@ class Made:
     version: int
     """That has it; the newest, where everything was so already."""
     entries: int
-    """Campaigns and offers that are other by it."""
+    """Advertisers, campaigns and offers that are other by it."""
 
 
 class Repository:
@@ -95,7 +82,7 @@ class Repository:
             raise ContractError(f"catalogue: expected that of market {self._market.name!r}, got that of {head.market!r}")
         return head
 
-    def rows(self, at: int, since: int = 0, kinds: Sequence[Kind] = ("campaign", "offer")) -> Iterator[Row]:
+    def rows(self, at: int, since: int = 0, kinds: Sequence[Kind] = KINDS) -> Iterator[Row]:
         """What holds at a version, of what changed after another: all there is, unless `since` is given, which tells what is
         gone as well. In no order."""
         wanted = [ENTRY.c.version <= at, or_(ENTRY.c.until.is_(None), ENTRY.c.until > at)]
@@ -135,53 +122,70 @@ class Repository:
         at_ms: int,
         expected_version: int | None = None,
         request_key: str | None = None,
+        request_digest: str | None = None,
+    ) -> Made:
+        """As `change_all`, and of what is wrong with the edits the first thing alone.
+
+        Raises:
+          InvalidChange: an edit does not fit the market, or what it refers to is not there; says which field, and the value.
+          CatalogueConflict: somebody else made a change since.
+        """
+        try:
+            return self.change_all(edits, by, why, at_ms, expected_version, request_key, request_digest)
+        except EditsRefused as e:
+            raise e.errors[0][1] from None
+
+    def change_all(
+        self,
+        edits: Sequence[Edit],
+        by: str,
+        why: str,
+        at_ms: int,
+        expected_version: int | None = None,
+        request_key: str | None = None,
+        request_digest: str | None = None,
     ) -> Made:
         """Makes a new version with all of the edits, or none of them; what is as it was already is no edit.
 
         Args:
           expected_version: of the catalogue that whoever edits it has seen.
           request_key: a request that is sent again with the same key is answered as it was the first time.
+          request_digest: tells whether it is the same request; where the edits follow from what was there, they do not.
         Raises:
-          InvalidChange: an edit does not fit the market, or what it refers to is not there; says which field, and the value.
-          CatalogueConflict: somebody else made a change since.
+          EditsRefused: some edits do not fit the market, refer to what is not there, or were made by what is there no more.
+          CatalogueConflict: the catalogue is at another version, or the key belongs to another request.
         """
-        for edit in edits:
-            if edit.entry is not None:
-                check(self._market, edit.entry)
-        bodies = {(e.kind, e.id): None if e.entry is None else stored(e.entry) for e in edits}
-        if len(bodies) < len(edits):
-            raise InvalidChange("edits", "name a campaign or an offer twice")
-        digest = hashlib.sha256(repr(sorted(bodies.items())).encode()).hexdigest() if request_key else None
+        check_form(self._market, edits)
+        bodies = {e.at: None if e.entry is None else stored(e.entry) for e in edits}
+        if request_key is not None and request_digest is None:
+            request_digest = hashlib.sha256(repr(sorted(bodies.items())).encode()).hexdigest()
         with self._database.writing(self._market.name) as db:
             db.execute(update(HEAD).values(version=HEAD.c.version + 1))  # whoever comes next waits here until this is committed
             version = _head(db).version
-            if request_key is not None and (done := _done(db, request_key, digest)) is not None:
+            if request_key is not None and (done := _done(db, request_key, request_digest)) is not None:
                 db.rollback()
                 return done
             if expected_version is not None and expected_version != version - 1:
                 raise CatalogueConflict(f"catalogue: expected version {expected_version}, it is {version - 1} by now")
-            before = _current(db, bodies)
-            for edit in edits:
-                _check_expected(edit, before.get((edit.kind, edit.id)))
+            before = standing(db, bodies)
+            check_against(db, edits, before)
             other = {at: body for at, body in bodies.items() if body != (before[at].body if at in before else None)}
             if not other:
                 db.rollback()
                 return Made(version - 1, 0)
-            entries = {(e.kind, e.id): e.entry for e in edits if (e.kind, e.id) in other}
-            _check_references(db, entries)
-            _write(db, version, entries, other)
-            db.execute(
-                CHANGE.insert().values(
-                    version=version,
-                    at_ms=at_ms,
-                    by=by,
-                    why=why,
-                    entries=len(other),
-                    request_key=request_key,
-                    request_digest=digest,
-                )
-            )
+            _write(db, version, {e.at: e.entry for e in edits if e.at in other}, other, before)
+            made = {"version": version, "at_ms": at_ms, "by": by, "why": why, "entries": len(other)}
+            db.execute(CHANGE.insert().values(**made, request_key=request_key, request_digest=request_digest))
             return Made(version, len(other))
+
+    def done(self, request_key: str, request_digest: str) -> Made | None:
+        """What became of a request with this key; None of one that changed nothing yet.
+
+        Raises:
+          CatalogueConflict: the key belongs to another request.
+        """
+        with self._database.reading() as db:
+            return None if db is None else _done(db, request_key, request_digest)
 
 
 def _head(db: Connection) -> Head:
@@ -201,54 +205,17 @@ def _done(db: Connection, request_key: str, digest: str | None) -> Made | None:
     return Made(found[0], found[1])
 
 
-def _current(db: Connection, wanted: Iterable[At]) -> dict[At, Row]:
-    """Newest rows of these entries, gone ones as well."""
-    found = dict[At, Row]()
-    ids = dict[Kind, list[str]]()
-    for kind, entry_id in wanted:
-        ids.setdefault(kind, []).append(entry_id)
-    for kind, of_kind in ids.items():
-        for start in range(0, len(of_kind), AT_ONCE):
-            some = and_(ENTRY.c.kind == kind, ENTRY.c.id.in_(of_kind[start : start + AT_ONCE]), ENTRY.c.until.is_(None))
-            for row in db.execute(select(ENTRY.c.id, ENTRY.c.version, ENTRY.c.body).where(some)):
-                found[kind, row[0]] = Row(kind, *row)
-    return found
-
-
-def _check_expected(edit: Edit, before: Row | None) -> None:
-    now = before.version if before is not None and before.body is not None else 0
-    if edit.expected_version is not None and edit.expected_version != now:
-        raise CatalogueConflict(f"{edit.kind} {edit.id!r}: expected version {edit.expected_version}, it is {now} by now")
-
-
-def _check_references(db: Connection, edits: Mapping[At, Entry | None]) -> None:
-    """Every offer has its campaign, by what is there and what these edits make of it."""
-    wanted: set[At] = {("campaign", _campaign(e)) for (kind, _), e in edits.items() if kind == "offer" and e is not None}
-    there = {at for at, row in _current(db, wanted - edits.keys()).items() if row.body is not None}
-    there |= {at for at, entry in edits.items() if entry is not None}
-    for (kind, entry_id), entry in edits.items():
-        if kind == "offer" and entry is not None and ("campaign", _campaign(entry)) not in there:
-            named = shown(_campaign(entry))
-            raise InvalidChange(f'offer "{entry_id}".campaign', f"expected one of the campaigns, got {named}")
-    for (kind, entry_id), entry in edits.items():
-        if kind == "campaign" and entry is None:
-            holds = and_(ENTRY.c.campaign == entry_id, ENTRY.c.until.is_(None), ENTRY.c.body.is_not(None))
-            left = [i for (i,) in db.execute(select(ENTRY.c.id).where(holds)) if ("offer", i) not in edits]
-            if left:
-                raise InvalidChange(
-                    f'campaign "{entry_id}"', f"still has {len(left)} offers, such as {left[0]!r}: take them out as well"
-                )
-
-
-def _campaign(entry: Entry) -> str:
-    return str(getattr(entry, "campaign", ""))
-
-
-def _write(db: Connection, version: int, entries: Mapping[At, Entry | None], bodies: Mapping[At, str | None]) -> None:
+def _write(
+    db: Connection,
+    version: int,
+    entries: Mapping[At, Entry | None],
+    bodies: Mapping[At, str | None],
+    before: Mapping[At, Standing],
+) -> None:
     ends = update(ENTRY).where(ENTRY.c.kind == bindparam("of_kind"), ENTRY.c.id == bindparam("of_id"), ENTRY.c.until.is_(None))
     db.execute(ends.values(until=version), [{"of_kind": kind, "of_id": entry_id} for kind, entry_id in bodies])
     rows: list[dict[str, Any]] = [
-        {"kind": kind, "id": entry_id, "version": version, "body": body, "campaign": _campaign(entry) or None if entry else None}
-        for ((kind, entry_id), body), entry in zip(bodies.items(), (entries[at] for at in bodies), strict=True)
+        {"kind": at[0], "id": at[1], "version": version, "body": body, "parent": parent_of(entry) if entry else before[at].parent}
+        for (at, body), entry in zip(bodies.items(), (entries[at] for at in bodies), strict=True)
     ]
     db.execute(ENTRY.insert(), rows)

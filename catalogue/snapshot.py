@@ -1,6 +1,6 @@
 """The last catalogue on this machine's disk: what a process starts from, and goes on with while the database is away.
 
-    all-<history>-<version>.parquet            all campaigns and offers of a version
+    all-<history>-<version>.parquet            all that is sold at a version
     since-<history>-<since>-<version>.json     what has changed between two versions, as it is now
 
 Files are written whole under another name first, and say the same whoever writes them: processes may share the folder.
@@ -18,6 +18,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from catalogue.checks import stored
 from catalogue.stock import Stock, Stored
 from features.market import Market
 from features.offer_table import OfferTable
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class SnapshotRow(NamedTuple):
-    """A campaign or offer as a snapshot has it."""
+    """An advertiser, campaign or offer as a snapshot has it."""
 
     kind: str
     id: str
@@ -139,12 +140,8 @@ def _write_whole(path: Path, stock: Stock) -> None:
 
 
 def _columns(stock: Stock) -> Iterator[tuple[str, list[str], list[bytes]]]:
-    campaigns = stock.market.campaigns
-    yield (
-        "campaign",
-        [c.id for c in campaigns],
-        [orjson.dumps(c.model_dump(mode="json", exclude_defaults=True)) for c in campaigns],
-    )
+    for kind, records in (("advertiser", stock.market.advertisers), ("campaign", stock.market.campaigns)):
+        yield kind, [r.id for r in records], [stored(r).encode() for r in records]
     offers = stock.market.offers
     assert isinstance(offers, OfferTable)
     for start in range(0, len(offers), AT_ONCE):

@@ -2,11 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from catalogue.checks import check_offers, read_campaigns
+import orjson
+
+from catalogue.checks import check_offers, read_advertisers, read_campaigns
+from domain.campaign import Advertiser, Campaign, Review
 from features.market import Market
 from features.offer_table import OfferTable, Splice, splice
+
+Record = TypeVar("Record", Advertiser, Campaign)
 
 
 class Stored(Protocol):
@@ -14,12 +19,12 @@ class Stored(Protocol):
 
     @property
     def kind(self) -> str:
-        """`campaign` or `offer`."""
+        """`advertiser`, `campaign` or `offer`."""
         ...
 
     @property
     def id(self) -> str:
-        """Of the campaign or offer."""
+        """Of what it is."""
         ...
 
     @property
@@ -48,32 +53,29 @@ class Stock:
         Raises:
           InvalidMarket: it does not fit the market file.
         """
-        campaigns, offers = dict[str, bytes](), dict[str, bytes]()
+        bodies: dict[str, dict[str, bytes]] = {"advertiser": {}, "campaign": {}, "offer": {}}
         for row in rows:
-            if row.body is not None:
-                (campaigns if row.kind == "campaign" else offers)[row.id] = _bytes(row.body)
-        table = OfferTable.parse([offers[i] for i in sorted(offers)])
-        made = market.selling(tuple(read_campaigns(market, [campaigns[i] for i in sorted(campaigns)])), table)
-        return cls(made, version)
+            if (body := _shown(row)) is not None:
+                bodies[row.kind][row.id] = body
+        advertisers, campaigns, offers = ([of_kind[i] for i in sorted(of_kind)] for of_kind in bodies.values())
+        sold = tuple(read_campaigns(market, campaigns)), OfferTable.parse(offers), tuple(read_advertisers(advertisers))
+        return cls(market.selling(*sold), version)
 
     def after(self, rows: Iterable[Stored], version: int) -> "Stock":
         """What is sold once these have changed; errors as in `of`."""
-        campaigns = {c.id: c for c in self.market.campaigns}
-        offers, bodies = dict[str, bytes | None](), list[bytes]()
+        bodies: dict[str, dict[str, bytes | None]] = {"advertiser": {}, "campaign": {}, "offer": {}}
         for row in rows:
-            if row.kind == "offer":
-                offers[row.id] = None if row.body is None else _bytes(row.body)
-            elif row.body is None:
-                campaigns.pop(row.id, None)
-            else:
-                bodies.append(_bytes(row.body))
-        campaigns |= {c.id: c for c in read_campaigns(self.market, bodies)}
+            bodies[row.kind][row.id] = _shown(row)
+        campaigns = {c.id: c for c in self.market.campaigns if c.id not in bodies["campaign"]}
+        campaigns |= {c.id: c for c in read_campaigns(self.market, _there(bodies["campaign"]))}
+        advertisers = {a.id: a for a in self.market.advertisers if a.id not in bodies["advertiser"]}
+        advertisers |= {a.id: a for a in read_advertisers(_there(bodies["advertiser"]))}
         before = self.market.offers
         assert isinstance(before, OfferTable)
-        change = splice(before, offers)
+        change = splice(before, bodies["offer"])
         check_offers(self.market, change.table)
-        sold = tuple(campaigns[i] for i in sorted(campaigns))
-        return Stock(self.market.selling(sold, change.offers(before) if change else before), version, self.version, change)
+        offers = change.offers(before) if change else before
+        return Stock(self.market.selling(_sorted(campaigns), offers, _sorted(advertisers)), version, self.version, change)
 
     @classmethod
     def listed(cls, market: Market) -> "Stock":
@@ -81,5 +83,17 @@ class Stock:
         return cls(market.selling(market.campaigns, OfferTable.of(market.offers)))
 
 
-def _bytes(body: str | bytes) -> bytes:
-    return body.encode() if isinstance(body, str) else body
+def _shown(row: Stored) -> bytes | None:
+    """Its JSON; None where it is gone, or an offer that no operator has approved, which is sold as little."""
+    body = row.body.encode() if isinstance(row.body, str) else row.body
+    if body is None or row.kind != "offer" or b'"review"' not in body:
+        return body
+    return body if orjson.loads(body).get("review", Review.APPROVED) == Review.APPROVED else None
+
+
+def _sorted(by_id: dict[str, Record]) -> tuple[Record, ...]:
+    return tuple(by_id[i] for i in sorted(by_id))
+
+
+def _there(bodies: dict[str, bytes | None]) -> list[bytes]:
+    return [body for body in bodies.values() if body is not None]

@@ -2,7 +2,7 @@
 
 head      the newest version, and whose catalogue it is: one row, which writers lock by counting it up
 change    one row per version: who, when, why
-entry     one row per version of a campaign or an offer; it holds from `version` until `until`
+entry     one row per version of an advertiser, a campaign or an offer; it holds from `version` until `until`
 """
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text
@@ -35,8 +35,8 @@ ENTRY = Table(
     Column("id", Text, primary_key=True),
     Column("version", BigInteger, primary_key=True, autoincrement=False),
     Column("until", BigInteger),  # null while it holds
-    Column("campaign", Text),  # of an offer
+    Column("parent", Text),  # of an offer its campaign, of a campaign its advertiser; of one that is gone, the last
     Column("body", Text),  # JSON; null where it is gone from this version on
     Index("entry_by_version", "version"),
-    Index("entry_by_campaign", "campaign"),
+    Index("entry_by_parent", "parent"),
 )

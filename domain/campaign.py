@@ -9,7 +9,7 @@ from pydantic_core import PydanticKnownError
 
 from domain.clock import time_zone
 from domain.money import MAX_MICROS
-from domain.refusals import OFFER_ID, Misfit
+from domain.refusals import HTTPS, OFFER_ID, PRINTABLE, Misfit
 
 Value = str | int | float
 FeatureValue = Value | list[Value] | dict[str, float] | None
@@ -17,6 +17,10 @@ FeatureValue = Value | list[Value] | dict[str, float] | None
 IMPRESSIONS_PER_CPM = 1000
 """What a cpm bid pays for."""
 Identifier = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+Name = Field(default="", max_length=200, pattern=PRINTABLE)
+MediaUrl = Field(pattern=HTTPS, max_length=2000)
+MAX_SIDE = 4096
+"""Pixels of a picture's or film's longer side."""
 
 
 class BidKind(StrEnum):
@@ -62,6 +66,24 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+class Advertiser(_Record):
+    """Who pays for campaigns. One that campaigns name without a record of its own has all defaults."""
+
+    id: str = Identifier
+    """As campaigns name it; never reuse one."""
+    name: str = Name
+    """What people call it."""
+
+
+class Status(StrEnum):
+    """What people want of a campaign; whether it runs depends on its dates, too."""
+
+    DRAFT = "draft"  # is being written
+    LIVE = "live"  # is shown from `starts` to `ends`
+    PAUSED = "paused"  # is shown nowhere until it is live again
+    ENDED = "ended"  # is over, as if `ends` had passed
+
+
 class Campaign(_Record):
     """An advertiser's order: how much to pay for what, until when, for whom."""
 
@@ -69,6 +91,10 @@ class Campaign(_Record):
     """Names the campaign in Redis keys, logs and answers; never reuse one."""
     advertiser: str = Identifier
     """At most one offer of an advertiser is shown on a page."""
+    name: str = Name
+    """What people call it."""
+    status: Status = Status.LIVE
+    """Shown nowhere unless it is `live`."""
     bid_kind: BidKind
     """What the bid pays for: a thousand impressions, a click, a conversion."""
     bid_micros: int = Field(gt=0, le=MAX_MICROS)
@@ -96,6 +122,40 @@ class Campaign(_Record):
         return self
 
 
+class Image(_Record):
+    """A picture somewhere else."""
+
+    url: str = MediaUrl
+    """Where a shopper's browser loads it from."""
+    alt: str = Field(min_length=1, max_length=200, pattern=PRINTABLE)
+    """What it shows, for those who do not see it."""
+    width: int = Field(ge=1, le=MAX_SIDE)
+    """In pixels: the page keeps the room free."""
+    height: int = Field(ge=1, le=MAX_SIDE)
+    """In pixels."""
+
+
+class Video(_Record):
+    """A film somewhere else."""
+
+    url: str = MediaUrl
+    """Where a shopper's browser loads it from."""
+    poster: str | None = Field(default=None, pattern=HTTPS, max_length=2000)
+    """A picture to begin with."""
+    width: int = Field(ge=1, le=MAX_SIDE)
+    """In pixels."""
+    height: int = Field(ge=1, le=MAX_SIDE)
+    """In pixels."""
+
+
+class Review(StrEnum):
+    """Whether an operator has seen what an offer shows."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+
+
 class Offer(_Record):
     """Something a confirmation page can show."""
 
@@ -109,5 +169,13 @@ class Offer(_Record):
     """Text below it."""
     landing_url: str = Field(pattern=r"^https?://", max_length=2000)
     """Where a click leads."""
+    image: Image | None = None
+    """A picture beside the text."""
+    video: Video | None = None
+    """A film instead of the picture."""
+    html: str = Field(default="", max_length=20_000)
+    """A snippet instead of all that; shown in a sandboxed frame only, where it reaches neither page nor shopper."""
+    review: Review = Review.APPROVED
+    """Shown nowhere unless it is `approved`."""
     features: dict[str, Value | list[Value] | dict[str, float]] = {}
     """Values of the features whose source is `offer`; absent ones take the feature's default."""

@@ -23,10 +23,15 @@ UNKNOWN = "there is no such key"
 
 OFFER_ID = r"^[^\s\x00-\x1f\x7f-\x9f](?:[^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,62}[^\s\x00-\x1f\x7f-\x9f])?$"
 """Offers are named as a shop names its products. Their ids are values everywhere, in no Redis key, file name or path."""
+HTTPS = r"""^https://[^\s\x00-\x1f\x7f"'<>\\]+$"""
+"""Neither a script nor anything that ends an attribute or a line."""
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 PATTERNS = {
     r"^[A-Z]{3}$": "three capital letters, such as EUR",
     r"^https?://": "an address that begins with https:// or http://",
     r"^https?://[^\s]+$": "an address that begins with https:// or http://",
+    HTTPS: "an address that begins with https://",
+    PRINTABLE: "printable characters",
     r"^[a-z][a-z0-9_-]{0,63}$": "up to 64 lower-case letters, digits, _ and -, a letter first",
     r"^[a-z][a-z0-9_]{0,63}$": "up to 64 lower-case letters, digits and _, a letter first",
     r"^[a-z][a-z0-9_]{0,31}$": "up to 32 lower-case letters, digits and _, a letter first",

@@ -10,7 +10,7 @@ import numpy as np
 import tomli  # tomllib, compiled: a catalogue of 100,000 offers in less than half the time
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from domain.campaign import Campaign, FeatureValue, Offer
+from domain.campaign import Advertiser, Campaign, FeatureValue, Offer
 from domain.errors import InvalidMarket, shown
 from domain.policy import Policy
 from domain.refusals import MISSING, Location, first_refusal
@@ -59,6 +59,8 @@ class Market(Record):
     """Split, gates, attribution windows."""
     monitoring: MonitoringSpec = MonitoringSpec()
     """What is watched."""
+    advertisers: tuple[Advertiser, ...] = ()
+    """Who pays, where more than the name in a campaign is to be said."""
     campaigns: tuple[Campaign, ...] = ()
     """Who pays how much for what; needed where no catalogue holds them."""
     offers: Annotated[Sequence[Offer], AfterValidator(tuple)] = ()
@@ -118,6 +120,11 @@ class Market(Record):
     def campaign_by_id(self) -> dict[str, Campaign]:
         """Campaigns by id."""
         return {c.id: c for c in self.campaigns}
+
+    @cached_property
+    def advertiser_by_id(self) -> dict[str, Advertiser]:
+        """Advertisers that have a record, by id."""
+        return {a.id: a for a in self.advertisers}
 
     @cached_property
     def request_features(self) -> tuple[FeatureSpec, ...]:
@@ -184,17 +191,28 @@ class Market(Record):
             return self._derived(feature, of, 0)
         return feature.coerce(features[feature.name]) if feature.name in features else feature.absent
 
-    def sell(self, campaigns: tuple[Campaign, ...], offers: Sequence[Offer]) -> None:
-        """Gives this very market another catalogue, for processes that look at what is sold and never sell: who has it sees the
+    def sell(self, other: "Market") -> None:
+        """Gives this very market another's catalogue, for processes that look at what is sold and never sell: who has it sees the
         new one the next time it looks. All others take `selling`, which leaves decisions under way with what they began with."""
-        self.__dict__.update(campaigns=campaigns, offers=offers)
-        self.__dict__.pop("campaign_by_id", None)
+        self.__dict__.update({name: getattr(other, name) for name in ("advertisers", "campaigns", "offers")})
+        self._forget_computed()
 
-    def selling(self, campaigns: tuple[Campaign, ...], offers: Sequence[Offer]) -> Self:
-        """The same market with another catalogue, which was checked against it."""
-        other = self.model_copy(update={"campaigns": campaigns, "offers": offers})
-        other.__dict__.pop("campaign_by_id", None)  # a copy takes over what was computed
+    def selling(
+        self, campaigns: tuple[Campaign, ...], offers: Sequence[Offer], advertisers: tuple[Advertiser, ...] | None = None
+    ) -> Self:
+        """The same market with another catalogue, which was checked against it.
+
+        Args:
+          advertisers: None leaves them as they are.
+        """
+        sold = {"campaigns": campaigns, "offers": offers} | ({} if advertisers is None else {"advertisers": advertisers})
+        other = self.model_copy(update=sold)
+        other._forget_computed()  # a copy takes over what was computed
         return other
+
+    def _forget_computed(self) -> None:
+        for name in ("advertiser_by_id", "campaign_by_id"):
+            self.__dict__.pop(name, None)
 
     def without_offers(self) -> Self:
         """The same market for whoever needs campaigns alone: of offers it may have many."""

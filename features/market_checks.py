@@ -45,6 +45,7 @@ def _check_names(market: Market) -> None:
         ("placements", [p.name for p in market.placements]),
         ("features", [f.name for f in market.features]),
         ("tasks", [t.name for t in market.tasks]),
+        ("advertisers", [a.id for a in market.advertisers]),
         ("campaigns", [c.id for c in market.campaigns]),
         ("offers", [o.id for o in market.offers]),
         ("crosses", ["*".join(sorted(c.features)) for c in market.crosses]),

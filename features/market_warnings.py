@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from domain.campaign import IMPRESSIONS_PER_CPM, BidKind, Campaign
+from domain.campaign import IMPRESSIONS_PER_CPM, BidKind, Campaign, Review, Status
 from features.market import Market
 from features.market_checks import place
 from features.spec import first_repeated
@@ -20,6 +20,8 @@ def _campaigns(market: Market, now_ms: int) -> Iterator[str]:
         at = place("campaigns", i, c.id)
         if c.id not in advertised:
             yield f"{at}: no offer belongs to it"
+        if c.status is not Status.LIVE:
+            yield f"{at}.status: is {c.status}, it is shown nowhere"
         if c.ends and c.ends.timestamp() * 1000 <= now_ms:
             yield f"{at}.ends: is past, it is shown no more"
         per_event, best_ecpm = _worth(c)
@@ -45,6 +47,8 @@ def _worth(c: Campaign) -> tuple[int, int]:
 def _offers(market: Market) -> Iterator[str]:
     seen: dict[tuple[str, str, str, str], str] = {}
     for i, o in enumerate(market.offers):
+        if o.review is not Review.APPROVED:
+            yield f"{place('offers', i, o.id)}.review: is {o.review}, it is shown nowhere"
         first = seen.setdefault((o.campaign, o.title, o.body, o.landing_url), o.id)
         if first != o.id:
             yield f"{place('offers', i, o.id)}: says the same as {first!r} and leads to the same address"

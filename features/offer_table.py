@@ -8,9 +8,11 @@ from typing import Any, TypeVar, overload
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
-from domain.campaign import Offer, Value
+from domain.campaign import Image, Offer, Review, Value, Video
 
+_NESTED: dict[str, type[BaseModel]] = {"image": Image, "video": Video}
 Column = TypeVar("Column", bound=NDArray[Any])
 
 
@@ -29,10 +31,10 @@ class OfferTable(Sequence[Offer]):
 
     @classmethod
     def of(cls, offers: Iterable[Offer]) -> "OfferTable":
-        """Offers that were checked, in their order; a table is what it is."""
+        """Offers that were checked, in their order, but for those that no operator has approved; a table is what it is."""
         if isinstance(offers, OfferTable):
             return offers
-        bodies = [orjson.dumps(o.model_dump(exclude_defaults=True)) for o in offers]
+        bodies = [orjson.dumps(o.model_dump(exclude_defaults=True)) for o in offers if o.review == Review.APPROVED]
         return cls.parse(bodies)
 
     @classmethod
@@ -132,4 +134,8 @@ def splice(before: OfferTable, bodies: Mapping[str, bytes | None]) -> Splice:
 
 
 def _offer(body: bytes) -> Offer:
-    return Offer.model_construct(**orjson.loads(body))
+    given = orjson.loads(body)
+    for name, record in _NESTED.items():
+        if name in given:
+            given[name] = record.model_construct(**given[name])
+    return Offer.model_construct(**given)

@@ -10,16 +10,13 @@ import orjson
 import typer
 
 from catalogue.address import parse_url
-from catalogue.checks import Entry
 from catalogue.database import Database
 from catalogue.formats import lines, read, whole_market, write
-from catalogue.repository import Edit, Kind, Made, Repository, Row
-from domain.campaign import Campaign, Offer
+from catalogue.kinds import RECORDS, Entry, Kind, kind_of
+from catalogue.repository import Edit, Made, Repository, Row
 from domain.clock import now_ms
 from domain.errors import InvalidChange, OfferRankError
 from features.market import load_market
-
-KINDS: dict[str, type[Entry]] = {"campaign": Campaign, "offer": Offer}
 
 
 def import_files(
@@ -28,7 +25,7 @@ def import_files(
     """Errors as `Repository.change`."""
     repository, loaded = _repository(market, url)
     entries = [entry for path in files for entry in read(path, loaded)]
-    edits = [Edit(_kind(e), e.id, e) for e in entries]
+    edits = [Edit(kind_of(e), e.id, e) for e in entries]
     if replace:
         kept = {(e.kind, e.id) for e in edits}
         edits += [Edit(kind, i, None) for kind, i in _there(repository) if (kind, i) not in kept]
@@ -96,7 +93,7 @@ def _repository(market: Path, url: str) -> tuple[Repository, Any]:
 
 
 def _there(repository: Repository) -> dict[tuple[Kind, str], str]:
-    """Every campaign and offer there is, an offer with its campaign."""
+    """Everything there is, an offer with its campaign."""
     head = repository.head()
     rows = repository.rows(head.version) if head else ()
     return {(row.kind, row.id): orjson.loads(row.body or "{}").get("campaign", "") for row in rows}
@@ -114,11 +111,7 @@ def _at(repository: Repository, version: int | None) -> int:
 def _entries(repository: Repository, version: int | None) -> tuple[int, list[Entry]]:
     at = _at(repository, version)
     rows = sorted(repository.rows(at), key=lambda r: (r.kind, r.id))
-    return at, [KINDS[row.kind].model_validate_json(row.body or "") for row in rows]
-
-
-def _kind(entry: Entry) -> Kind:
-    return "campaign" if isinstance(entry, Campaign) else "offer"
+    return at, [RECORDS[row.kind].model_validate_json(row.body or "") for row in rows]
 
 
 def _who(by: str | None) -> str:

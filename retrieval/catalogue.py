@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.campaign import FeatureValue
+from domain.campaign import Campaign, FeatureValue, Status
 from features.market import Market
 from features.offer_table import OfferTable
 
@@ -55,7 +55,7 @@ class Catalogue:
     frequency_cap: NDArray[np.int64]
     """[C] impressions per shopper and budget day; `UNLIMITED` without a cap."""
     starts_ms: NDArray[np.int64]
-    """[C] first instant it may be shown."""
+    """[C] first instant it may be shown; never, unless it is live."""
     ends_ms: NDArray[np.int64]
     """[C] first instant it may no longer."""
     targeted: tuple[TargetedFeature, ...]
@@ -87,10 +87,14 @@ class Catalogue:
             bid_micros=bid_micros[campaign],
             budget_micros=np.array([c.daily_budget_micros or UNLIMITED for c in campaigns], dtype=np.int64),
             frequency_cap=np.array([c.frequency_cap or UNLIMITED for c in campaigns], dtype=np.int64),
-            starts_ms=np.array([_ms(c.starts, INT64.min) for c in campaigns], dtype=np.int64),
+            starts_ms=np.array([_starts_ms(c) for c in campaigns], dtype=np.int64),
             ends_ms=np.array([_ms(c.ends, INT64.max) for c in campaigns], dtype=np.int64),
             targeted=tuple(_invert(market, name) for name in dict.fromkeys(n for c in campaigns for n in c.targeting)),
         )
+
+
+def _starts_ms(campaign: Campaign) -> int:
+    return _ms(campaign.starts, INT64.min) if campaign.status is Status.LIVE else int(INT64.max)
 
 
 def _ms(at: datetime | None, otherwise: int) -> int:

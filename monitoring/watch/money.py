@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
-from domain.campaign import Campaign
+from domain.campaign import Campaign, Status
 from domain.clock import budget_day, traffic_passed
 from domain.keys import Keys
 from features.market import Market
@@ -145,7 +145,7 @@ def _runs_all(campaign: Campaign, day: int, day_length_s: int) -> bool:
     """Whether it runs all of a budget day and of the day before, and does not end in it."""
     begin_s, end_s = (day - 1) * day_length_s, (day + 1) * day_length_s
     starts, ends = (None if at is None else _seconds(at) for at in (campaign.starts, campaign.ends))
-    return (starts is None or starts <= begin_s) and (ends is None or ends >= end_s)
+    return campaign.status is Status.LIVE and (starts is None or starts <= begin_s) and (ends is None or ends >= end_s)
 
 
 def _seconds(at: datetime) -> float:

@@ -81,6 +81,10 @@ def _offer(slot: Slot, decided: Decided, view: MarketView, tokens: Tokens, publi
         "click_url": f"{public_url}/v1/c/{token}",
         "token": token,
     }
+    if offer.image is not None:
+        answer["image"] = offer.image.model_dump()
+    if offer.video is not None:
+        answer["video"] = offer.video.model_dump()
     if pricing:
         answer["pricing"] = {
             "price_micros": slot.price_micros,

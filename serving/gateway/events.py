@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from domain.campaign import Status
 from domain.errors import InvalidRequest
 from domain.events import OF_AN_ORDER, EventStatus, EventType
 from features.market import Market
@@ -51,12 +52,14 @@ def is_over(event: EventType, sold: Sold, market: Market, at_ms: int) -> bool:
     """Whether an event no longer counts because of what became of the campaign since the page.
 
     Impressions and clicks count until the campaign ends or is taken out of the catalogue, conversions of clicks from before
-    that come after it. What takes something back always counts.
+    that come after it. What takes something back always counts. A pause ends nothing: pages from before it are still out there.
     """
     if event not in (EventType.IMPRESSION, EventType.CLICK):
         return False
     campaign = market.campaign_by_id.get(sold.campaign_id)
-    return campaign is None or (campaign.ends is not None and at_ms >= campaign.ends.timestamp() * 1000)
+    if campaign is None or campaign.status is Status.ENDED:
+        return True
+    return campaign.ends is not None and at_ms >= campaign.ends.timestamp() * 1000
 
 
 def page_event(event: EventType, sold: Sold, now_ms: int) -> PageEvent:

@@ -16,6 +16,7 @@ from pydantic import (
 )
 from typing_extensions import TypedDict  # pydantic takes typing.TypedDict from Python 3.12 on only
 
+from domain.campaign import Image, Video
 from domain.money import MAX_MICROS
 from features.market import Market
 from features.spec import INT64, MAX_STRING, MAX_WEIGHT, FeatureSpec
@@ -297,6 +298,10 @@ class OfferAnswer(_Answer):
     advertiser: str
     title: str
     body: str
+    image: Image | None = None
+    """Absent where the offer has none."""
+    video: Video | None = None
+    """Absent where the offer has none."""
     impression_url: str
     """Load it when the offer is seen."""
     click_url: str

@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from known_catalogue import AT_MS, MARKET, Shelf, campaign, everything, offer
+from known_catalogue import AT_MS, FILE_ONLY, MARKET, Shelf, campaign, everything, offer
 from postgresql import Postgresql
 from sqlalchemy import inspect, text
 
 from catalogue.address import parse_url, sqlite_url
 from catalogue.database import CatalogueAway
+from catalogue.edits import EditsRefused
 from catalogue.follower import Follower
 from catalogue.repository import Change, Edit, Made, Repository
 from catalogue.tables import METADATA
+from domain.campaign import Advertiser
 from domain.errors import CatalogueConflict, ContractError, InvalidChange
 
 
@@ -54,8 +56,8 @@ def test_a_database_that_is_not_there_holds_no_catalogue_and_is_not_made_by_look
 def test_an_upgrade_that_fails_half_way_leaves_nothing(empty: Shelf) -> None:
     with empty.database._engine.connect() as db, db.begin():
         db.execute(text("CREATE TABLE other (id INTEGER)"))
-        db.execute(text("CREATE INDEX entry_by_campaign ON other (id)"))
-    with pytest.raises(CatalogueAway, match="entry_by_campaign"):  # the last thing that the first upgrade makes
+        db.execute(text("CREATE INDEX entry_by_parent ON other (id)"))
+    with pytest.raises(CatalogueAway, match="entry_by_parent"):  # the last thing that the upgrades make
         empty.change(*everything())
     assert empty.repository.head() is None
     with empty.database._engine.connect() as db:
@@ -69,7 +71,7 @@ def test_tables_of_a_later_version_are_left_alone(shelf: Shelf) -> None:
     with shelf.database._engine.connect() as db:
         db.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         db.commit()
-    with pytest.raises(CatalogueAway, match="its tables are of revision 9999, and this version of OfferRank reads 0001"):
+    with pytest.raises(CatalogueAway, match="its tables are of revision 9999, and this version of OfferRank reads 0002"):
         shelf.repository.head()
     with pytest.raises(CatalogueAway, match="9999"):
         shelf.change(campaign("house", bid_micros=7_000_000))
@@ -222,3 +224,46 @@ def test_an_address_says_what_is_wrong_with_it_and_no_password() -> None:
         with pytest.raises(ValueError, match="expected sqlite:///PATH or postgresql://USER@HOST/DATABASE") as refused:
             parse_url(wrong)
         assert "secret" not in str(refused.value)
+
+
+def test_a_database_of_the_first_tables_is_read_as_it_is_and_upgraded_by_whoever_writes(shelf: Shelf) -> None:
+    """Made by the code of before: an offer's campaign was a column, an advertiser nowhere but in the campaign's JSON."""
+    shelf.change(Edit("offer", "alpha-hats", None), Edit("campaign", "alpha-rest", None))
+    with shelf.database._engine.connect() as db, db.begin():
+        db.execute(text("DROP INDEX entry_by_parent"))
+        db.execute(text("ALTER TABLE entry RENAME COLUMN parent TO campaign"))
+        db.execute(text("UPDATE entry SET campaign = NULL WHERE kind = 'campaign' OR body IS NULL"))
+        db.execute(text("CREATE INDEX entry_by_campaign ON entry (campaign)"))
+        db.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    bodies = shelf.bodies(2)
+    follower = Follower(shelf.url, FILE_ONLY)
+    assert follower.start().version == 2
+    follower.close()
+
+    shelf.database.bring_up_to_date(MARKET.name)
+    assert (shelf.bodies(2), shelf.repository.head().version) == (bodies, 2)
+    with shelf.database._engine.connect() as db:
+        parents = dict(db.execute(text("SELECT kind || ' ' || id, parent FROM entry WHERE until IS NULL")).all())
+    assert parents["campaign house"] == "house"
+    assert parents["offer house-club"] == "house"
+    assert (parents["campaign alpha-rest"], parents["offer alpha-hats"]) == ("alpha", "alpha-rest")  # gone, and whose it was
+    with pytest.raises(InvalidChange, match="still has 1 offers, such as 'house-club'"):
+        shelf.change(Edit("campaign", "house", None))
+
+
+def test_all_that_is_wrong_is_said_by_the_index_of_the_edit(shelf: Shelf) -> None:
+    stale = Edit("campaign", "house", campaign("house", bid_micros=7_000_000).entry, expected_version=7)
+    with pytest.raises(EditsRefused) as refused:
+        shelf.repository.change_all(
+            [stale, offer("new"), offer("lost", campaign="nobody"), Edit("campaign", "gamma-sales", None)], "ann", "", AT_MS
+        )
+    assert [(i, type(e)) for i, e in refused.value.errors] == [(0, CatalogueConflict), (2, InvalidChange), (3, InvalidChange)]
+    assert shelf.repository.head().version == 1
+
+
+def test_an_advertiser_goes_with_its_campaigns_or_after_them(shelf: Shelf) -> None:
+    assert shelf.change(Edit("advertiser", "house", Advertiser(id="house"))) == Made(2, 1)
+    with pytest.raises(InvalidChange, match="advertiser \"house\": still has 1 campaigns, such as 'house'"):
+        shelf.change(Edit("advertiser", "house", None))
+    gone = [Edit("advertiser", "house", None), Edit("campaign", "house", None), Edit("offer", "house-club", None)]
+    assert shelf.change(*gone) == Made(3, 3)

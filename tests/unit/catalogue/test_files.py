@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from known_catalogue import MARKET
 from small_market import RAW
 
-from catalogue.checks import Entry
 from catalogue.formats import read, write
-from domain.campaign import Campaign, Offer
+from catalogue.kinds import Entry
+from domain.campaign import Advertiser, Campaign, Offer
 from domain.errors import InvalidChange
 from features.market import load_market, parse_market
 
@@ -51,12 +51,14 @@ texts = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_
 @given(title=texts, body=texts, brand=texts, price=st.floats(-1e6, 1e6, width=32), city=texts.filter(lambda t: "|" not in t))
 def test_any_text_survives_any_form(tmp_path_factory: Any, title: str, body: str, brand: str, price: float, city: str) -> None:
     entries: list[Entry] = [
+        Advertiser(id="a", name=title),
         Campaign.model_validate(
             {"id": "c", "advertiser": "a", "bid_kind": "cpc", "bid_micros": 5, "targeting": {"city": [city, "x"], "age": [1, 2]}}
             | {"starts": "2026-12-01T08:00:00+01:00", "daily_budget_micros": 10**9}
         ),
         Offer.model_validate(
             {"id": "o", "campaign": "c", "title": title, "body": body, "landing_url": "https://x.example/?a=1&b={token}"}
+            | {"image": {"url": "https://x.example/a,b.png", "alt": title, "width": 300, "height": 250}, "review": "pending"}
             | {"features": {"brand": brand, "price": price, "tags": {"red": 0.5, 'a "quoted" one': 1.0}}}
         ),
     ]
@@ -73,7 +75,7 @@ def test_any_text_survives_any_form(tmp_path_factory: Any, title: str, body: str
         ("o.toml", "offers = 3", "o.toml: offers: expected a list of tables, got 3"),
         ("o.toml", "offers = [3]", "o.toml: offers[0]: expected a table, got 3"),
         ("o.jsonl", '{"kind": "offer"', "o.jsonl: line 1: is not JSON"),
-        ("o.jsonl", '\n{"id": "c"}', "o.jsonl: line 2.kind: expected campaign or offer, got nothing"),
+        ("o.jsonl", '\n{"id": "c"}', "o.jsonl: line 2.kind: expected advertiser, campaign or offer, got nothing"),
         ("o.csv", "id,advertiser,bid_kind,bid_micros\nc,a,cpc,0", "o.csv: line 2.bid_micros: expected a number above 0, got '0'"),
         ("o.csv", "id,advertiser,bid_kind,bid_micros\nc,a,cpc,1,2", "o.csv: line 2: expected 4 columns, got more"),
         ("o.csv", "id,advertiser,colour\nc,a,red", "o.csv: line 2.bid_kind: is missing"),

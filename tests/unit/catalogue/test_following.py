@@ -13,6 +13,7 @@ from catalogue.current_market import current_market
 from catalogue.follower import Follower
 from catalogue.repository import Edit, Repository
 from catalogue.stock import Stock
+from domain.campaign import Advertiser, Review
 from domain.errors import InvalidMarket, Unavailable
 from features.offer_table import OfferTable
 from serving.gateway.market_view import MarketView
@@ -270,3 +271,32 @@ def test_who_only_looks_starts_also_while_the_database_is_away(tmp_path: Path, c
     assert "the catalogue is not shown before its database is back" in caplog.text
     with current_market(GOLDEN, None) as market:
         assert market.offers == MARKET.offers
+
+
+def test_an_offer_is_sold_while_an_operator_has_approved_it(shelf: Shelf, tmp_path: Path) -> None:
+    follower = Follower(shelf.url, FILE_ONLY, tmp_path / "kept")
+    before = view_of(follower.start())
+    for review, sold in (("pending", False), ("rejected", False), ("approved", True)):
+        shelf.change(offer("gamma-trip", review=review))
+        stock = follower.poll()
+        assert stock is not None
+        assert stock.splice is not None
+        before = before.after(stock.market, stock.version, stock.splice)
+        assert ("gamma-trip" in before.offers.position_of) is sold
+        assert_same(before, view_of(Follower(shelf.url, FILE_ONLY).start()))
+        assert_same(before, view_of(Follower(shelf.url, FILE_ONLY, tmp_path / "kept").start()))
+    file = MARKET.selling(MARKET.campaigns, [o.model_copy(update={"review": Review.PENDING}) for o in MARKET.offers[:1]])
+    assert len(MarketView.of(file).offers) == 0
+
+
+def test_advertisers_are_followed_with_what_they_sell(shelf: Shelf, tmp_path: Path) -> None:
+    follower = Follower(shelf.url, FILE_ONLY, tmp_path / "kept", offers=False)
+    assert follower.start().market.advertisers == ()
+    alpha = Advertiser(id="alpha", name="Alpha & Co.")
+    shelf.change(Edit("advertiser", "alpha", alpha), Edit("advertiser", "zeta", Advertiser(id="zeta")))
+    shelf.change(Edit("advertiser", "zeta", None))
+    stock = follower.poll()
+    assert stock is not None
+    assert stock.market.advertiser_by_id == {"alpha": alpha}
+    for start in (Follower(shelf.url, FILE_ONLY, tmp_path / "kept", offers=False), Follower(shelf.url, FILE_ONLY)):
+        assert start.start().market.advertisers == (alpha,)

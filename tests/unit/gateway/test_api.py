@@ -7,6 +7,7 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
+from domain.campaign import Image, Video
 from domain.errors import Unavailable
 from domain.refusals import PATTERNS
 from serving.gateway.schema import DecisionAnswer, ErrorAnswer, EventsAnswer
@@ -227,6 +228,18 @@ def test_answers_are_what_the_document_promises(gateway):
         "POST", "/v1/events", json={"events": [{"type": "click", "token": token}, {"type": "click", "token": "x"}]}
     )
     EventsAnswer.model_validate_json(response.content, strict=True)
+
+
+def test_a_picture_and_a_film_are_in_the_answer_of_the_offers_that_have_them(build_gateway, market):
+    image = {"url": "https://alpha.example/shoes.webp", "alt": "Red shoes", "width": 300, "height": 250}
+    film = {"url": "https://alpha.example/shoes.mp4", "poster": None, "width": 640, "height": 360}
+    media = {"image": Image(**image), "video": Video(**film)}
+    others = [o.model_copy(update=media) if o.id == "alpha-shoes" else o for o in market.offers]
+    shown = build_gateway(market.selling(market.campaigns, others)).decide()
+    DecisionAnswer.model_validate(shown)
+    first, second = shown["placements"][0]["offers"]
+    assert (second["offer_id"], second["image"], second["video"]) == ("alpha-shoes", image, film)
+    assert not {"image", "video"} & first.keys()
 
 
 def test_the_document_shows_the_markets_features_with_examples(gateway):

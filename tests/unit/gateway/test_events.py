@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from domain.campaign import Status
 from domain.errors import InvalidRequest
 from domain.events import EventType
 from serving.gateway.tokens import Sold, TokenError, Tokens
@@ -217,6 +218,17 @@ def test_of_a_campaign_that_is_gone_conversions_of_earlier_clicks_count_and_mone
     for event in ("conversion", "return"):
         assert post(gateway, {"type": event, "token": token}).status_code == 200
     assert [e.type for e in gateway.ledger.accepted] == [EventType.CONVERSION, EventType.RETURN]
+
+
+@pytest.mark.parametrize(("status", "counts"), [("paused", 200), ("ended", 410)])
+def test_pages_from_before_a_pause_count_and_those_of_a_campaign_that_was_ended_do_not(build_gateway, market, status, counts):
+    token = alpha_shoes(build_gateway(market))
+    others = [c.model_copy(update={"status": Status(status)}) if c.id == "alpha-spring" else c for c in market.campaigns]
+    gateway = build_gateway(market.model_copy(update={"campaigns": tuple(others)}))
+    assert "alpha-shoes" not in {o["offer_id"] for o in gateway.decide()["placements"][0]["offers"]}
+    for event in ("impression", "click"):
+        assert post(gateway, {"type": event, "token": token}).status_code == counts
+    assert post(gateway, {"type": "conversion", "token": token}).status_code == 200
 
 
 def test_dismissing_names_several_offers(gateway):

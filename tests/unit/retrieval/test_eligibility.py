@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from domain.campaign import Value
+from domain.campaign import Status, Value
 from domain.candidates import Candidates, Source
 from domain.outcome import Reason
 from features.market import Market
@@ -95,3 +95,9 @@ def test_candidates_are_split_in_their_order_with_a_reason_for_each_removal(mark
     assert eligible.kept.source.tolist() == [Source.ANN, Source.NEW]
     assert eligible.removed.offer.tolist() == [1, 4]
     assert eligible.reason.tolist() == [Reason.TARGETING, Reason.BUDGET]
+
+
+@pytest.mark.parametrize("status", ["draft", "paused", "ended"])
+def test_a_campaign_that_is_not_live_is_shown_nowhere_whatever_its_dates(market: Market, status: str) -> None:
+    others = [c.model_copy(update={"status": Status(status)}) if c.id == "german" else c for c in market.campaigns]
+    assert verdicts(market.selling(tuple(others), market.offers)) == {"german": Reason.SCHEDULE}

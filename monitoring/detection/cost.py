@@ -20,8 +20,8 @@ def cost_micros_per_day(
     """Money by which a day like this hour differs from a usual one; 0 where it cannot be said.
 
     calibration: what these rows brought less what their probabilities said. A flow: what was charged, times by how much its rate
-    or amount is off, but nothing where more is better. A feature or prediction: what was charged, times by how much the slice's mean prediction is off, the
-    furthest of its tasks: an estimate from scores, before labels mature.
+    or amount is off, but nothing where more is better. A feature or prediction: what was charged, times by how much the slice's
+    mean prediction is off, the furthest of its tasks: an estimate from scores, before labels mature.
     """
     if kind in ("calibration", BETTING):
         matured = now.calibrations.get((part, series))

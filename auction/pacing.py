@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.clock import traffic_passed
-
 MIN_MULTIPLIER = 0.01
 GAIN = 10.0
 """Spending 1 % of the daily budget more than planned lowers the bid by 10 %. More would settle sooner, but swing where spend
@@ -26,10 +24,10 @@ SHORTEST_HORIZON = 0.03
 class Pacing:
     """What the controller remembers of C campaigns between two updates."""
 
-    day: int
-    """Budget day of the last reading."""
-    traffic_passed: float
-    """Share of that day's traffic that had passed, in [0, 1]."""
+    day: int | NDArray[np.int64]
+    """Budget day of the last reading, [C] or of all."""
+    traffic_passed: float | NDArray[np.float64]
+    """Share of that day's traffic that had passed, in [0, 1], [C] or of all."""
     committed_micros: NDArray[np.int64]
     """[C] spend of that day so far, and what is expected of clicks that wait for their conversion."""
     multiplier: NDArray[np.float64]
@@ -37,29 +35,40 @@ class Pacing:
 
 
 def joined(
-    before: Pacing, ids: Sequence[str], now: Sequence[str], committed_micros: NDArray[np.int64], budget_micros: NDArray[np.int64]
+    before: Pacing,
+    ids: Sequence[str],
+    now: Sequence[str],
+    day: int | NDArray[np.int64],
+    traffic_passed: float | NDArray[np.float64],
+    committed_micros: NDArray[np.int64],
+    budget_micros: NDArray[np.int64],
 ) -> Pacing:
     """The controller's memory of the campaigns there are now: those that stay go on, new ones begin with their whole bid.
 
     Args:
       ids: [C] of the campaigns in `before`.
       now: [D] of those there are.
+      day, traffic_passed: of the reading now, [D] or of all.
       committed_micros: [D] as read now: what a new campaign may have spent before it came back is not held against it.
       budget_micros: [D]; a budget without a limit paces nothing.
     """
     at = {c: i for i, c in enumerate(ids)}
     stayed = np.array([(i, at[c]) for i, c in enumerate(now) if c in at], dtype=np.int64).reshape(-1, 2)
+    mine, theirs = stayed.T
     multiplier, committed = np.ones(len(now)), committed_micros.copy()
-    multiplier[stayed[:, 0]] = before.multiplier[stayed[:, 1]]
-    committed[stayed[:, 0]] = before.committed_micros[stayed[:, 1]]
+    days, passed = np.full(len(now), day), np.full(len(now), traffic_passed)
+    multiplier[mine] = before.multiplier[theirs]
+    committed[mine] = before.committed_micros[theirs]
+    days[mine] = np.broadcast_to(before.day, len(ids))[theirs]
+    passed[mine] = np.broadcast_to(before.traffic_passed, len(ids))[theirs]
     multiplier[budget_micros == np.iinfo(np.int64).max] = 1.0
-    return Pacing(before.day, before.traffic_passed, committed, multiplier)
+    return Pacing(days, passed, committed, multiplier)
 
 
 def update(
     before: Pacing,
-    day: int,
-    traffic_passed: float,
+    day: int | NDArray[np.int64],
+    traffic_passed: float | NDArray[np.float64],
     committed_micros: NDArray[np.int64],
     budget_micros: NDArray[np.int64],
     traffic_until: float | NDArray[np.float64] = 1.0,
@@ -78,8 +87,8 @@ def update(
 
     Args:
       before: from the last update.
-      day: budget day of this reading.
-      traffic_passed: share of that day's traffic that has passed, from `domain.clock.traffic_passed`.
+      day: budget day of this reading, [C] or of all.
+      traffic_passed: share of that day's traffic that has passed, from `domain.days`, [C] or of all.
       committed_micros: [C] spend of that day so far, and what is expected of clicks that wait for their conversion: each once,
         as it leaves this sum's second part when it enters the first.
       budget_micros: [C] daily budgets; one too large to matter leaves the multiplier at 1, one of 0 has nothing to pace.
@@ -88,25 +97,12 @@ def update(
       re-planned from what is left.
     """
     # A new day starts from nothing spent; whatever the old one still owed is not paced.
-    same_day = day == before.day
-    committed_before = before.committed_micros if same_day else np.zeros_like(committed_micros)
-    passed_before = before.traffic_passed if same_day else 0.0
-    traffic = max(traffic_passed - passed_before, 0.0)  # a clock that was set back plans nothing until it has caught up
+    same_day = np.equal(day, before.day)
+    committed_before = np.where(same_day, before.committed_micros, 0)
+    passed_before = np.where(same_day, before.traffic_passed, 0.0)
+    traffic = np.maximum(traffic_passed - passed_before, 0.0)  # a clock that was set back plans nothing until it has caught up
     horizon = np.maximum(traffic_until - passed_before, SHORTEST_HORIZON)
     rho = np.maximum(budget_micros - committed_before, 0) * (traffic / horizon)
     step = -GAIN * ((committed_micros - committed_before) - rho) / np.maximum(budget_micros, 1)
     multiplier = before.multiplier * np.exp(np.clip(step, -MAX_STEP, MAX_STEP))
     return Pacing(day, traffic_passed, committed_micros, np.clip(multiplier, MIN_MULTIPLIER, 1.0))
-
-
-def traffic_until(ends_ms: NDArray[np.int64], day: int, day_length_s: int, shape: Sequence[float]) -> NDArray[np.float64]:
-    """[C] share of a budget day's traffic that has passed when a campaign ends: 1 for those that run on, 0 for those of the past.
-
-    Args:
-      ends_ms: [C] first instants at which campaigns are no longer shown.
-    """
-    begins_ms = day * day_length_s * 1000
-    until = np.where(ends_ms > begins_ms, 1.0, 0.0)
-    today = (ends_ms > begins_ms) & (ends_ms < begins_ms + day_length_s * 1000)
-    until[today] = [traffic_passed(int(ms), day_length_s, shape) for ms in ends_ms[today]]
-    return until

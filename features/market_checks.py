@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from domain.campaign import Campaign, FeatureValue, Offer
+from domain.days import DAY_S, UTC
 from domain.errors import shown
 from domain.refusals import Misfit
 from features.monitoring_spec import PARTNER, PLACEMENT, POSITION
@@ -176,6 +177,9 @@ def check_campaign(market: Market, by_name: Mapping[str, FeatureSpec], c: Campai
     """Whether a campaign fits the market; `at` names it in the error."""
     if c.bid_kind == "cpa" and market.conversion_task is None:
         raise Misfit("cpa needs a task that predicts conversions given a click", f"{at}.bid_kind")
+    if c.time_zone != UTC and market.policy.day_length_s != DAY_S:
+        only = f"expected UTC, since days of {market.policy.day_length_s} s (policy.day_length_s) are those of no place"
+        raise Misfit(f"{only}, got {c.time_zone!r}", f"{at}.time_zone")
     for name, accepted in c.targeting.items():
         spec = by_name.get(name)
         if spec is None or spec.source not in ("shopper", "context") or spec.multiple:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.campaign import Campaign, FeatureValue, Status
+from domain.days import CampaignDays
 from features.market import Market
 from features.offer_table import OfferTable
 
@@ -58,6 +59,8 @@ class Catalogue:
     """[C] first instant it may be shown; never, unless it is live."""
     ends_ms: NDArray[np.int64]
     """[C] first instant it may no longer."""
+    days: CampaignDays
+    """Which budget day it is for each campaign."""
     targeted: tuple[TargetedFeature, ...]
 
     def __len__(self) -> int:
@@ -89,6 +92,7 @@ class Catalogue:
             frequency_cap=np.array([c.frequency_cap or UNLIMITED for c in campaigns], dtype=np.int64),
             starts_ms=np.array([_starts_ms(c) for c in campaigns], dtype=np.int64),
             ends_ms=np.array([_ms(c.ends, INT64.max) for c in campaigns], dtype=np.int64),
+            days=CampaignDays([c.time_zone for c in campaigns], market.policy.day_length_s),
             targeted=tuple(_invert(market, name) for name in dict.fromkeys(n for c in campaigns for n in c.targeting)),
         )
 

@@ -60,11 +60,11 @@ def campaign_verdicts(
     return verdict
 
 
-def shown_today(catalogue: Catalogue, counters: Mapping[str, int], day: int) -> NDArray[np.int64]:
-    """[C] impressions per campaign from a shopper's counters `cap:<campaign>:<day>`; 0 where there is none."""
+def shown_today(catalogue: Catalogue, counters: Mapping[str, int], days: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[C] impressions per campaign on its day in `days`, [C], from a shopper's counters `cap:<campaign>:<day>`; else 0."""
     shown = np.zeros(len(catalogue.campaign_ids), dtype=np.int64)
     for c in np.flatnonzero(catalogue.frequency_cap != UNLIMITED):
-        shown[c] = counters.get(f"cap:{catalogue.campaign_ids[c]}:{day}", 0)
+        shown[c] = counters.get(f"cap:{catalogue.campaign_ids[c]}:{days[c]}", 0)
     return shown
 
 

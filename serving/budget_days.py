@@ -1,12 +1,14 @@
 """Opens budget days: nothing is sold, and no event accepted, on a budget that nobody has opened."""
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 
 import numpy as np
 import redis
 from numpy.typing import NDArray
 
 from domain.campaign import BidKind, Campaign
+from domain.days import UTC, day_begins_ms
 from domain.keys import Keys
 from features.market import Market
 from retrieval.catalogue import Catalogue
@@ -14,6 +16,8 @@ from retrieval.catalogue import Catalogue
 DEVIATIONS = 1.0
 """How many standard deviations of what is pending a budget of conversions is sold beyond its expectation; on the last day of a
 campaign as many below. docs/pacing.md has the measurements."""
+AT_ONCE = 1000
+"""Commands in one pipeline."""
 NO_LIMIT = "none"
 """What an open budget says of a campaign without one: it counts what is spent and stops nothing."""
 
@@ -26,15 +30,31 @@ def open_days(client: "redis.Redis", market: Market, days: Iterable[int], campai
     Raises:
       redis.RedisError: Redis is away; what was opened stays open.
     """
-    keys, day_ms = Keys(market.name), market.policy.day_length_s * 1000
-    for day in days:
-        span = {"from_ms": day * day_ms, "until_ms": (day + 1) * day_ms}
-        pipe = client.pipeline(transaction=False)
-        for campaign in market.campaigns if campaigns is None else campaigns:
-            name, limit = keys.budget(campaign.id, day), campaign.daily_budget_micros
-            pipe.hset(name, mapping={"limit": NO_LIMIT if limit is None else limit, **span})
-            pipe.pexpire(name, 2 * day_ms + budget_ttl_ms(market))
-        pipe.execute()
+    open_new(client, market, product(market.campaigns if campaigns is None else campaigns, list(days)))
+
+
+def open_new(client: "redis.Redis", market: Market, budgets: Iterable[tuple[Campaign, int]]) -> None:
+    """The same for a day of its own for each campaign."""
+    keys, pipe = Keys(market.name), client.pipeline(transaction=False)
+    for campaign, day in budgets:
+        name, limit = keys.budget(campaign.id, day), campaign.daily_budget_micros
+        from_ms, until_ms, ttl_ms = span(market, campaign.id, day)
+        pipe.hset(name, mapping={"limit": NO_LIMIT if limit is None else limit, "from_ms": from_ms, "until_ms": until_ms})
+        pipe.pexpire(name, ttl_ms)
+        if len(pipe) >= AT_ONCE:
+            pipe.execute()
+    pipe.execute()
+
+
+def span(market: Market, campaign_id: str, day: int) -> tuple[int, int, int]:
+    """First ms of a campaign's budget day, first after it, and for how long its budget is kept from now.
+
+    A campaign that has gone has days of UTC.
+    """
+    campaign, length_s = market.campaign_by_id.get(campaign_id), market.policy.day_length_s
+    zone = UTC if campaign is None else campaign.time_zone
+    from_ms, until_ms = (day_begins_ms(d, zone, length_s) for d in (day, day + 1))
+    return from_ms, until_ms, 2000 * length_s + budget_ttl_ms(market)
 
 
 def budget_ttl_ms(market: Market) -> int:
@@ -50,7 +70,7 @@ def conversion_delay_ms(market: Market) -> int:
     return 1000 * (given if given is not None else max(market.training.conversion_window_s // 10, 1))
 
 
-def slack_micros(market: Market, catalogue: Catalogue, day: int) -> NDArray[np.float64]:
+def slack_micros(market: Market, catalogue: Catalogue, days: NDArray[np.int64]) -> NDArray[np.float64]:
     """[C] how far budgets are sold beyond what is pending on them: price times DEVIATIONS squared, in the sign of the deviations.
 
     0 for campaigns that hold their whole price. On the last day of a campaign less is sold than is expected to fit, since what is
@@ -58,14 +78,13 @@ def slack_micros(market: Market, catalogue: Catalogue, day: int) -> NDArray[np.f
 
     Args:
       catalogue: of the market; making one at every turn costs more than all the rest.
+      days: [C] budget day of each campaign.
     """
-    day_ms = market.policy.day_length_s * 1000
     price = np.array([c.bid_micros if c.bid_kind is BidKind.CPA else 0 for c in market.campaigns], dtype=np.float64)
-    slack: NDArray[np.float64] = price * DEVIATIONS**2 * np.where(last_day(catalogue, day_ms) <= day, -1.0, 1.0)
+    slack: NDArray[np.float64] = price * DEVIATIONS**2 * np.where(last_day(catalogue) <= days, -1.0, 1.0)
     return slack
 
 
-def last_day(catalogue: Catalogue, day_ms: int) -> NDArray[np.int64]:
+def last_day(catalogue: Catalogue) -> NDArray[np.int64]:
     """[C] the budget day in which each campaign ends."""
-    last: NDArray[np.int64] = (catalogue.ends_ms - 1) // day_ms
-    return last
+    return catalogue.days.of_each(catalogue.ends_ms - 1)

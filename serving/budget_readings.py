@@ -1,6 +1,6 @@
 """Reads all budgets of a market in few round trips and no script: what the pacer paces by and publishes."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -18,7 +18,7 @@ FIELDS = ("limit", "spent", "held", "pending", "pending_ms", "owed", "before", "
 
 @dataclass(frozen=True, slots=True)
 class BudgetReading:
-    """C campaigns on one budget day; all [C].
+    """C campaigns, each on one budget day; all [C].
 
     limit_micros int64, -1 where the budget is not open; spent_micros, held_micros int64; pending_micros float64, what clicks are
     expected to charge by their conversions, at the time of the reading; owed_micros, before_micros float64, as the pacer wrote
@@ -38,18 +38,27 @@ class BudgetReading:
 
     @classmethod
     def read(
-        cls, client: "redis.Redis", keys: Keys, campaigns: Sequence[Campaign], day: int, now_ms: int, usual_decay_ms: float
+        cls,
+        client: "redis.Redis",
+        keys: Keys,
+        campaigns: Sequence[Campaign],
+        days: NDArray[np.int64],
+        now_ms: int,
+        usual_decay_ms: float,
     ) -> Self:
-        """Reads one day, in chunks, so that Redis serves others in between.
+        """Reads in chunks, so that Redis serves others in between.
 
+        Args:
+          days: [C] the budget day to read of each.
         Raises:
           redis.RedisError: Redis is away.
         """
         rows = []
-        for chunk in _chunks(campaigns):
+        names = [keys.budget(c.id, day) for c, day in zip(campaigns, days.tolist(), strict=True)]
+        for start in range(0, len(names), CHUNK):
             pipe = client.pipeline(transaction=False)
-            for campaign in chunk:
-                pipe.hmget(keys.budget(campaign.id, day), *FIELDS)
+            for name in names[start : start + CHUNK]:
+                pipe.hmget(name, *FIELDS)
             rows += pipe.execute()
         columns = list(zip(*rows, strict=True)) if rows else [()] * len(FIELDS)
         limit, spent, held = columns[:3]
@@ -88,11 +97,6 @@ class BudgetReading:
         soft = np.where(slack_micros == 0, 0.0, beyond - self.pending_micros - self.owed_micros)
         room = self.limit_micros - self.spent_micros - self.held_micros + np.floor(soft).astype(np.int64)
         return np.where(self.closed, 0, np.maximum(room, 0))
-
-
-def _chunks(campaigns: Sequence[Campaign]) -> Iterator[Sequence[Campaign]]:
-    for start in range(0, len(campaigns), CHUNK):
-        yield campaigns[start : start + CHUNK]
 
 
 def _ints(values: Iterable[str | None]) -> NDArray[np.int64]:

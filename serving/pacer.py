@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import redis
+from numpy.typing import NDArray
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from auction.pacing import MIN_MULTIPLIER, Pacing, joined, traffic_until, update
+from auction.pacing import MIN_MULTIPLIER, Pacing, joined, update
 from catalogue import CatalogueUrl
-from domain.clock import budget_day, traffic_passed
+from domain.clock import budget_day
 from domain.errors import OfferRankError
 from domain.keys import PARTITIONS, Keys
 from domain.refusals import read_settings
@@ -207,30 +208,30 @@ class Pacer:
             self.forget()
             return
         at_ms = self._time_ms() if now_ms is None else now_ms
-        day = budget_day(at_ms, self._policy.day_length_s)
-        self.waits = not self._opening.ready(day)
+        days, shape = self._catalogue.days.at(at_ms), self._policy.traffic_shape
+        self.waits = not self._opening.ready(dict(zip(self._campaign_ids, days.tolist(), strict=True)))
         if self.waits:
             self._pacing = None
             return
         if at_ms - self._looked_ms >= LOOK_MS or self._looked_ms > at_ms:
-            self._conversions.refresh(day, at_ms)
+            self._conversions.refresh(days, at_ms)
             self._look_at_gateways(at_ms)
             self._looked_ms = at_ms
-        reading = BudgetReading.read(self._redis, self._keys, self._market.campaigns, day, at_ms, self._usual_decay_ms)
-        self._opening.reopen([self._campaign_ids[i] for i in np.flatnonzero(reading.closed)], day)
-        passed = traffic_passed(at_ms, self._policy.day_length_s, self._policy.traffic_shape)
+        reading = BudgetReading.read(self._redis, self._keys, self._market.campaigns, days, at_ms, self._usual_decay_ms)
+        self._opening.reopen([(self._campaign_ids[i], int(days[i])) for i in np.flatnonzero(reading.closed)])
+        passed = self._catalogue.days.traffic_passed(at_ms, days, shape)
         if self._pacing is None:
-            self._pacing = self._take_over(day, passed, reading)
+            self._pacing = self._take_over(days, passed, reading)
             log.info("leading")
         else:
             if self._paced != self._campaign_ids:
                 self._forget_gone()
-                now = self._campaign_ids, reading.committed_micros, self._budget_micros
+                now = self._campaign_ids, days, passed, reading.committed_micros, self._budget_micros
                 self._pacing = joined(self._pacing, self._paced, *now)
-            until = traffic_until(self._ends_ms, day, self._policy.day_length_s, self._policy.traffic_shape)
-            self._pacing = update(self._pacing, day, passed, reading.committed_micros, self._budget_micros, until)
+            until = self._catalogue.days.traffic_passed(self._ends_ms, days, shape)
+            self._pacing = update(self._pacing, days, passed, reading.committed_micros, self._budget_micros, until)
         self._paced = self._campaign_ids
-        self._publish(self._pacing, reading, at_ms)
+        self._publish(self._pacing, days, reading, at_ms)
         self.sweep(now_ms)
 
     def forget(self) -> None:
@@ -268,32 +269,33 @@ class Pacer:
             log.error("gateway %s %s", one.gateway, one.what)
         self._said = found
 
-    def _take_over(self, day: int, passed: float, reading: BudgetReading) -> Pacing:
+    def _take_over(self, days: NDArray[np.int64], passed: NDArray[np.float64], reading: BudgetReading) -> Pacing:
         """Starts where the last leader left off; campaigns it did not know start at 1, and those that are gone are removed."""
         stored: dict[str, str] = self._redis.hgetall(self._keys.pacing)
         if gone := stored.keys() - set(self._campaign_ids):
             self._redis.hdel(self._keys.pacing, *gone)
         multiplier = np.array([_multiplier(stored.get(c)) for c in self._campaign_ids])
         multiplier[self._budget_micros == UNLIMITED] = 1.0
-        return Pacing(day, passed, reading.committed_micros, multiplier)
+        return Pacing(days, passed, reading.committed_micros, multiplier)
 
     def _forget_gone(self) -> None:
         if gone := set(self._paced) - set(self._campaign_ids):
             self._redis.hdel(self._keys.pacing, *gone)
             self._written = {c: m for c, m in self._written.items() if c not in gone}
 
-    def _publish(self, pacing: Pacing, reading: BudgetReading, now_ms: int) -> None:
+    def _publish(self, pacing: Pacing, days: NDArray[np.int64], reading: BudgetReading, now_ms: int) -> None:
         """The multipliers for the next leader, and everything for the gateways."""
         values = zip(self._campaign_ids, pacing.multiplier.tolist(), strict=True)
         written = {c: f"{m:.6f}" for c, m in values}
         if changed := dict(written.items() - self._written.items()):
             self._redis.hset(self._keys.pacing, mapping=changed)
             self._written = written
-        room = reading.room_micros(slack_micros(self._market, self._catalogue, pacing.day))
+        room = reading.room_micros(slack_micros(self._market, self._catalogue, days))
         market, campaigns = self._digests
         ids = "\n".join(self._campaign_ids).encode()
         multiplier = pacing.multiplier.astype(np.float32)
-        self._redis.set(self._keys.snapshot, Snapshot(pacing.day, now_ms, market, campaigns, room, multiplier, ids).pack())
+        day = budget_day(now_ms, self._policy.day_length_s)
+        self._redis.set(self._keys.snapshot, Snapshot(day, now_ms, market, campaigns, room, multiplier, ids).pack())
 
 
 def _multiplier(stored: str | None) -> float:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import redis
+from numpy.typing import NDArray
 
 from domain.campaign import BidKind, Campaign
 from domain.keys import Keys, partition_of
@@ -26,6 +27,7 @@ class PendingConversions:
         self._redis = client
         self._keys = Keys(market.name)
         self._campaigns: Sequence[Campaign] = tuple(c for c in market.campaigns if c.bid_kind is BidKind.CPA)
+        self._at = [i for i, c in enumerate(market.campaigns) if c.bid_kind is BidKind.CPA]
         self._day_ms = market.policy.day_length_s * 1000
         self._usual_ms = conversion_delay_ms(market)
         # Clicks older than the conversion window wait for nothing.
@@ -33,21 +35,24 @@ class PendingConversions:
         self._budget_ttl_ms = budget_ttl_ms(market)
         self._post = client.register_script((Path(__file__).parent / "lua" / "post_due.lua").read_text("utf-8"))
 
-    def refresh(self, day: int, now_ms: int) -> None:
+    def refresh(self, days: NDArray[np.int64], now_ms: int) -> None:
         """Charges what waited for room to today's budgets, then writes what they owe to earlier days.
 
             decay    = mean of the delays seen in the last days, with the market file's as if it had been seen KNOWN_AFTER times
             before   = sum over earlier days of what their clicks are still expected to charge
             owed     = the part of it that finds no room on its own day
 
+        Args:
+          days: [C] budget day of each campaign of the market.
         Raises:
           redis.RedisError: Redis is away.
         """
         if not self._campaigns:
             return
-        self._charge_due(day)
+        today = days[self._at]
+        self._charge_due(today)
         # One day of market time may be seconds of a simulation: then a click waits over many days, and the oldest are few.
-        readings = [self._read(d, now_ms) for d in range(day - self._days, day + 1)]
+        readings = [self._read(today - back, now_ms) for back in range(self._days, -1, -1)]
         delays = np.sum([r.delays for r in readings], axis=0)
         delay_ms = np.sum([r.delay_ms for r in readings], axis=0)
         decay_ms = np.maximum((delay_ms + KNOWN_AFTER * self._usual_ms) / (delays + KNOWN_AFTER), 1000.0)
@@ -58,17 +63,17 @@ class PendingConversions:
         pipe = self._redis.pipeline(transaction=False)
         for i in np.flatnonzero(~readings[-1].closed).tolist():
             said = {"before": f"{before[i]:.0f}", "owed": f"{owed[i]:.0f}", "decay_ms": f"{decay_ms[i]:.0f}"}
-            pipe.hset(self._keys.budget(self._campaigns[i].id, day), mapping=said)
+            pipe.hset(self._keys.budget(self._campaigns[i].id, int(today[i])), mapping=said)
         pipe.execute()
 
-    def _read(self, day: int, now_ms: int) -> BudgetReading:
-        return BudgetReading.read(self._redis, self._keys, self._campaigns, day, now_ms, self._usual_ms)
+    def _read(self, days: NDArray[np.int64], now_ms: int) -> BudgetReading:
+        return BudgetReading.read(self._redis, self._keys, self._campaigns, days, now_ms, self._usual_ms)
 
-    def _charge_due(self, day: int) -> None:
+    def _charge_due(self, days: NDArray[np.int64]) -> None:
         pipe = self._redis.pipeline(transaction=False)
         for campaign in self._campaigns:
             pipe.llen(self._keys.due(campaign.id))
-        for campaign, waiting in zip(self._campaigns, pipe.execute(), strict=True):
+        for campaign, day, waiting in zip(self._campaigns, days.tolist(), pipe.execute(), strict=True):
             while waiting > 0:
                 keys = (
                     self._keys.due(campaign.id),

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 import redis
 
-from domain.clock import budget_day, day_fraction, now_ms, traffic_passed
+from domain.clock import day_fraction, now_ms
+from domain.days import CampaignDays
 from domain.keys import Keys
 from features.market import Market
 from monitoring.dashboard.storage_light import ArchiveState, RedisMemory, tell
@@ -117,10 +118,12 @@ class StateReader:
 
     def _campaigns(self, at_ms: int) -> list[CampaignState]:
         policy, campaigns = self._market.policy, self._market.campaigns
-        day, share = budget_day(at_ms, policy.day_length_s), traffic_passed(at_ms, policy.day_length_s, policy.traffic_shape)
+        calendar = CampaignDays([c.time_zone for c in campaigns], policy.day_length_s)
+        days = calendar.at(at_ms)
+        shares = calendar.traffic_passed(at_ms, days, policy.traffic_shape).tolist()
         with self._client.pipeline(transaction=False) as reads:
             reads.hgetall(self._keys.pacing)
-            for campaign in campaigns:
+            for campaign, day in zip(campaigns, days.tolist(), strict=True):
                 reads.hmget(self._keys.budget(campaign.id, day), "spent", "held")
             pacing, *budgets = reads.execute()
         return [
@@ -131,7 +134,7 @@ class StateReader:
                 int(held or 0),
                 float(pacing.get(c.id.encode(), 1.0)),
             )
-            for c, (spent, held) in zip(campaigns, budgets, strict=True)
+            for c, share, (spent, held) in zip(campaigns, shares, budgets, strict=True)
         ]
 
     def _releases(self) -> dict[str, int]:

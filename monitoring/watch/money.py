@@ -11,7 +11,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from domain.campaign import Campaign, Status
-from domain.clock import budget_day, traffic_passed
+from domain.days import day_begins_ms, day_of, traffic_passed_of_day
 from domain.keys import Keys
 from features.market import Market
 from features.spec import CAMPAIGN
@@ -83,12 +83,16 @@ class MoneyLook:
 
     def _campaigns(self, at_ms: int) -> Iterator[Standing]:
         policy = self._market.policy
-        day, passed = budget_day(at_ms, policy.day_length_s), traffic_passed(at_ms, policy.day_length_s, policy.traffic_shape)
-        whole = [c for c in self._market.campaigns if c.daily_budget_micros and _runs_all(c, day, policy.day_length_s)]
+        zones = {c.time_zone for c in self._market.campaigns}
+        days = {zone: day_of(at_ms, zone, policy.day_length_s) for zone in zones}
+        passed = {z: traffic_passed_of_day(at_ms, day, z, policy.traffic_shape, policy.day_length_s) for z, day in days.items()}
+        begins = {z: [day_begins_ms(day + n, z, policy.day_length_s) for n in (-1, 1)] for z, day in days.items()}
+        whole = [c for c in self._market.campaigns if c.daily_budget_micros and _runs_all(c, *begins[c.time_zone])]
         said: list[list[bytes | None]] = []
         for begin in range(0, len(whole), AT_ONCE):
             with self._client.pipeline(transaction=False) as reads:
-                for campaign, of in product(whole[begin : begin + AT_ONCE], (day, day - 1)):
+                for campaign, back in product(whole[begin : begin + AT_ONCE], (0, 1)):
+                    of = days[campaign.time_zone] - back
                     reads.hmget(self._keys.budget(campaign.id, of), "limit", "spent", "held", "pending")
                 said += reads.execute()
         off: list[Standing] = []
@@ -100,7 +104,7 @@ class MoneyLook:
             if now.spent > now.limit:
                 yield _of("overspend", now.spent / now.limit, 1.0, now.spent - now.limit, where=where)
             elif yesterday is not None:
-                off += _off_plan(now, yesterday, passed, where)
+                off += _off_plan(now, yesterday, passed[campaign.time_zone], where)
         yield from off if len(off) <= MOST_CAMPAIGNS else [_together(off)]
 
 
@@ -141,11 +145,11 @@ def _of(
     return Standing(kind, Series(MONEY, kind), size, usual, cost, where, detail or {})
 
 
-def _runs_all(campaign: Campaign, day: int, day_length_s: int) -> bool:
-    """Whether it runs all of a budget day and of the day before, and does not end in it."""
-    begin_s, end_s = (day - 1) * day_length_s, (day + 1) * day_length_s
+def _runs_all(campaign: Campaign, begin_ms: int, end_ms: int) -> bool:
+    """Whether it runs from the begin of yesterday to the end of today, and does not end before."""
     starts, ends = (None if at is None else _seconds(at) for at in (campaign.starts, campaign.ends))
-    return campaign.status is Status.LIVE and (starts is None or starts <= begin_s) and (ends is None or ends >= end_s)
+    live = campaign.status is Status.LIVE
+    return live and (starts is None or starts * 1000 <= begin_ms) and (ends is None or ends * 1000 >= end_ms)
 
 
 def _seconds(at: datetime) -> float:

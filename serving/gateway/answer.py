@@ -61,7 +61,7 @@ def _offer(slot: Slot, decided: Decided, view: MarketView, tokens: Tokens, publi
             position=slot.position,
             bid_kind=slot.bid_kind,
             price_micros=slot.price_micros,
-            day=decided.day,
+            day=int(decided.days[view.catalogue.campaign[view.offers.position_of[slot.offer_id]]]),
             shopper_key=decided.request.shopper_key,
             issued_ms=decided.time_ms,
             test=decided.request.test,

@@ -33,6 +33,9 @@ class Decided:
     request: DecisionRequest
     time_ms: int
     day: int
+    """Of the market."""
+    days: NDArray[np.int64]
+    """[C] budget day of each campaign."""
     ranked_by: int | None
     """Version of the release; None for the priors."""
     features: dict[str, FeatureValue]
@@ -69,7 +72,7 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: 
     """
     policy, catalogue = view.market.policy, view.catalogue
     stages = Stages()
-    day = budget_day(now_ms, policy.day_length_s)
+    days = catalogue.days.at(now_ms)
     # All three are of the same catalogue, which may change once this waits for anything.
     release, campaigns = ports.releases.active(), ports.campaigns.state(now_ms)
 
@@ -82,7 +85,7 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: 
         stages.degrade("budgets")
     stages.lap("shopper")
 
-    shown = shown_today(catalogue, counters, day)
+    shown = shown_today(catalogue, counters, days)
     verdicts = campaign_verdicts(catalogue, features, shown, campaigns.room_micros, now_ms)
     query = await _query(features, view, release, ports.model, stages)
     pool = split(release.retriever.candidates(query, verdicts, rng), catalogue, verdicts)
@@ -97,12 +100,13 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: 
     # A prior is of wherever offers are shown; only the model's probabilities are of the first position.
     curve = release.examination if ranked_by is not None else None
     examination = None if curve is None else curve.at(request.n_slots, features)
-    page = Page.of(request, policy, day, epsilon, examination)
+    page = Page.of(request, policy, days, epsilon, examination)
     sale, held_micros = await sell_within_budgets(page, pool.kept, bids, catalogue, campaigns, ports, stages, rng)
     return Decided(
         request,
         now_ms,
-        day,
+        budget_day(now_ms, policy.day_length_s),
+        days,
         ranked_by,
         features,
         pool,

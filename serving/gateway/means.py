@@ -39,7 +39,8 @@ class Page:
     decision_id: str
     shopper_key: str | None
     """None where nobody knows who it is: frequency caps cannot be enforced then."""
-    day: int
+    days: NDArray[np.int64]
+    """[C] budget day of each campaign."""
     reserve_ecpm_micros: NDArray[np.int64]
     """[S] by slot in page order."""
     epsilon: float
@@ -53,12 +54,14 @@ class Page:
     """[S], see `auction.examination`."""
 
     @classmethod
-    def of(cls, request: DecisionRequest, policy: Policy, day: int, epsilon: float, examination: Examination = None) -> Self:
+    def of(
+        cls, request: DecisionRequest, policy: Policy, days: NDArray[np.int64], epsilon: float, examination: Examination = None
+    ) -> Self:
         """The page that a request asks for."""
         return cls(
             decision_id=request.decision_id,
             shopper_key=request.shopper_key if request.knows_shopper else None,
-            day=day,
+            days=days,
             reserve_ecpm_micros=slot_reserves(request.placements, policy.reserve_ecpm_micros),
             epsilon=epsilon,
             least_bid_share=policy.least_bid_share,
@@ -180,7 +183,7 @@ class Means:
         probe = np.flatnonzero(self._unasked & self._in & ~may_win).tolist() if page.epsilon > 0.0 else []
         needs = self._needs if expected is None else self._needs_in(expected)
         items = [self._item(k, int(needs[k])) for k in hold] + [self._item(k, 0) for k in probe]
-        caps = [CapItem(self._id(k), page.day, int(self._catalogue.frequency_cap[self._campaign[k]])) for k in reserve]
+        caps = [CapItem(self._id(k), self._day(k), int(self._catalogue.frequency_cap[self._campaign[k]])) for k in reserve]
 
         async def granted() -> Sequence[Grant] | None:
             return (
@@ -262,7 +265,10 @@ class Means:
     def _id(self, k: int) -> str:
         return self._catalogue.campaign_ids[int(self._campaign[k])]
 
+    def _day(self, k: int) -> int:
+        return int(self._page.days[self._campaign[k]])
+
     def _item(self, k: int, micros: int) -> HoldItem:
         # The price by eCPM on both kinds of page, since it enters the room that is answered.
         event_micros = int(self._price[k]) if self._kind[k] == CPA else 0
-        return HoldItem(self._id(k), self._page.decision_id, self._page.day, micros, event_micros)
+        return HoldItem(self._id(k), self._page.decision_id, self._day(k), micros, event_micros)

@@ -1,12 +1,13 @@
 """Holds the books against Redis: what a campaign was charged on a budget day is what Redis says it has spent, to the micro."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
 
 from domain.clock import budget_day
+from domain.days import UTC, day_of
 from domain.errors import Unavailable
 from domain.keys import PARTITIONS, Keys, partition_of
 from features.market import Market
@@ -39,19 +40,31 @@ class Days:
     first: int
     living: int
     today: int
+    elsewhere: Mapping[str, int] = field(default_factory=dict)
+    """Campaign -> its today, where that is another one."""
 
     @classmethod
     def at(cls, now_ms: int, market: Market) -> "Days":
         """As of `now_ms`."""
         length_s = market.policy.day_length_s
         windows_ms = 1000 * (market.training.click_window_s + market.training.conversion_window_s)
-        first, living = (max(budget_day(now_ms - ms, length_s), 0) for ms in (budget_ttl_ms(market), windows_ms))
-        return cls(first, living, budget_day(now_ms, length_s))
+        zones = {c.time_zone for c in market.campaigns} | {UTC}
+        # A day that is over in UTC may go on to the west of it.
+        first, living = (
+            max(min(day_of(now_ms - ms, zone, length_s) for zone in zones), 0) for ms in (budget_ttl_ms(market), windows_ms)
+        )
+        today = budget_day(now_ms, length_s)
+        there = {c.id: day_of(now_ms, c.time_zone, length_s) for c in market.campaigns if c.time_zone != UTC}
+        return cls(first, living, today, {c: day for c, day in there.items() if day != today})
 
-    @property
-    def current(self) -> range:
+    def today_of(self, campaign: str) -> int:
+        """The budget day of a campaign."""
+        return self.elsewhere.get(campaign, self.today)
+
+    def current(self, campaign: str) -> range:
         """Yesterday, which is still charged by those who saw its pages, today, and tomorrow, whose budgets are opened early."""
-        return range(max(self.today - 1, 0), self.today + 2)
+        today = self.today_of(campaign)
+        return range(max(today - 1, 0), today + 2)
 
 
 @dataclass(slots=True)
@@ -75,7 +88,7 @@ class Reconciliation:
 
     def closed(self, campaigns: Iterable[str]) -> list[str]:
         """Campaigns whose budget of today is not open: nothing of theirs is sold."""
-        return [c for c in campaigns if not self.budgets[c, self.days.today].open]
+        return [c for c in campaigns if not self.budgets[c, self.days.today_of(c)].open]
 
 
 def reconcile(
@@ -98,8 +111,10 @@ def reconcile(
     keys, result = Keys(market.name), Reconciliation(days)
     charged = books.charged(days.first)
     for partition in range(PARTITIONS):
-        wanted = {(c.id, day) for c in market.campaigns if partition_of(c.id) == partition for day in days.current}
-        wanted |= {at for at in charged.micros if partition_of(at[0]) == partition and at[1] not in days.current and older(at)}
+        wanted = {(c.id, day) for c in market.campaigns if partition_of(c.id) == partition for day in days.current(c.id)}
+        wanted |= {
+            at for at in charged.micros if partition_of(at[0]) == partition and at[1] not in days.current(at[0]) and older(at)
+        }
         wanted |= {at for at in also if partition_of(at[0]) == partition}
         charged, read = read_settled(client, keys, partition, books, charged, wanted)
         result.unreadable += read.unreadable

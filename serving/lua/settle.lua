@@ -81,14 +81,15 @@ end
 
 -- What was held by its expectation: a conversion. Only what is spent can stand in its way.
 local function charge_expected(event_id, time_ms, order)
-  local days, today = {day}, math.floor(now / tonumber(ARGV[3]))
-  for later = math.max(tonumber(day) + 1, today - MOST_DAYS), today do
+  -- Somewhere it is a day later than by UTC; a day that has not begun there is none yet.
+  local days, last = {day}, math.floor(now / tonumber(ARGV[3])) + 1
+  for later = math.max(tonumber(day) + 1, last - MOST_DAYS), last do
     days[#days + 1] = string.format('%.0f', later)
   end
   for _, on in ipairs(days) do
     local key = budget_of(on)
-    local b = redis.call('HMGET', key, 'limit', 'spent')
-    if b[1] and (b[1] == 'none' or price <= tonumber(b[1]) - tonumber(b[2] or 0)) then
+    local b = redis.call('HMGET', key, 'limit', 'spent', 'from_ms')
+    if b[1] and (on == day or tonumber(b[3]) <= now) and (b[1] == 'none' or price <= tonumber(b[1]) - tonumber(b[2] or 0)) then
       if price > 0 then
         spend(key)
       end

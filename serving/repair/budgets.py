@@ -9,7 +9,7 @@ import redis
 from domain.errors import Unavailable
 from domain.keys import Keys, partition_of
 from features.market import Market
-from serving.budget_days import NO_LIMIT, budget_ttl_ms
+from serving.budget_days import NO_LIMIT, span
 from serving.ledger.books import At, Charged, LedgerBooks
 from serving.ledger.reconcile import read_settled
 from serving.ledger.tail import PartitionRead
@@ -68,7 +68,9 @@ def close_budgets(client: "redis.Redis", market: Market, budgets: Iterable[At]) 
 
 
 def set_limits(client: "redis.Redis", market: Market, limits: Mapping[At, int | None]) -> list[At]:
-    """Gives open budgets these limits, which takes effect at once; those that are not open, which stay as they are.
+    """Gives open budgets these limits, and the days that they are of; those that are not open, which stay as they are.
+
+    Both take effect at once. A date goes on with what was spent on it, whenever it begins and ends.
 
     Raises:
       redis.RedisError: Redis is away.
@@ -77,11 +79,11 @@ def set_limits(client: "redis.Redis", market: Market, limits: Mapping[At, int | 
     for chunk in _chunks(sorted(limits)):
         pipe = client.pipeline(transaction=False)
         for at in chunk:
-            pipe.hmget(keys.budget(*at), "limit", "spent")
-        for at, (limit, spent) in zip(chunk, pipe.execute(), strict=True):
+            pipe.hmget(keys.budget(*at), "limit", "spent", "from_ms", "until_ms")
+        for at, (limit, spent, *said) in zip(chunk, pipe.execute(), strict=True):
             if limit is None:
                 closed.append(at)
-            elif limit != _limit(limits[at]):
+            elif [limit, *said] != [_limit(limits[at]), *map(str, span(market, *at)[:2])]:
                 wrong[at] = (None, 0) if spent is None else (int(spent), int(spent))
     again = {at: limits[at] for at in wrong.keys() - _restore(client, market, wrong, limits)}  # charged in between
     return closed + (set_limits(client, market, again) if again else [])
@@ -102,7 +104,7 @@ def _restore(
             args: list[str | int] = []
             for at in chunk:
                 was, now = spent[at]
-                args += ["" if was is None else was, now, _limit(limits[at]), *_span(market, at[1])]
+                args += ["" if was is None else was, now, _limit(limits[at]), *span(market, *at)]
             replies = restore(keys=[keys.budget(*at) for at in chunk], args=args)
             done |= {at for at, opened in zip(chunk, replies, strict=True) if opened}
     return done
@@ -115,12 +117,6 @@ def _limit(micros: int | None) -> str:
 def _is_right(read: PartitionRead, at: At, limit: int | None) -> bool:
     budget = read.budgets[at]
     return budget.open and budget.limit_micros == limit and (budget.spent_micros or 0) == read.charged_micros[at]
-
-
-def _span(market: Market, day: int) -> tuple[int, int, int]:
-    """First millisecond of the day, first after it, and for how long the budget is kept from now."""
-    length_ms = market.policy.day_length_s * 1000
-    return day * length_ms, (day + 1) * length_ms, 2 * length_ms + budget_ttl_ms(market)
 
 
 def _chunks(budgets: list[At]) -> Iterator[list[At]]:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 import redis
@@ -11,7 +11,7 @@ from domain.errors import OfferRankError
 from domain.keys import Keys, partition_of
 from domain.money import format_micros
 from features.market import Market
-from serving.budget_days import open_days
+from serving.budget_days import open_new
 from serving.ledger.books import At, LedgerBooks
 from serving.repair.budgets import open_budgets, set_limits
 from serving.repair.repair import Repair, Repaired
@@ -39,8 +39,8 @@ class Opening:
         self._redis, self._market, self._log_dir = client, market, log_dir
         self._keys = Keys(market.name)
         self._repair = None if log_dir is None else Repair(client, market, log_dir)
-        self._opened: tuple[list[str], int] | None = None
-        """Servers and budget day when budgets were opened last."""
+        self._opened: tuple[list[str], Mapping[str, int]] | None = None
+        """Servers and budget days when budgets were opened last."""
         self._steps: Generator[None, None, None] | None = None
         """What is left of a repair that sells already."""
         self._finish_at = 0.0
@@ -55,9 +55,11 @@ class Opening:
         """The next turn looks at everything anew."""
         self._opened = None
 
-    def ready(self, day: int) -> bool:
+    def ready(self, days: Mapping[str, int]) -> bool:
         """Whether the money of this Redis is right, so that the pacer may go on. Repairs it and opens budgets, where it can.
 
+        Args:
+          days: campaign -> budget day now.
         Raises:
           redis.RedisError: Redis is away.
         """
@@ -69,20 +71,20 @@ class Opening:
                 return False
         if self._steps or (UNFINISHED in known and time.monotonic() >= self._finish_at):
             self._finish()
-        if self._opened != (servers, day) and self._open(day):
-            self._opened = servers, day
+        if self._opened != (servers, days) and self._open(days):
+            self._opened = servers, days
         return True
 
-    def reopen(self, closed: Sequence[str], day: int) -> None:
+    def reopen(self, closed: Sequence[At]) -> None:
         """Opens budgets of today that were open and are gone, evicted or deleted, with what the ledger says was spent."""
         if closed and self._opened is not None:
-            lost = f"{len(closed)} budgets of day {day} are gone, such as that of {closed[0]}"
+            lost = f"{len(closed)} budgets are gone, such as that of {closed[0][0]} on day {closed[0][1]}"
             if self._log_dir is None:
                 self._say(lost, _no_ledger())
             else:
                 log.error(lost)
                 limits = {c.id: c.daily_budget_micros for c in self._market.campaigns}
-                self._open_by_ledger({(c, day): limits[c] for c in closed})
+                self._open_by_ledger({at: limits[at[0]] for at in closed})
 
     def _repaired(self) -> bool:
         """Whether it may be sold again."""
@@ -119,16 +121,18 @@ class Opening:
             self._said = ""
             log.info("what Redis had lost of earlier days is there, their budgets are open")
 
-    def _open(self, day: int) -> bool:
+    def _open(self, days: Mapping[str, int]) -> bool:
         """Today's budgets and tomorrow's, so that midnight needs no pacer; all take the limits of the market file."""
-        limits = {(c.id, d): c.daily_budget_micros for c in self._market.campaigns for d in (day, day + 1)}
+        campaigns = self._market.campaigns
+        limits = {(c.id, days[c.id] + d): c.daily_budget_micros for c in campaigns for d in (0, 1)}
         closed = set_limits(self._redis, self._market, limits)
         if not closed:
             return True
         if self._log_dir is not None and self._open_by_ledger({at: limits[at] for at in closed}):
             return True
         # Nothing is spent on tomorrow. Without a ledger today's are taken for new, on a server that has not lost anything.
-        open_days(self._redis, self._market, (day + 1,) if self._log_dir else (day, day + 1))
+        ahead = (1,) if self._log_dir else (0, 1)
+        open_new(self._redis, self._market, ((c, days[c.id] + d) for c in campaigns for d in ahead))
         return self._log_dir is None
 
     def _open_by_ledger(self, limits: dict[At, int | None]) -> bool:

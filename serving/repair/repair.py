@@ -26,6 +26,7 @@ from domain.errors import Unavailable
 from domain.keys import PARTITIONS, Keys, partition_of
 from features.log_archive import DECISIONS, EVENTS, ORIGIN, StreamId, archived, begun_ms
 from features.market import Market
+from serving.budget_days import span
 from serving.ledger.books import At, Charged, LedgerBooks
 from serving.ledger.reconcile import Days, time_ms
 from serving.repair.budgets import close_budgets, open_budgets
@@ -94,11 +95,11 @@ class Repair:
                 check_books(self._redis, self._keys, self._log_dir, charged)
                 known = verified(self._redis, self._keys)
                 lost = self._lost(charged, known)
-                open_from_ms = days.current.start * self._market.policy.day_length_s * 1000
+                limits = self._limits(days, books, charged)
+                earlier = {at: limit for at, limit in limits.items() if at[1] not in days.current(at[0])}
+                open_from_ms = min((span(self._market, *at)[0] for at in limits if at not in earlier), default=now_ms)
                 events = LostEvents(self._log_dir, self._market, lost, now_ms, open_from_ms)
                 memory = ImpressionMemory(self._redis, self._market, now_ms, self._hold_lock)
-                limits = self._limits(days, books, charged)
-                earlier = {at: limit for at, limit in limits.items() if at[1] not in days.current}
                 if not (known >= {*servers, UNFINISHED}):
                     if lost:
                         self._redis.sadd(self._keys.verified, UNFINISHED)
@@ -162,13 +163,13 @@ class Repair:
         Today and tomorrow have the limits of the market file. A campaign that is gone from it is charged no more than it was.
         """
         stored, current = books.limits(days.first), {c.id: c.daily_budget_micros for c in self._market.campaigns}
-        wanted = {(c, day) for c in current for day in days.current} | stored.keys() | charged.micros.keys()
+        wanted = {(c, day) for c in current for day in days.current(c)} | stored.keys() | charged.micros.keys()
         if not stored:  # books that were written anew do not know what was open
             first_ms = begun_ms(self._log_dir, EVENTS)
             begun = days.today if first_ms is None else budget_day(first_ms, self._market.policy.day_length_s)
-            wanted |= {(c, day) for c in current for day in range(max(days.living, begun), days.today)}
+            wanted |= {(c, day) for c in current for day in range(max(days.living, begun), days.today_of(c))}
         by_the_file = {at: current.get(at[0], 0) for at in wanted}
-        return by_the_file | {at: limit for at, limit in stored.items() if at[1] < days.today or at[0] not in current}
+        return by_the_file | {at: limit for at, limit in stored.items() if at[1] < days.today_of(at[0]) or at[0] not in current}
 
     def _open(self, done: Repaired, books: LedgerBooks, charged: Charged, limits: Mapping[At, int | None]) -> None:
         by_partition: list[dict[At, int | None]] = [{} for _ in range(PARTITIONS)]

@@ -203,10 +203,10 @@ def test_a_budget_that_is_deleted_or_evicted_is_opened_with_what_was_spent(world
     world.archive()
     click(world, "b", micros=1_000_000)
     opening = Opening(world.money.raw, MARKET, world.log_dir)
-    assert opening.ready(world.today)
+    assert opening.ready(world.days)
     world.money.raw.delete(KEYS.budget("alpha-spring", world.today))
     assert not world.money.hold(world.money.sold("c", "alpha-spring", 1))
-    opening.reopen(["alpha-spring"], world.today)
+    opening.reopen([("alpha-spring", world.today)])
     assert not world.money.hold(world.money.sold("c", "alpha-spring", 2_000_001))
     assert world.money.hold(world.money.sold("c", "alpha-spring", 2_000_000))
 
@@ -216,7 +216,7 @@ def test_a_lowered_limit_of_the_market_file_takes_effect_at_once_and_changes_no_
     lower = MARKET.model_copy(
         update={"campaigns": tuple(c.model_copy(update={"daily_budget_micros": 3_000_000}) for c in MARKET.campaigns)}
     )
-    assert Opening(world.money.raw, lower, world.log_dir).ready(world.today)
+    assert Opening(world.money.raw, lower, world.log_dir).ready(world.days)
     assert world.budget("alpha-spring") | {"limit": "3000000", "spent": "3000000"} == world.budget("alpha-spring")
     assert not world.money.hold(world.money.sold("b", "alpha-spring", 1))
     assert world.budget("alpha-spring", world.today - 1)["limit"] == "10000000"
@@ -227,14 +227,14 @@ def test_without_a_ledger_lost_money_stays_closed_and_an_intact_server_goes_on(
 ) -> None:
     opening = Opening(world.money.raw, MARKET, None)
     world.money.raw.delete(KEYS.budget("house", world.today + 1))
-    assert opening.ready(world.today)
+    assert opening.ready(world.days)
     assert world.budget("house", world.today + 1)["limit"] == "none"
     world.money.raw.delete(KEYS.budget("alpha-spring", world.today))
-    opening.reopen(["alpha-spring"], world.today)
+    opening.reopen([("alpha-spring", world.today)])
     assert world.budget("alpha-spring") == {}
     world.money.raw.delete(KEYS.verified)
-    assert not opening.ready(world.today)
-    assert not opening.ready(world.today)
+    assert not opening.ready(world.days)
+    assert not opening.ready(world.days)
     assert [r.getMessage() for r in caplog.records].count(
         "this Redis is not known to be whole, nothing is sold: give the pacer the archive (OFFERRANK_LOG_DIR), or run "
         "`offerrank reconcile --repair` where it is"

@@ -33,7 +33,7 @@ def test_a_master_that_lost_everything_gets_its_money_back_and_the_others_keep_t
     with redis_cluster(tmp_path) as nodes, nodes.client(decode_responses=True) as cluster:
         today = int(cluster.time(target_nodes=cluster.get_primaries()[0])[0]) // 86_400
         opening = Opening(cluster, market, log_dir)
-        assert opening.ready(today)
+        assert opening.ready(dict.fromkeys(OFFER, today))
         assert verified(cluster, KEYS) == set(run_ids(cluster))
         assert len(run_ids(cluster)) == 3
         assert {partition_of(c) for c in OFFER} <= set(range(PARTITIONS))
@@ -55,7 +55,7 @@ def test_a_master_that_lost_everything_gets_its_money_back_and_the_others_keep_t
         cluster.delete(KEYS.verified)
         found = reconcile_now(cluster, market, log_dir)
         assert "wine" in {a.campaign for a in found.differences}
-        assert opening.ready(today)
+        assert opening.ready(dict.fromkeys(OFFER, today))
         assert cluster.hget(KEYS.budget("wine", today), "spent") == "1000001"
         assert cluster.hget(KEYS.budget("tea", today), "limit") == "100000000"
         assert cluster.hget(KEYS.impression("wine", "i1"), "click") == "1000001"

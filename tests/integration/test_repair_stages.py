@@ -99,7 +99,7 @@ def test_earlier_days_are_closed_until_all_that_happened_then_is_remembered(
     if restarted:
         restart(history, own_redis)
     path.write_bytes(intact)
-    assert Opening(history.money.raw, MARKET, history.log_dir).ready(history.today)
+    assert Opening(history.money.raw, MARKET, history.log_dir).ready(history.days)
     assert verified(history.money.raw, KEYS) == set(run_ids(history.money.raw))
     for days_ago in (1, THE_OTHER_DAY):
         assert history.money.report(EventType.CLICK, sold(history, days_ago)) == (EventStatus.DUPLICATE, 0)
@@ -109,7 +109,7 @@ def test_earlier_days_are_closed_until_all_that_happened_then_is_remembered(
 
 def test_a_repair_that_cannot_finish_sells_all_the_same(history: World, caplog: pytest.LogCaptureFixture) -> None:
     damage(history, RETURNED_AT_MOST)
-    assert Opening(history.money.raw, MARKET, history.log_dir).ready(history.today)
+    assert Opening(history.money.raw, MARKET, history.log_dir).ready(history.days)
     assert history.budget(CLICKED)["limit"] == "10000000"
     assert "budgets of days before yesterday stay closed" in caplog.text
 

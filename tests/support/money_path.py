@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 import redis
 
-from domain.clock import budget_day
+from domain.days import day_of
 from domain.events import EventStatus, EventType
 from domain.keys import Keys, partition_of
 from features.market import Market, load_market
-from serving.budget_days import open_days
+from serving.budget_days import open_days, open_new
 from serving.gateway.adapters.budgets import RedisBudgets
 from serving.gateway.adapters.ledger import RedisLedger
 from serving.gateway.adapters.redis_link import RedisLink
@@ -61,13 +61,19 @@ class MoneyPath:
         return int(seconds) * 1000 + int(micros) // 1000
 
     def open(self, *days: int) -> None:
-        """Opens budgets of today, or of other days."""
-        open_days(self.raw, self.market, days or [budget_day(self.at_ms, self.market.policy.day_length_s)])
+        """Opens budgets of each campaign's today, or of other days."""
+        if days:
+            open_days(self.raw, self.market, days)
+        else:
+            open_new(self.raw, self.market, [(c, self.day(c.id)) for c in self.market.campaigns])
+
+    def day(self, campaign: str) -> int:
+        """Its today."""
+        return day_of(self.at_ms, self.market.campaign_by_id[campaign].time_zone, self.market.policy.day_length_s)
 
     def sold(self, decision: str, campaign: str, micros: int, shopper: str = "s", **changes: Any) -> Sold:
         """An offer as a token says it."""
         c = self.market.campaign_by_id[campaign]
-        day = budget_day(self.at_ms, self.market.policy.day_length_s)
         made: dict[str, Any] = {
             "decision_id": decision,
             "impression_id": f"{decision}-0",
@@ -77,7 +83,7 @@ class MoneyPath:
             "position": 0,
             "bid_kind": c.bid_kind,
             "price_micros": micros,
-            "day": day,
+            "day": self.day(campaign),
             "shopper_key": shopper,
             "issued_ms": self.at_ms,
             "test": False,

@@ -10,6 +10,7 @@ from open_market import begin_archive, let_in
 
 from domain.events import EventStatus, EventType
 from domain.keys import Keys
+from features.market import Market
 from serving.embedded_redis import EmbeddedRedis
 from serving.ledger.keeper import LedgerKeeper
 from serving.repair.repair import Repair
@@ -21,17 +22,17 @@ DAY_MS = MARKET.policy.day_length_s * 1000
 class World:
     """A market whose Redis may lose things: what is accepted, archived, and in the books."""
 
-    def __init__(self, url: str, log_dir: Path) -> None:
-        self.url, self.log_dir = url, begin_archive(log_dir, MARKET.name)
+    def __init__(self, url: str, log_dir: Path, market: Market = MARKET) -> None:
+        self.market, self.url, self.log_dir = market, url, begin_archive(log_dir, market.name)
         self.connect()
-        let_in(self.money.raw, MARKET.name)
-        self.money.open(self.today - 1, self.today, self.today + 1)
+        let_in(self.money.raw, market.name)
+        self.money.open(*range(min(self.days.values()) - 1, max(self.days.values()) + 2))
 
     def connect(self) -> None:
         """After a restart."""
-        self.money = MoneyPath(self.url, now_ms=None)
-        self.archiver = EventArchiver(self.url, MARKET, self.log_dir)
-        self.keeper = LedgerKeeper(self.archiver.client, MARKET, self.log_dir)
+        self.money = MoneyPath(self.url, self.market, now_ms=None)
+        self.archiver = EventArchiver(self.url, self.market, self.log_dir)
+        self.keeper = LedgerKeeper(self.archiver.client, self.market, self.log_dir)
 
     def disconnect(self) -> None:
         self.keeper.close()
@@ -42,12 +43,16 @@ class World:
     def today(self) -> int:
         return self.money.at_ms // DAY_MS
 
+    @property
+    def days(self) -> dict[str, int]:
+        return {c.id: self.money.day(c.id) for c in self.market.campaigns}
+
     def archive(self, retention_ms: int = 600_000) -> None:
         self.archiver.archive(retention_ms)
         self.keeper.catch_up()
 
     def repair(self) -> None:
-        self.done = Repair(self.money.raw, MARKET, self.log_dir).run()
+        self.done = Repair(self.money.raw, self.market, self.log_dir).run()
 
     def budget(self, campaign: str, day: int | None = None) -> dict[str, str]:
         return self.money.raw.hgetall(KEYS.budget(campaign, self.today if day is None else day))

@@ -118,7 +118,7 @@ class Stall:
         usual = {
             "examination": seen,
             "shopper_key": "s",
-            "day": DAY,
+            "days": np.full(len(self.market.campaigns), DAY),
             "least_bid_share": 0.1,
             "explored_bid_share": 0.5,
             "timeout_s": 1.0,

@@ -42,8 +42,8 @@ class RedisBudgets:
 
     def follow(self, market: Market) -> None:
         """Another catalogue is sold from now on; decisions under way may still hold for campaigns that have gone."""
-        catalogue, day_ms = Catalogue.of(market.without_offers()), market.policy.day_length_s * 1000
-        self._last_day |= dict(zip(catalogue.campaign_ids, last_day(catalogue, day_ms).tolist(), strict=True))
+        catalogue = Catalogue.of(market.without_offers())
+        self._last_day |= dict(zip(catalogue.campaign_ids, last_day(catalogue).tolist(), strict=True))
 
     async def hold(self, items: Sequence[HoldItem], timeout_s: float, patience: float = 1.0) -> list[Grant]:
         """Atomic per item; on one server over all of them. What it promises is at the script's head."""

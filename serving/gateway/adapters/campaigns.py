@@ -4,8 +4,9 @@ import asyncio
 import logging
 
 import numpy as np
+from numpy.typing import NDArray
 
-from domain.clock import budget_day, now_ms
+from domain.clock import now_ms
 from domain.errors import ContractError, DependencyError
 from domain.keys import Keys
 from features.market import Market
@@ -31,13 +32,12 @@ class RedisCampaigns:
 
     def __init__(self, link: RedisLink, keys: Keys, market: Market, clock: MoneyClock) -> None:
         self._link, self._keys, self._clock = link, keys, clock
-        self._day_length_s = market.policy.day_length_s
         self._know(market)
         self._stamp, self._written_ms, self._read_ms = b"", 0, -STALE_MS
         self._multiplier = np.ones(len(self._index))
-        self._day = -1
-        self._room = self._seen = self._drain = self._budget
-        self._know_nothing_of(-1)
+        self._day, self._days = -1, np.full(len(self._index), -1)
+        self._room, self._seen, self._drain = (self._budget.copy() for _ in range(3))
+        self._forget_room()
         self.market_digest: bytes | None = None
         """Of the market file that the pacer has; None until it published."""
 
@@ -47,17 +47,21 @@ class RedisCampaigns:
         self._digest = digest(catalogue.campaign_ids)
         self._limited = catalogue.budget_micros != UNLIMITED
         self._budget = catalogue.budget_micros
+        self._campaign_days = catalogue.days
 
     def follow(self, market: Market) -> None:
         """Another catalogue is sold from now on. What is known of campaigns that stay as they were stays known."""
-        index, budget = self._index, self._budget
+        index, budget, days = self._index, self._budget, self._days
         room, seen, drain, multiplier = self._room, self._seen, self._drain, self._multiplier
         self._know(market)
         stayed = [(i, j) for c, i in self._index.items() if (j := index.get(c)) is not None]
         mine, theirs = np.array(stayed, dtype=np.int64).reshape(-1, 2).T
         self._multiplier = np.ones(len(self._index))
         self._multiplier[mine] = multiplier[theirs]
-        self._know_nothing_of(self._day)
+        self._room, self._seen, self._drain = (self._budget.copy() for _ in range(3))
+        self._forget_room()
+        self._days = np.full(len(self._index), -1)
+        self._days[mine] = days[theirs]
         same = self._budget[mine] == budget[theirs]
         mine, theirs = mine[same], theirs[same]
         self._room[mine], self._seen[mine], self._drain[mine] = room[theirs], seen[theirs], drain[theirs]
@@ -66,14 +70,16 @@ class RedisCampaigns:
         """As of the last reading. Of a day that has only just begun nothing is known, and so every budget is asked for."""
         if now_ms - self._read_ms >= STALE_MS:
             return CampaignState(None, self._drain, self._multiplier)
-        today = budget_day(now_ms, self._day_length_s)
-        if today != self._day:
-            self._know_nothing_of(today)
+        days = self._campaign_days.at(now_ms)
+        if days is not self._days:
+            self._forget_room(days != self._days)
+            self._days = days
         return CampaignState(self._room, self._drain, self._multiplier)
 
     def learn(self, campaign_id: str, day: int, room_micros: int) -> None:
         """What a hold found out; the next snapshot replaces it."""
-        if day == self._day and (at := self._index.get(campaign_id)) is not None:  # None of one that has gone meanwhile
+        at = self._index.get(campaign_id)
+        if at is not None and self._days[at] == day:  # None of one that has gone meanwhile
             self._room[at] = room_micros
 
     async def refresh(self) -> None:
@@ -109,21 +115,20 @@ class RedisCampaigns:
             mine, theirs = np.array(known, dtype=np.int64).reshape(-1, 2).T
         room[mine] = np.where(self._limited[mine], read.room_micros[theirs], UNLIMITED)
         multiplier[mine] = np.clip(read.multiplier[theirs], 0.0, 1.0)
-        if read.day == self._day:
-            self._drain = np.where(self._limited, np.maximum(self._seen - room, 0), 0)
-        else:
-            self._know_nothing_of(read.day)
+        days = self._campaign_days.at(read.written_ms)
+        self._drain = np.where(self._limited, np.maximum(self._seen - room, 0), 0)
+        self._forget_room(days != self._days)
+        self._day, self._days = read.day, days
         unknown = np.ones(len(self._index), dtype=bool)
         unknown[mine] = False
         room[unknown] = self._budget[unknown]
         self._room, self._seen, self._multiplier, self._written_ms = room, room.copy(), multiplier, read.written_ms
         self.market_digest = read.market_digest
 
-    def _know_nothing_of(self, day: int) -> None:
+    def _forget_room(self, of: NDArray[np.bool_] | slice = slice(None)) -> None:
         """A drain as large as the budget says that no room is sure."""
-        self._room, self._seen = self._budget.copy(), self._budget.copy()
-        self._drain = np.where(self._limited, self._budget, 0)
-        self._day = day
+        self._room[of] = self._seen[of] = self._budget[of]
+        self._drain[of] = np.where(self._limited[of], self._budget[of], 0)
 
     async def watch(self) -> None:
         """Refreshes for ever; says once when Redis goes away and once when it is back."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auction.pacing import GAIN, MAX_STEP, MIN_MULTIPLIER, SHORTEST_HORIZON, Pacing, joined, traffic_until, update
+from auction.pacing import GAIN, MAX_STEP, MIN_MULTIPLIER, SHORTEST_HORIZON, Pacing, joined, update
 from domain.clock import traffic_passed
 
 BUDGET = 1_000_000_000
@@ -334,19 +334,12 @@ def test_a_campaign_about_to_end_brings_no_burst() -> None:
     assert update(before, 1, 0.5003, np.array([0]), np.array([BUDGET]), np.array([0.2])).multiplier[0] == by_horizon
 
 
-def test_the_days_traffic_until_a_campaigns_end() -> None:
-    # Days of 100 s, all traffic in the second half. Day 3 is 300 to 400 s.
-    ends_s = [299, 300, 325, 375, 399, 400, 2**40]
-    until = traffic_until(np.array(ends_s) * 1000, 3, 100, (0.0, 1.0))
-    np.testing.assert_allclose(until, [0, 0, 0, 0.5, 0.98, 1, 1])
-
-
 def test_campaigns_that_come_and_go_leave_the_others_on_their_course() -> None:
     before = Pacing(3, 0.5, np.array([10, 20, 30]), np.array([0.1, 0.2, 0.3]))
     unlimited = np.iinfo(np.int64).max
     # b has gone, d is new, a has lost its limit; d had spent 7 before it came back, which is not held against it.
-    now = joined(before, ("a", "b", "c"), ("c", "d", "a"), np.array([33, 7, 11]), np.array([100, 100, unlimited]))
-    assert (now.day, now.traffic_passed) == (3, 0.5)
+    now = joined(before, ("a", "b", "c"), ("c", "d", "a"), 4, 0.25, np.array([33, 7, 11]), np.array([100, 100, unlimited]))
+    assert (now.day.tolist(), now.traffic_passed.tolist()) == ([3, 4, 3], [0.5, 0.25, 0.5])
     assert now.committed_micros.tolist() == [30, 7, 10]
     assert now.multiplier.tolist() == [0.3, 1.0, 1.0]
-    assert joined(before, ("a", "b", "c"), (), np.zeros(0, np.int64), np.zeros(0, np.int64)).multiplier.tolist() == []
+    assert joined(before, ("a", "b", "c"), (), 4, 0.25, np.zeros(0, np.int64), np.zeros(0, np.int64)).multiplier.tolist() == []

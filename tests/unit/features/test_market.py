@@ -274,6 +274,17 @@ WRONG: list[tuple[str, Change, str]] = [
     ("true", lambda m: m["campaigns"][0].update(ends=True), f'campaigns[0 "c1"].ends: {AN_INSTANT}, got true'),
     ("a time", lambda m: m["campaigns"][0].update(ends=time(8, 30)), f'campaigns[0 "c1"].ends: {AN_INSTANT}, got 08:30:00'),
     (
+        "no such time zone",
+        lambda m: m["campaigns"][0].update(time_zone="Europe/Berln"),
+        "campaigns[0 \"c1\"].time_zone: expected a time zone such as Europe/Berlin, got 'Europe/Berln'",
+    ),
+    (
+        "a short day of a place",
+        lambda m: (m["policy"].update(day_length_s=300), m["campaigns"][0].update(time_zone="Europe/Berlin")),
+        'campaigns[0 "c1"].time_zone: expected UTC, since days of 300 s (policy.day_length_s) are those of no place, '
+        "got 'Europe/Berlin'",
+    ),
+    (
         "targeting nothing",
         lambda m: m["campaigns"][0].update(targeting={"country": []}),
         'campaigns[0 "c1"].targeting.country: expected at least 1 entry, got []',

@@ -20,12 +20,12 @@ def selling(*names: str, **changes: int) -> Market:
 def test_what_is_known_of_campaigns_that_stay_stays_known_and_of_the_others_nothing() -> None:
     names = ("alpha", "beta", "gamma")
     campaigns = RedisCampaigns(RedisLink("redis://127.0.0.1:1/0"), Keys("golden"), selling(*names), MoneyClock())
-    day = 20_833
+    day, at_ms = 20_833, 20_833 * 86_400_000
     room, multiplier = campaigns._room.copy(), campaigns._multiplier.astype("f4")
     room[:], multiplier[:] = (10, 20, 30), (0.5, 0.25, 0.125)
-    told = Snapshot(day, 1, b"m" * 32, digest(names), room, multiplier, "\n".join(names).encode())
+    told = Snapshot(day, at_ms + 1, b"m" * 32, digest(names), room, multiplier, "\n".join(names).encode())
     campaigns._take(told)
-    campaigns._take(Snapshot(day, 2, b"m" * 32, digest(names), room - 1, multiplier, told.ids))
+    campaigns._take(Snapshot(day, at_ms + 2, b"m" * 32, digest(names), room - 1, multiplier, told.ids))
     campaigns.follow(selling("delta", "gamma", "alpha", alpha=77))
     assert campaigns._multiplier.tolist() == [1.0, 0.125, 0.5]
     # A new budget, and a changed one, are asked for one by one until the pacer has published: their drain says so.

@@ -24,7 +24,7 @@ def verdicts(
     catalogue = Catalogue.of(market)
     budget = catalogue.budget_micros
     room = None if committed is None else budget - np.array([committed.get(c, 0) for c in CAMPAIGNS])
-    shown = shown_today(catalogue, counters or {}, day=7)
+    shown = shown_today(catalogue, counters or {}, np.full(len(catalogue.campaign_ids), 7))
     found = campaign_verdicts(catalogue, {"country": "DE", "amount": 100.0} | (features or {}), shown, room, now_ms)
     return {c: Reason(v) for c, v in zip(CAMPAIGNS, found, strict=True) if v != ELIGIBLE}
 

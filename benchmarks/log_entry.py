@@ -13,6 +13,7 @@ import orjson
 
 from benchmarks.bench_release import SEED, bench_market
 from domain.events import Decision
+from domain.luck import Luck
 from domain.request import DecisionRequest, Placement
 from features.log_archive import StreamId
 from features.log_entry import DEFLATED, PLAIN, deflated
@@ -98,7 +99,7 @@ async def _decided(view: MarketView, rng: np.random.Generator, n: int) -> list[D
         purchase = shoppers.purchase(i, 40 * i)
         features = view.request_defaults | purchase.shopper | purchase.context
         request = DecisionRequest(f"{int(rng.integers(1 << 62)):024x}", f"shopper-{i}", features, placements, False, False)
-        out.append(await decide(request, view, ports, rng, 1_800_000_000_000 + 10 * i))
+        out.append(await decide(request, view, ports, Luck.draw(rng), 1_800_000_000_000 + 10 * i))
     return out
 
 

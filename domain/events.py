@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from domain.campaign import FeatureValue
 
@@ -112,3 +113,5 @@ class Decision:
     """Why it was not a shopper who asked, as `domain.traffic.InvalidTraffic` has it; else empty."""
     catalogue: int = 0
     """Version of the catalogue that was sold from; 0 for what the market file lists."""
+    moment: dict[str, Any] = field(default_factory=dict)
+    """What else it was made with, for a replay: `serving.gateway.moment`. Empty where a gateway of before made it."""

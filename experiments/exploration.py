@@ -6,6 +6,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.luck import Luck
 from domain.may_win import may_be_placed
 from domain.outcome import Slate
 
@@ -112,9 +113,9 @@ def explore(
     return Slate(slot, winner, propensity, lots is not None)
 
 
-def toss(n_slots: int, advertiser: NDArray[np.int32], epsilon: float, rng: np.random.Generator) -> Lots | None:
+def toss(n_slots: int, advertiser: NDArray[np.int32], epsilon: float, luck: Luck) -> Lots | None:
     """Lots for a random page with probability epsilon; None for the greedy one."""
-    return Lots.draw(n_slots, advertiser, rng) if rng.random() < epsilon else None
+    return Lots.draw(n_slots, advertiser, luck.rng) if luck.coin < epsilon else None
 
 
 def _chance_of(

@@ -80,7 +80,8 @@ def decision_schema(market: Market) -> pa.Schema:
             total_us=pa.int64(),
         )
     )
-    return pa.schema([*required, pa.field("invalid", pa.string()), pa.field("catalogue", pa.int64()), BEYOND])
+    optional = [pa.field("invalid", pa.string()), pa.field("catalogue", pa.int64()), pa.field("moment", pa.string())]
+    return pa.schema([*required, *optional, BEYOND])
 
 
 def event_schema() -> pa.Schema:

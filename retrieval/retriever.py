@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.candidates import Candidates, Source
+from domain.luck import Luck
 from retrieval.blend import blend, whole
 from retrieval.catalogue import Catalogue
 from retrieval.eligibility import ELIGIBLE
@@ -49,7 +50,7 @@ class Retriever:
         """Whether a query embedding is of use: not without an index, nor where all offers are ranked anyway."""
         return self.ann is not None and len(self.catalogue) > self.max_candidates
 
-    def candidates(self, query: NDArray[np.float32] | None, verdicts: NDArray[np.int16], rng: np.random.Generator) -> Candidates:
+    def candidates(self, query: NDArray[np.float32] | None, verdicts: NDArray[np.int16], luck: Luck) -> Candidates:
         """At most `max_candidates` offers, each once.
 
         The nearest offers are looked up blindly and may turn out ineligible; the other sources offer eligible campaigns only,
@@ -61,10 +62,10 @@ class Retriever:
         """
         if len(self.catalogue) <= self.max_candidates:
             return whole(len(self.catalogue))
-        k = self.max_candidates
+        k, new = self.max_candidates, self._open(self.new, verdicts)
         found = {
             Source.POPULAR: self._first_open(self.popular, verdicts, k),
-            Source.NEW: draw(self._open(self.new, verdicts), k, rng),
+            Source.NEW: draw(new, k, luck.rng) if len(new) else new,
         }
         if query is not None and self.ann is not None:
             found[Source.ANN] = self.ann.nearest(query, k)

@@ -12,6 +12,7 @@ from catalogue.current_market import current_market
 from domain.clock import now_ms
 from domain.keys import PARTITIONS, Keys
 from domain.signals import told_to_stop
+from features.kept_market import keep
 from features.log_archive import DECISIONS, EVENTS
 from features.market import Market
 from serving.archiver.files import sole_archiver
@@ -50,6 +51,7 @@ def _archive(settings: ArchiverSettings, market: Market, stop: threading.Event) 
     client = connect(settings.redis_url, 10, for_money=True)
     keeper = LedgerKeeper(client, market, settings.log_dir, settings.reconcile_interval_s)
     with client, sole_archiver(settings.log_dir, market.name), keeper:
+        _keep_market(settings)
         streams = {EVENTS: [keys.events(p) for p in range(PARTITIONS)], DECISIONS: [keys.decisions]}
         logs = [
             LogArchiver(client, streams[f.name], f, settings.log_dir, settings.archive_batch_rows) for f in log_formats(market)
@@ -61,6 +63,13 @@ def _archive(settings: ArchiverSettings, market: Market, stop: threading.Event) 
             loop.turn()
         loop.turn(last=True)
         log.info("stopped, archived %s", _progress(logs))
+
+
+def _keep_market(settings: ArchiverSettings) -> None:
+    try:
+        keep(settings.market, settings.log_dir)
+    except OSError as e:
+        log.error("%s: no copy is kept beside the log, replays need it: %s", settings.market, e.strerror)
 
 
 class _Loop:

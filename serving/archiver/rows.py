@@ -102,6 +102,7 @@ def decision_row(market: Market, entry: Entry) -> Row:
     candidates["unlisted"] = _items("candidates.unlisted", candidates["unlisted"])
     row["candidates"], beyond["candidates"] = candidates, other
     row["stage_us"] = _items("stage_us", row["stage_us"])
+    row["moment"] = orjson.dumps(row["moment"]).decode() if row["moment"] else None
     return row | {"stream_id": str(entry.id), "beyond": _as_json(beyond)}
 
 

@@ -61,9 +61,9 @@ def _offer(slot: Slot, decided: Decided, view: MarketView, tokens: Tokens, publi
             position=slot.position,
             bid_kind=slot.bid_kind,
             price_micros=slot.price_micros,
-            day=int(decided.days[view.catalogue.campaign[view.offers.position_of[slot.offer_id]]]),
+            day=int(decided.met.days[view.catalogue.campaign[view.offers.position_of[slot.offer_id]]]),
             shopper_key=decided.request.shopper_key,
-            issued_ms=decided.time_ms,
+            issued_ms=decided.met.time_ms,
             test=decided.request.test,
             asked_by=decided.request.asked_by,
             pending_micros=pending_micros,
@@ -134,7 +134,7 @@ def explain(decided: Decided, decision: Decision, view: MarketView) -> dict[str,
         )
     by_slot = {} if decided.examination is None else {"examination": decided.examination.tolist()}
     return {
-        "features": decided.features,
+        "features": decided.met.features,
         "reserve_ecpm_micros": decided.reserve_ecpm_micros.tolist(),
         **by_slot,
         "candidates": candidates,

@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from domain.campaign import FeatureValue
 from domain.errors import DependencyError
 from domain.events import EventStatus, EventType
+from domain.luck import Luck
 from domain.request import DecisionRequest, Placement
 from features.market import Market
 from serving.gateway.access import address
@@ -178,7 +179,7 @@ def create_app(market: Market, open_service: OpenService) -> FastAPI:
 
 async def _decide(request: DecisionRequest, pricing: bool, service: Service) -> Made:
     view = service.view  # which may be another once this is decided
-    decided = await decide(request, view, service.ports, service.rng, service.clock())
+    decided = await decide(request, view, service.ports, Luck.draw(service.rng), service.clock())
     if service.trace is not None:
         service.trace(decided)
     decision = to_decision(decided, view, service.rng)

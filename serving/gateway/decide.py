@@ -1,6 +1,6 @@
 """The request path: one request becomes one decision."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from domain.campaign import FeatureValue
 from domain.candidates import Candidates
 from domain.clock import budget_day
 from domain.errors import ContractError
+from domain.luck import Luck
 from domain.outcome import Sale
 from domain.policy import Deadlines
 from domain.request import DecisionRequest
@@ -20,10 +21,30 @@ from retrieval.eligibility import Eligible, campaign_verdicts, shown_today, spli
 from serving.gateway.market_view import MarketView
 from serving.gateway.means import Page
 from serving.gateway.ports import ActiveRelease, Model, Ports, Shoppers
-from serving.gateway.selling import sell_within_budgets
+from serving.gateway.selling import Sold, sell_within_budgets
 from serving.gateway.stages import Stages
 
 Probabilities = dict[str, NDArray[np.float64]]
+
+
+Sell = Callable[[Page, Candidates, Bids], Awaitable[Sold]]
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """What a decision meets when it is made, and nothing can find out again later."""
+
+    time_ms: int
+    days: NDArray[np.int64]
+    """[C] budget day of each campaign."""
+    features: dict[str, FeatureValue]
+    """Request features as used, history included."""
+    release: ActiveRelease
+    verdicts: NDArray[np.int16]
+    """[C] what stands against each campaign, see `campaign_verdicts`."""
+    pacing: Callable[[NDArray[np.int32]], NDArray[np.float64]]
+    """Campaigns of candidates [M] -> their multipliers [M]."""
+    luck: Luck
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +52,11 @@ class Decided:
     """A decision as it was made, arrays and all; `logging` and `answer` turn it into what they need."""
 
     request: DecisionRequest
-    time_ms: int
+    met: Met
     day: int
     """Of the market."""
-    days: NDArray[np.int64]
-    """[C] budget day of each campaign."""
     ranked_by: int | None
     """Version of the release; None for the priors."""
-    features: dict[str, FeatureValue]
-    """Request features as used, history included."""
     pool: Eligible
     probability: Probabilities
     """Task -> [M], calibrated."""
@@ -48,10 +65,14 @@ class Decided:
     bids: Bids
     reserve_ecpm_micros: NDArray[np.int64]
     examination: Examination
-    sale: Sale
-    held_micros: list[int]
-    """[W] for each winner; 0 where its budget has no end, or nothing is billed."""
+    sold: Sold
+    """`held_micros` is 0 where a budget has no end, or nothing is billed."""
     stages: Stages
+
+    @property
+    def sale(self) -> Sale:
+        """Who was sold what."""
+        return self.sold.sale
 
     @property
     def live(self) -> Candidates:
@@ -59,7 +80,7 @@ class Decided:
         return self.pool.kept
 
 
-async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: np.random.Generator, now_ms: int) -> Decided:
+async def decide(request: DecisionRequest, view: MarketView, ports: Ports, luck: Luck, now_ms: int) -> Decided:
     """Finds, ranks, auctions and reserves.
 
     A stage that misses its share of the deadline falls back and is named in `degraded`:
@@ -72,7 +93,6 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: 
     """
     policy, catalogue = view.market.policy, view.catalogue
     stages = Stages()
-    days = catalogue.days.at(now_ms)
     # All three are of the same catalogue, which may change once this waits for anything.
     release, campaigns = ports.releases.active(), ports.campaigns.state(now_ms)
 
@@ -85,38 +105,54 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, rng: 
         stages.degrade("budgets")
     stages.lap("shopper")
 
+    days = catalogue.days.at(now_ms)
     shown = shown_today(catalogue, counters, days)
     verdicts = campaign_verdicts(catalogue, features, shown, campaigns.room_micros, now_ms)
-    query = await _query(features, view, release, ports.model, stages)
-    pool = split(release.retriever.candidates(query, verdicts, rng), catalogue, verdicts)
+    met = Met(now_ms, days, features, release, verdicts, campaigns.pacing_multiplier.__getitem__, luck)
+
+    def sell(page: Page, live: Candidates, bids: Bids) -> Awaitable[Sold]:
+        return sell_within_budgets(page, live, bids, catalogue, campaigns, ports, stages, luck)
+
+    return await decide_as_met(request, view, met, ports.model, sell, stages)
+
+
+async def decide_as_met(
+    request: DecisionRequest, view: MarketView, met: Met, model: Model, sell: Sell, stages: Stages
+) -> Decided:
+    """The rest of a decision, which a replay goes through as well: asks nothing but the model, and what is for sale.
+
+    Args:
+      sell: the page among its bidders.
+    """
+    policy, catalogue = view.market.policy, view.catalogue
+    features, release = met.features, met.release
+    query = await _query(features, view, release, model, stages)
+    pool = split(release.retriever.candidates(query, met.verdicts, met.luck), catalogue, met.verdicts)
     stages.lap("retrieval")
 
-    probability, ranked_by = await _probabilities(features, view, release, pool.kept, ports.model, stages)
+    probability, ranked_by = await _probabilities(features, view, release, pool.kept, model, stages)
     stages.lap("ranking")
 
-    pacing_multiplier = campaigns.pacing_multiplier[catalogue.campaign[pool.kept.offer]]
+    pacing_multiplier = met.pacing(catalogue.campaign[pool.kept.offer])
     bids = _bids(pool.kept, probability, pacing_multiplier, view)
     epsilon = policy.cold_start_epsilon if release.version is None else policy.epsilon
     # A prior is of wherever offers are shown; only the model's probabilities are of the first position.
     curve = release.examination if ranked_by is not None else None
     examination = None if curve is None else curve.at(request.n_slots, features)
-    page = Page.of(request, policy, days, epsilon, examination)
-    sale, held_micros = await sell_within_budgets(page, pool.kept, bids, catalogue, campaigns, ports, stages, rng)
+    page = Page.of(request, policy, met.days, epsilon, examination)
+    sold = await sell(page, pool.kept, bids)
     return Decided(
         request,
-        now_ms,
-        budget_day(now_ms, policy.day_length_s),
-        days,
+        met,
+        budget_day(met.time_ms, policy.day_length_s),
         ranked_by,
-        features,
         pool,
         probability,
         pacing_multiplier,
         bids,
         page.reserve_ecpm_micros,
         examination,
-        sale,
-        held_micros,
+        sold,
         stages,
     )
 

@@ -38,6 +38,8 @@ class MarketView:
 
     version: int
     """Of the catalogue; 0 for that of the market file."""
+    file: str
+    """Stands for the market file, where it is one: see `features.kept_market`."""
     market: Market
     catalogue: Catalogue
     offers: OfferTable
@@ -51,13 +53,14 @@ class MarketView:
     _shown: dict[int, Shown] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, market: Market, version: int = 0) -> Self:
+    def of(cls, market: Market, version: int = 0, file: str = "") -> Self:
         """The view of a market."""
         offers = OfferTable.of(market.offers)
         market = market.selling(market.campaigns, offers)
         values = offer_values(market)
         return cls(
             version=version,
+            file=file,
             market=market,
             catalogue=Catalogue.of(market),
             offers=offers,

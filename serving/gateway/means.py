@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from auction.bids import Bids
 from auction.contenders import Contenders
 from auction.examination import Examination
 from auction.reserve import slot_reserves
@@ -81,6 +82,13 @@ def hold_micros(price_micros: NDArray[np.int64], bid_kind: NDArray[np.uint8], qu
     price, held = price_micros[on_conversion], price_micros.copy()
     held[on_conversion] = np.maximum(to_prices_micros(price * quality[on_conversion], price), np.minimum(price, 1))
     return held
+
+
+def to_hold(sale: Sale, bids: Bids, bid_kind: NDArray[np.uint8]) -> list[int]:
+    """[W] micros to be held for what was sold. bid_kind: [N]."""
+    winner = sale.winner
+    micros: list[int] = hold_micros(sale.price_micros, bid_kind[winner], bids.quality[winner] * sale.examination).tolist()
+    return micros
 
 
 class Means:
@@ -251,9 +259,8 @@ class Means:
         Returns:
           [W] micros that stay held for each winner.
         """
-        page, quality = self._page, self._contenders.bids.quality[sale.winner] * sale.examination
-        winners = self._contenders.number[sale.winner].tolist()
-        sold = dict(zip(winners, hold_micros(sale.price_micros, self._kinds[sale.winner], quality).tolist(), strict=True))
+        page, winners = self._page, self._contenders.number[sale.winner].tolist()
+        sold = dict(zip(winners, to_hold(sale, self._contenders.bids, self._kinds), strict=True))
         lowered = [replace(i, micros=sold.get(k, 0)) for k, i in self._holds.items() if sold.get(k, 0) != i.micros]
         if lowered or self._doubtful:
             ports.budgets.keep(lowered + [replace(i, micros=0) for i in self._doubtful])

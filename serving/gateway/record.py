@@ -8,6 +8,7 @@ from domain.events import CandidateLog, Decision, Slot
 from domain.outcome import Reason
 from serving.gateway.decide import Decided
 from serving.gateway.market_view import MarketView
+from serving.gateway.moment import moment
 
 COLD_START = "cold-start"
 SOURCE_NAMES = np.array([s.name.lower() for s in Source], dtype=object)
@@ -21,13 +22,13 @@ def to_decision(decided: Decided, view: MarketView, rng: np.random.Generator) ->
     whole = share == 1.0 or rng.random() < share
     return Decision(
         decision_id=decided.request.decision_id,
-        time_ms=decided.time_ms,
+        time_ms=decided.met.time_ms,
         day=decided.day,
         policy_id=policy.id,
         release=COLD_START if decided.ranked_by is None else str(decided.ranked_by),
         asked_by=decided.request.asked_by,
         shopper_key=decided.request.shopper_key,
-        features=decided.features,
+        features=decided.met.features,
         slots=[_slot(decided, view, w) for w in range(len(decided.sale.winner))],
         candidates=all_candidates(decided, view, 1 / share) if whole else _winners(decided, view),
         explored=decided.sale.explored,
@@ -36,6 +37,7 @@ def to_decision(decided: Decided, view: MarketView, rng: np.random.Generator) ->
         total_us=decided.stages.total_us,
         invalid=decided.request.invalid,
         catalogue=view.version,
+        moment=moment(decided, view),
     )
 
 
@@ -55,7 +57,7 @@ def _slot(decided: Decided, view: MarketView, w: int) -> Slot:
         bid_kind=campaign.bid_kind.value,
         bid_micros=campaign.bid_micros,
         price_micros=int(sale.price_micros[w]),
-        hold_micros=decided.held_micros[w],
+        hold_micros=decided.sold.held_micros[w],
         pacing_multiplier=float(decided.pacing_multiplier[i]),
         probability={task: float(p[i]) for task, p in decided.probability.items()},
         ecpm_micros=float(bids.ecpm_micros[i]) * (1.0 if bids.by_view[i] else seen),

@@ -18,6 +18,7 @@ import uvloop
 from domain.addresses import host_port
 from domain.errors import OfferRankError, Unavailable
 from domain.refusals import read_settings
+from features.kept_market import name_of
 from features.market import load_market
 from serving.gateway.admission import Gate, Limits
 from serving.gateway.app import create_app
@@ -106,14 +107,14 @@ def run(settings: GatewaySettings) -> None:
 
 def _catalogue(settings: GatewaySettings) -> "tuple[MarketView, Follower | None]":
     if settings.catalogue is None:
-        return MarketView.of(load_market(settings.market)), None
+        return MarketView.of(load_market(settings.market), file=name_of(settings.market)), None
     from catalogue.checks import check_offers
     from catalogue.follower import Follower
 
     follower = Follower(settings.catalogue, load_market(settings.market, listed=False), settings.catalogue_snapshot)
     stock = follower.start()
     try:
-        return MarketView.of(stock.market, stock.version), follower
+        return MarketView.of(stock.market, stock.version, name_of(settings.market)), follower
     except ValueError:
         check_offers(stock.market, stock.market.offers)  # says which does not fit, and takes too long where all do
         raise

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ import numpy as np
 from auction.bids import Bids, effective_bids
 from domain.campaign import Campaign
 from domain.candidates import Candidates
+from domain.luck import Luck
 from domain.outcome import Sale
 from features.market import Market, load_market
 from retrieval.catalogue import Catalogue
 from serving.gateway.adapters.memory import MemoryBudgets, MemoryCampaigns, MemoryCaps, MemoryShoppers
 from serving.gateway.means import Page
 from serving.gateway.ports import Ports
-from serving.gateway.selling import sell_within_budgets
+from serving.gateway.selling import sell_among, sell_within_budgets
 from serving.gateway.stages import Stages
 
 MARKET = Path(__file__).resolve().parents[1] / "golden" / "market.toml"
@@ -131,10 +132,14 @@ class Stall:
         state = campaigns.state(0)
         state = replace(state, drain_micros=np.full_like(state.drain_micros, self.drain_micros))
         ports = Ports(self.shoppers, campaigns, self.budgets, self.caps, None, None)  # type: ignore[arg-type]
-        sale, self.held_micros = await sell_within_budgets(
-            page, self.live, self.bids, self.catalogue, state, ports, self.stages, self.rng
-        )
-        return sale
+        luck = Luck.draw(self.rng) if isinstance(self.rng, np.random.Generator) else self.rng
+        sold = await sell_within_budgets(page, self.live, self.bids, self.catalogue, state, ports, self.stages, luck)
+        self.held_micros = sold.held_micros
+        held = {s.name for s in self.sellers if (s.name, page.decision_id) in self.budgets.held}
+        # What is kept of a moment is enough to sell the page once more.
+        again = sell_among(page, self.live, self.bids, self.catalogue, sold.unable, held, luck.again())
+        assert (again.held_micros, *_plain(again.sale)) == (sold.held_micros, *_plain(sold.sale))
+        return sold.sale
 
     def sell(self, *floors: int, epsilon: float = 0.0, **terms: Any) -> Sale:
         """Sells a page, to the end."""
@@ -143,3 +148,8 @@ class Stall:
     def shown(self, sale: Sale) -> list[str]:
         """Offers on a page."""
         return [self.catalogue.offer_ids[i] for i in sale.winner]
+
+
+def _plain(sale: Sale) -> list[Any]:
+    values = (getattr(sale, f.name) for f in fields(sale))
+    return [v.tolist() if isinstance(v, np.ndarray) else v for v in values]

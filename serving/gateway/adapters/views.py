@@ -66,7 +66,7 @@ class FollowedViews:
         if changed.since == self._view.version and changed.splice is not None:
             view = await asyncio.to_thread(self._view.after, changed.market, changed.version, changed.splice)
         else:
-            view = await asyncio.to_thread(MarketView.of, changed.market, changed.version)
+            view = await asyncio.to_thread(MarketView.of, changed.market, changed.version, self._view.file)
         before = None
         while before is not (active := self._releases.active()):  # another may rank by the time it is laid out
             over, before = await asyncio.to_thread(self._releases.over, view, active), active

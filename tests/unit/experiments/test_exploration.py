@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.luck import Luck
 from domain.outcome import Slate
 from experiments.exploration import Lots, explore, slot_chances, toss
 
@@ -50,7 +51,7 @@ def test_the_highest_floor_is_drawn_first() -> None:
 
 def test_without_exploration_the_greedy_page_is_sold_with_certainty() -> None:
     greedy = page([0, 2], [0, 3])
-    slate = explore(greedy, ECPM, ADVERTISER, np.array([1, 45, 1]), 0.0, toss(3, ADVERTISER, 0.0, np.random.default_rng(0)))
+    slate = explore(greedy, ECPM, ADVERTISER, np.array([1, 45, 1]), 0.0, toss(3, ADVERTISER, 0.0, Luck(0)))
     assert slate.slot.tolist() == [0, 2]
     assert slate.winner.tolist() == [0, 3]
     assert slate.propensity.tolist() == [1.0, 1.0]
@@ -59,7 +60,10 @@ def test_without_exploration_the_greedy_page_is_sold_with_certainty() -> None:
 
 def test_always_exploring_draws_every_page() -> None:
     rng = np.random.default_rng(0)
-    pages = [explore(page([0], [0]), ECPM, ADVERTISER, np.array([1]), 1.0, toss(1, ADVERTISER, 1.0, rng)) for _ in range(200)]
+    pages = [
+        explore(page([0], [0]), ECPM, ADVERTISER, np.array([1]), 1.0, toss(1, ADVERTISER, 1.0, Luck.draw(rng)))
+        for _ in range(200)
+    ]
     assert all(p.explored for p in pages)
     assert {int(p.winner[0]) for p in pages} == set(range(6))
     assert {round(float(p.propensity[0]), 9) for p in pages} == {round(x, 9) for x in (1 / 9, 1 / 3, 1 / 6)}
@@ -117,7 +121,7 @@ def test_logged_propensities_are_the_frequencies_of_pages(reserve: list[int], gr
     shown = np.zeros((len(reserve), 6))
     logged = np.full((len(reserve), 6), np.nan)
     for _ in range(pages):
-        slate = explore(greedy, ECPM, ADVERTISER, floors, epsilon, toss(len(floors), ADVERTISER, epsilon, rng))
+        slate = explore(greedy, ECPM, ADVERTISER, floors, epsilon, toss(len(floors), ADVERTISER, epsilon, Luck.draw(rng)))
         shown[slate.slot, slate.winner] += 1
         logged[slate.slot, slate.winner] = slate.propensity
     frequency = shown / pages

@@ -415,13 +415,17 @@ def test_where_all_slots_are_looked_at_alike_the_same_is_sold_and_held(stall: St
 
 
 class Loaded:
-    """In place of a generator: the coin, then the lots of advertisers and of offers."""
+    """In place of luck: the coin, then the lots of advertisers and of offers."""
 
-    def __init__(self, *draws: object) -> None:
-        self._draws = iter(draws)
+    def __init__(self, coin: float, *lots: object) -> None:
+        self.coin, self.rng = coin, self
+        self._lots, self._left = lots, iter(lots)
 
-    def random(self, shape: object = None) -> object:
-        return next(self._draws)
+    def random(self, shape: object) -> object:
+        return next(self._left)
+
+    def again(self) -> "Loaded":
+        return Loaded(self.coin, *self._lots)
 
 
 def every_luck(stall: Stall, n_slots: int, epsilon: float) -> Iterator[tuple[float, Loaded]]:

@@ -29,7 +29,7 @@ def test_every_field_of_a_decision_has_a_column(market: Market) -> None:
 
 
 def test_a_decision_comes_back_as_it_was_logged(market: Market) -> None:
-    made = decision("d1", 5_000, slot("i1"), slot("i2", "card", 1), degraded=["ranking"])
+    made = decision("d1", 5_000, slot("i1"), slot("i2", "card", 1), degraded=["ranking"], moment={"seed": 7, "asked": {}})
     _, decisions = log_formats(market)
     table, rejected = decisions.table([entry(decision_fields(made), 3)])
     (row,) = table.to_pylist()
@@ -37,6 +37,7 @@ def test_a_decision_comes_back_as_it_was_logged(market: Market) -> None:
     assert (row.pop("stream_id"), row.pop("beyond")) == ("7-3", None)
     row["stage_us"] = dict(row["stage_us"])
     row["candidates"]["unlisted"] = dict(row["candidates"]["unlisted"])
+    row["moment"] = orjson.loads(row["moment"])
     # amount is a float32 feature: 59.9 is stored as the nearest one, which is what the model was given.
     assert row["features"].pop("amount") == pytest.approx(59.9, rel=1e-7)
     expected = asdict(made)

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.candidates import Source
+from domain.luck import Luck
 from domain.outcome import Reason
 from features.market import Market
 from retrieval.blend import SHARES, blend
@@ -127,7 +128,7 @@ def test_a_small_catalogue_is_ranked_whole(market: Market) -> None:
     small = retriever(market, axis_index(*"abcdefgh"), 7)
     assert not small.needs_query
     shut = np.full(6, Reason.TARGETING, np.int16)  # eligibility is told of later, with reasons for all
-    pool = small.candidates(None, shut, np.random.default_rng(0))
+    pool = small.candidates(None, shut, Luck(0))
     assert pool.offer.tolist() == list(range(7))
     assert set(pool.source.tolist()) == {Source.ALL}
 
@@ -135,7 +136,7 @@ def test_a_small_catalogue_is_ranked_whole(market: Market) -> None:
 def test_a_large_catalogue_is_searched_by_every_source(market: Market) -> None:
     large = retriever(market, axis_index("open-1", "german-1", "rich-1", "capped-1", "summer-1", *"abc"), 6)
     assert large.needs_query
-    pool = large.candidates(toward(2, 1, 0), ALL_OPEN, np.random.default_rng(0))
+    pool = large.candidates(toward(2, 1, 0), ALL_OPEN, Luck(0))
     by_source = {s: pool.offer[pool.source == s].tolist() for s in Source}
     assert by_source[Source.ANN][:3] == [2, 1, 0]
     assert by_source[Source.POPULAR] == [6]
@@ -146,13 +147,13 @@ def test_without_a_release_the_catalogue_is_sampled(market: Market) -> None:
     cold = retriever(market, None, 3)
     assert not cold.needs_query
     rng = np.random.default_rng(0)
-    pools = [cold.candidates(None, ALL_OPEN, rng) for _ in range(50)]
+    pools = [cold.candidates(None, ALL_OPEN, Luck.draw(rng)) for _ in range(50)]
     assert {len(p) for p in pools} == {3}
     assert {int(o) for p in pools for o in p.offer} == set(range(7))
 
 
 def test_without_a_query_the_other_sources_fill_the_pool(market: Market) -> None:
-    pool = retriever(market, axis_index(*"abcdefgh"), 6).candidates(None, ALL_OPEN, np.random.default_rng(0))
+    pool = retriever(market, axis_index(*"abcdefgh"), 6).candidates(None, ALL_OPEN, Luck(0))
     assert len(pool) == 6
     assert Source.ANN not in pool.source
 
@@ -160,13 +161,13 @@ def test_without_a_query_the_other_sources_fill_the_pool(market: Market) -> None
 def test_rule_sources_find_offers_that_may_be_shown(market: Market) -> None:
     only_summer = np.full(6, Reason.TARGETING, np.int16)
     only_summer[5] = 0
-    pool = retriever(market, axis_index(*"abcdefgh"), 3).candidates(toward(0), only_summer, np.random.default_rng(0))
+    pool = retriever(market, axis_index(*"abcdefgh"), 3).candidates(toward(0), only_summer, Luck(0))
     assert pool.offer.tolist() == [5]
 
 
 @pytest.mark.parametrize("campaign", range(6))
 def test_the_most_popular_is_found_however_few_may_be_shown(market: Market, campaign: int) -> None:
     shut_but_one = np.where(np.arange(6) == campaign, 0, np.int16(Reason.BUDGET)).astype(np.int16)
-    pool = retriever(market, axis_index(*"abcdefgh"), 1).candidates(None, shut_but_one, np.random.default_rng(0))
+    pool = retriever(market, axis_index(*"abcdefgh"), 1).candidates(None, shut_but_one, Luck(0))
     assert pool.offer.tolist() == [max(np.flatnonzero(Catalogue.of(market).campaign == campaign))]
     assert pool.source.tolist() == [Source.POPULAR]

@@ -316,6 +316,33 @@ def skew(
 
 
 @app.command()
+def replay(
+    decision_id: Annotated[str | None, typer.Argument(metavar="ID", help="A decision.", show_default="all of a time")] = None,
+    begin: Annotated[
+        str | None, typer.Option("--from", help="From this time on, UTC, such as 2026-11-26.", show_default="the beginning")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Up to this time; a date means its end.", show_default="now")] = None,
+    log_dir: options.Log = options.LOG_DIR,
+    releases: options.FolderOfReleases = options.RELEASES,
+    catalogue: options.CatalogueIfAny = None,
+    market: options.ServedMarket = None,
+    redis_url: options.RedisUrl = options.REDIS_URL,
+    processes: Annotated[int, typer.Option(min=1, max=256, help="Processes that share the work.")] = 1,
+    json: options.Json = False,
+) -> None:
+    """Make decisions once more from the log, the release and the catalogue of then. Exit code 1 if anything differs."""
+    from offerrank.replay import replay_one, replay_range
+    from serving.replay.world import Sources
+
+    sources = Sources(log_dir, releases, catalogue, market)
+    if decision_id is not None:
+        raise typer.Exit(replay_one(decision_id, sources, redis_url, json))
+    until_ms = options.moment(end, end=True)
+    since_ms = options.moment(begin) or 0
+    raise typer.Exit(replay_range(sources, since_ms, inf if until_ms is None else until_ms, processes, json))
+
+
+@app.command()
 def tfdv(
     release: Annotated[
         str | None,

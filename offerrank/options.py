@@ -68,6 +68,14 @@ class By(StrEnum):
 Catalogue = Annotated[
     str, typer.Option(envvar="OFFERRANK_CATALOGUE", help="Its database: sqlite:///PATH or postgresql://USER@HOST/DATABASE.")
 ]
+CatalogueIfAny = Annotated[
+    str | None,
+    typer.Option(
+        envvar="OFFERRANK_CATALOGUE",
+        help="Its database: sqlite:///PATH or postgresql://USER@HOST/DATABASE.",
+        show_default="the market file lists what is sold",
+    ),
+]
 By_ = Annotated[str | None, typer.Option("--by", help="Who makes the change.", show_default="whoever is logged in")]
 Why = Annotated[str, typer.Option("--why", help="Why, for the log.", show_default=False)]
 Since = Annotated[

@@ -17,20 +17,24 @@ REASON_NAMES = {r.value: r.name.lower() for r in Reason}
 
 def to_decision(decided: Decided, view: MarketView, rng: np.random.Generator) -> Decision:
     """All features as used, every winner's price and propensity, every candidate's fate or, unless drawn, the count of each."""
-    policy = view.market.policy
-    share = 1.0 if decided.sale.explored else policy.log_candidates
+    share = 1.0 if decided.sale.explored else view.market.policy.log_candidates
     whole = share == 1.0 or rng.random() < share
+    return as_logged(decided, view, 1 / share if whole else 0.0)
+
+
+def as_logged(decided: Decided, view: MarketView, weight: float) -> Decision:
+    """With all its candidates, each of this weight, or where that is 0 with the winners alone."""
     return Decision(
         decision_id=decided.request.decision_id,
         time_ms=decided.met.time_ms,
         day=decided.day,
-        policy_id=policy.id,
+        policy_id=view.market.policy.id,
         release=COLD_START if decided.ranked_by is None else str(decided.ranked_by),
         asked_by=decided.request.asked_by,
         shopper_key=decided.request.shopper_key,
         features=decided.met.features,
         slots=[_slot(decided, view, w) for w in range(len(decided.sale.winner))],
-        candidates=all_candidates(decided, view, 1 / share) if whole else _winners(decided, view),
+        candidates=all_candidates(decided, view, weight) if weight else _winners(decided, view),
         explored=decided.sale.explored,
         degraded=list(decided.stages.degraded),
         stage_us=dict(decided.stages.us),

@@ -58,7 +58,7 @@ class FolderReleases:
         self._model = model
         self._link = link
         self._keys = keys
-        self._cold = ActiveRelease(None, None, _retriever(view, None))
+        self._cold = ActiveRelease(None, None, retriever(view, None))
         self._active = self._cold
         self._loaded: dict[int, ActiveRelease] = {}
         self._unusable: dict[int, _Unusable] = {}
@@ -110,7 +110,7 @@ class FolderReleases:
     def over(self, view: MarketView, release: ActiveRelease) -> ActiveRelease:
         """A release over another catalogue."""
         ann = release.retriever.ann
-        return replace(release, retriever=_retriever(view, None if ann is None else ann.index))
+        return replace(release, retriever=retriever(view, None if ann is None else ann.index))
 
     def follow(self, view: MarketView, active: ActiveRelease) -> None:
         """Another catalogue is sold from now on, and the release that ranks is laid over it."""
@@ -159,9 +159,7 @@ class FolderReleases:
 
     def _read(self, version: int) -> ActiveRelease:
         assert self._base is not None
-        release = load_release(self._base / str(version)).compatible_with(self._view.market)
-        index = load_index(release.path / EXTRA)
-        return ActiveRelease(version, release.calibrator, _retriever(self._view, index), release.manifest.examination)
+        return read_release(self._base / str(version), self._view)
 
     def _swap_to(self, release: ActiveRelease, now_ms: int) -> None:
         if release is self._active:
@@ -181,5 +179,13 @@ class FolderReleases:
             del self._unrecorded[version]
 
 
-def _retriever(view: MarketView, index: OfferIndex | None) -> Retriever:
+def read_release(folder: Path, view: MarketView) -> ActiveRelease:
+    """A release over a catalogue; raises ContractError."""
+    release = load_release(folder).compatible_with(view.market)
+    index = load_index(release.path / EXTRA)
+    return ActiveRelease(release.version, release.calibrator, retriever(view, index), release.manifest.examination)
+
+
+def retriever(view: MarketView, index: OfferIndex | None) -> Retriever:
+    """That of a release's index over a catalogue, or of none before the first release."""
     return Retriever.of(view.catalogue, index, view.prior_value(), view.market.policy.max_candidates)

@@ -20,8 +20,8 @@ RUN uv pip install --python .venv/bin/python --no-deps --editable . \
 
 FROM python:${PYTHON_VERSION}-slim-trixie
 RUN useradd --system --uid 10001 --home-dir /var/lib/offerrank --create-home offerrank \
-    && mkdir /var/lib/offerrank/releases /var/lib/offerrank/log /var/lib/offerrank/keys /var/lib/offerrank/journal \
-    && chown offerrank:offerrank /var/lib/offerrank/releases /var/lib/offerrank/log /var/lib/offerrank/keys /var/lib/offerrank/journal
+    && mkdir /var/lib/offerrank/releases /var/lib/offerrank/log /var/lib/offerrank/keys /var/lib/offerrank/journal /var/lib/offerrank/catalogue \
+    && chown offerrank:offerrank /var/lib/offerrank/releases /var/lib/offerrank/log /var/lib/offerrank/keys /var/lib/offerrank/journal /var/lib/offerrank/catalogue
 COPY --from=build /opt/offerrank /opt/offerrank
 ENV PATH=/opt/offerrank/.venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -41,18 +41,33 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._path = sqlite_path(url)
+        self._file: tuple[int, int] | None = None
         self._engine = _sqlite(url) if self._path else _postgresql(url)
 
     def close(self) -> None:
         """Gives up the connections."""
         self._engine.dispose()
 
+    def _notice_another_file(self) -> None:
+        """Connections of a file that was replaced or taken away would go on with it, and what they write would be lost."""
+        assert self._path is not None
+        try:
+            found = self._path.stat()
+            now = found.st_dev, found.st_ino
+        except OSError:
+            now = None
+        if now != self._file:
+            self._engine.dispose()
+            self._file = now
+
     @contextmanager
     def reading(self) -> Iterator[Connection | None]:
         """A connection whose statements each see what was committed by then; None where there is no catalogue yet."""
-        if self._path is not None and not self._path.exists():  # opening it would make one
-            yield None
-            return
+        if self._path is not None:
+            self._notice_another_file()
+            if not self._path.exists():  # opening it would make one
+                yield None
+                return
         with _named_errors(), self._engine.connect() as connection:
             yield connection if _revision(connection) else None
 
@@ -80,6 +95,7 @@ class Database:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as e:
                 raise CatalogueAway(f"{self._path.parent}: {e.strerror}") from None
+            self._notice_another_file()
         with _named_errors(), self._engine.connect().execution_options(writes=True) as connection:
             with connection.begin():
                 self._upgrade(connection, market)

@@ -103,7 +103,20 @@ def first_refusal(error: ValidationError, given: object = None, table: str = "a 
       table: what a table is called there.
     """
     found = error.errors(include_url=False)
-    first = found[0]
+    return _refusal(found[0], found, given, table)
+
+
+def every_refusal(error: ValidationError, given: object = None, table: str = "a table") -> list[Refusal]:
+    """All that is wrong, each place once; as `first_refusal`."""
+    found = error.errors(include_url=False)
+    by_place: dict[tuple[Location, str], Refusal] = {}
+    for one in found:
+        refusal = _refusal(one, found, given, table)
+        by_place.setdefault((refusal.location, refusal.key), refusal)
+    return list(by_place.values())
+
+
+def _refusal(first: Any, found: Sequence[Any], given: object, table: str) -> Refusal:
     location = _within(given, first["loc"], keep_last=first["type"] == "missing")
     kind, cause = first["type"], first.get("ctx", {}).get("error")
     if isinstance(cause, Misfit):

@@ -169,11 +169,12 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of the gateway; the next free one if taken.")] = 8080,
     monitor_port: Annotated[int, typer.Option(min=1, max=65535, help="Of the page; the next free one if taken.")] = 8081,
     public_url: options.PublicUrl = None,
+    campaign_port: Annotated[int, typer.Option(min=1, max=65535, help="Of the campaign API; the next free one if taken.")] = 8084,
 ) -> None:
-    """Serve a market: Redis, gateway, pacer, archiver, monitor and model server, until Ctrl-C."""
+    """Serve a market: Redis, gateway, pacer, archiver, monitor, campaign API and model server, until Ctrl-C."""
     from offerrank.serve import run
 
-    run(market, release, directory, host, port, monitor_port, public_url)
+    run(market, release, directory, host, port, monitor_port, campaign_port, public_url)
 
 
 @app.command()
@@ -398,6 +399,22 @@ def gateway(
     given = {"market": market, "redis_url": redis_url, "model_server": model_server, "releases": releases}
     given |= {"keys": keys, "operator_port": operator_port}
     run(_settings(GatewaySettings, **given, host=host, port=port, public_url=public_url))
+
+
+@app.command("campaign-api")
+def campaign_api(
+    market: options.Market,
+    keys: options.Keys,
+    catalogue: options.Catalogue = options.CATALOGUE,
+    host: options.Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(envvar="OFFERRANK_PORT", min=1, max=65535, help="Port to listen on.")] = 8084,
+) -> None:
+    """Let people and their programs look at campaigns and change them, over HTTP."""
+    from serving.campaigns.server import run
+    from serving.campaigns.settings import CampaignSettings
+
+    _log()
+    run(_settings(CampaignSettings, market=market, keys=keys, catalogue=catalogue, host=host, port=port))
 
 
 @app.command("model-server")
@@ -800,7 +817,10 @@ def suspects(
 def create_key(
     name: options.KeyName,
     keys: options.Keys,
-    role: Annotated[str, typer.Option(help="publisher, server or operator: what it may do.")] = "publisher",
+    role: Annotated[str, typer.Option(help="publisher, server, viewer, manager or operator: what it may do.")] = "publisher",
+    advertiser: Annotated[
+        list[str], typer.Option(help="Whose campaigns a viewer's or manager's key is for; may be repeated.", show_default=False)
+    ] = [],  # noqa: B006
     origin: Annotated[
         list[str],
         typer.Option(
@@ -824,7 +844,7 @@ def create_key(
     if rate is None and role == Role.PUBLISHER:
         rate = PUBLISHER_PER_SECOND
     lives_s = options.seconds(expires) if expires else None
-    typer.echo(create(keys, name, Role(role), tuple(origin), rate, lives_s))
+    typer.echo(create(keys, name, Role(role), tuple(origin), rate, lives_s, tuple(advertiser)))
 
 
 @keys_app.command("list")

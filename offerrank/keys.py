@@ -11,7 +11,15 @@ from store.key_records import KeyRecord, Role, changing, new_text, read_keys, re
 PUBLISHER_PER_SECOND = 100.0
 
 
-def create(path: Path, name: str, role: Role, origins: tuple[str, ...], per_second: float | None, lives_s: int | None) -> str:
+def create(
+    path: Path,
+    name: str,
+    role: Role,
+    origins: tuple[str, ...] = (),
+    per_second: float | None = None,
+    lives_s: int | None = None,
+    advertisers: tuple[str, ...] = (),
+) -> str:
     """A new key, of which the file keeps the hash.
 
     Raises:
@@ -21,7 +29,8 @@ def create(path: Path, name: str, role: Role, origins: tuple[str, ...], per_seco
         raise InvalidKeys("--origin", "origins for a publisher's key only: pages cannot keep another one's", ", ".join(origins))
     text = new_text(role)
     lives = timedelta(seconds=lives_s) if lives_s else None
-    record = record_of(text, name, role, datetime.now(UTC), origins=origins, per_second=per_second, lives=lives)
+    given = {"origins": origins, "advertisers": advertisers}
+    record = record_of(text, name, role, datetime.now(UTC), **given, per_second=per_second, lives=lives)
     with changing(path) as records:
         if any(r.name == name for r in records):
             # Even one that was revoked: its name stands in the log for who asked.
@@ -42,7 +51,7 @@ def revoke(path: Path, name: str) -> None:
 
 
 def rotate(path: Path, name: str, overlap_s: int) -> str:
-    """A second key of the same name, role, origins and rate; those before it end after the overlap.
+    """A second key of the same name, role, origins, advertisers and rate; those before it end after the overlap.
 
     Raises:
       InvalidKeys: no key of this name is left.
@@ -52,7 +61,8 @@ def rotate(path: Path, name: str, overlap_s: int) -> str:
         last = _expire(records, name, now, now + timedelta(seconds=overlap_s))
         text = new_text(last.role)
         lives = last.expires - last.created if last.expires else None
-        records.append(record_of(text, name, last.role, now, origins=last.origins, per_second=last.per_second, lives=lives))
+        given = {"origins": last.origins, "advertisers": last.advertisers}
+        records.append(record_of(text, name, last.role, now, **given, per_second=last.per_second, lives=lives))
     return text
 
 
@@ -81,7 +91,7 @@ def show(path: Path, as_json: bool) -> None:
             continue
         ended = "" if r.expires is None else f", {'ended' if r.expires <= now else 'ends'} {_time(r.expires)}"
         rate = "" if r.per_second is None else f", {r.per_second:g} a second"
-        origins = "".join(f", {origin}" for origin in r.origins)
+        origins = "".join(f", {origin}" for origin in r.origins) + "".join(f", advertiser {a}" for a in r.advertisers)
         typer.echo(f"{r.name}: {r.role}, created {_time(r.created)}{ended}{rate}{origins}")
     if not records and not as_json:
         typer.echo(f"{path} has no keys")

@@ -20,7 +20,14 @@ POLL_S = 0.3
 
 
 def run(
-    market: Path, release: Path | None, run_dir: Path, host: str, port: int, monitor_port: int, public_url: str | None = None
+    market: Path,
+    release: Path | None,
+    run_dir: Path,
+    host: str,
+    port: int,
+    monitor_port: int,
+    campaign_port: int,
+    public_url: str | None = None,
 ) -> None:
     """Starts everything, says where it is, and restarts what crashes.
 
@@ -32,7 +39,7 @@ def run(
     if host in WILDCARDS and public_url is None:
         raise OfferRankError(f"--public-url: expected what impression and click URLs begin with, since nobody can reach {host}")
     releases = releases_of(release, run_dir) if release else None
-    plan = Plan.of(market, run_dir, releases, host, port, monitor_port)
+    plan = Plan.of(market, run_dir, releases, host, port, monitor_port, campaign_port)
     started_s = time.monotonic()
     with told_to_stop(TERMINAL) as stop, Supervisor(plan.run_dir, _say) as supervisor:
         stack = Stack(plan, supervisor, {"OFFERRANK_PUBLIC_URL": public_url} if public_url else None)
@@ -55,7 +62,7 @@ def run(
 def _announce(stack: Stack, newest: Release | None, started_s: float, stopped: Callable[[], bool]) -> None:
     """Says when the page and the release are there, or that they are not."""
     plan, supervisor = stack.plan, stack.supervisor
-    waiting = {"monitor": f"page: {plan.monitor_url}"}
+    waiting = {"monitor": f"page: {plan.monitor_url}", "campaign-api": f"campaigns: {plan.campaign_url}/docs"}
     if newest is not None:
         waiting["release"] = f"ranking by release {newest.version}"
     else:
@@ -64,8 +71,9 @@ def _announce(stack: Stack, newest: Release | None, started_s: float, stopped: C
         )
     while waiting and not stopped():
         supervisor.poll()
-        if "monitor" in waiting and supervisor.is_ready("monitor"):
-            _say(waiting.pop("monitor"))
+        for name in ("monitor", "campaign-api"):
+            if name in waiting and supervisor.is_ready(name):
+                _say(waiting.pop(name))
         if "release" in waiting and stack.active_release() is not None:
             _say(f"{waiting.pop('release')} after {time.monotonic() - started_s:.1f} s")
         if time.monotonic() - started_s > MODEL_SERVER_READY_S:

@@ -25,6 +25,7 @@ from store.key_records import Role, changing, new_text, record_of
 from store.keyring import LOCAL_ORIGINS
 
 HOST = "127.0.0.1"
+EMBEDDED = (Role.PUBLISHER, Role.SERVER, Role.OPERATOR)
 GATEWAY_READY_S = 60.0
 MODEL_SERVER_READY_S = 180.0
 
@@ -43,6 +44,7 @@ class Plan:
     model_rest_port: int
     redis_port: int
     operator_port: int
+    campaign_port: int
     kept: PortsKept = field(default_factory=PortsKept, repr=False, compare=False)
 
     @classmethod
@@ -54,6 +56,7 @@ class Plan:
         host: str = HOST,
         port: int = 8080,
         monitor_port: int = 8081,
+        campaign_port: int = 8084,
     ) -> "Plan":
         """Takes the ports asked for, or the next free ones, and keeps them as long as the plan lives.
 
@@ -72,6 +75,7 @@ class Plan:
             model_rest_port=kept.take(8501),
             redis_port=kept.take(6390),
             operator_port=kept.take(port + 2 if port < 65_000 else 8082),
+            campaign_port=kept.take(campaign_port),
             kept=kept,
         )
 
@@ -95,6 +99,11 @@ class Plan:
     def monitor_url(self) -> str:
         """Where the page is."""
         return f"http://{HOST}:{self.monitor_port}"
+
+    @property
+    def campaign_url(self) -> str:
+        """Where the campaign API is."""
+        return f"http://{HOST}:{self.campaign_port}"
 
 
 class Stack:
@@ -146,9 +155,10 @@ class Stack:
         self.supervisor.wait_ready("gateway", GATEWAY_READY_S)
 
     def start_others(self) -> None:
-        """Pacer, archiver, watch, monitor and model server; does not wait for them."""
+        """Pacer, archiver, watch, monitor, campaign API and model server; does not wait for them."""
         self.start_writers()
         self.start_watching()
+        self.start_campaigns()
         self.start_model_server()
 
     def start_writers(self) -> None:
@@ -160,6 +170,12 @@ class Stack:
         """Watch and page, which only read."""
         self._start("watch", ["watch"], None, lambda: True)
         self._start("monitor", ["monitor"], self.plan.monitor_port, lambda: answers(f"{self.plan.monitor_url}/"))
+
+    def start_campaigns(self) -> None:
+        """The campaign API."""
+        self._start(
+            "campaign-api", ["campaign-api"], self.plan.campaign_port, lambda: answers(f"{self.plan.campaign_url}/healthz")
+        )
 
     def start_model_server(self) -> None:
         """The model server alone; it takes some seconds to load TensorFlow."""
@@ -242,14 +258,14 @@ def answers(url: str) -> bool:
 
 
 def embedded_keys(run_dir: Path) -> dict[Role, str]:
-    """One key of each role, so that nothing needs to be set up: each in a file `<role>-key`, all in `keys.jsonl`.
+    """One key for each side of the gateway, so that nothing needs to be set up: each in a file `<role>-key`, all in `keys.jsonl`.
 
     The publisher's is for pages that a developer serves on this machine.
 
     Raises:
       InvalidKeys: `keys.jsonl` is damaged.
     """
-    texts = {role: _secret(run_dir / f"{role}-key", partial(new_text, role)) for role in Role}
+    texts = {role: _secret(run_dir / f"{role}-key", partial(new_text, role)) for role in EMBEDDED}
     with changing(run_dir / "keys.jsonl") as records:
         known = {r.sha256 for r in records}
         for role, text in texts.items():

@@ -1,4 +1,4 @@
-"""The keys of publishers, servers and operators, as kept in a file of JSON lines.
+"""The keys of publishers, servers, operators and those who run campaigns, as kept in a file of JSON lines.
 
 A key is `or_<role>_<43 random characters>` and is shown once, when it is made. The file has its SHA-256, which needs no salt
 and no slow hash, since nobody guesses 256 random bits.
@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from domain.errors import InvalidKeys
 
@@ -25,16 +25,26 @@ DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class Role(StrEnum):
-    """What a key is for. Each role may do what those above it may."""
+    """What a key is for."""
 
     PUBLISHER = "publisher"  # public, within pages: asks for decisions, reports impressions, clicks and dismissals
     SERVER = "server"  # kept by a shop: prices, floors, test pages, conversions and returns; no limit per address
-    OPERATOR = "operator"  # kept by who runs this: explanations and metrics
+    VIEWER = "viewer"  # looks at campaigns
+    MANAGER = "manager"  # looks at and changes the campaigns of the advertisers it names
+    OPERATOR = "operator"  # kept by who runs this: explanations, metrics, and all campaigns
 
     def includes(self, needed: "Role") -> bool:
         """Whether a key of this role may do what is for `needed`."""
-        order = list(Role)
-        return order.index(self) >= order.index(needed)
+        return needed in _MAY[self]
+
+
+_MAY: dict[Role, frozenset[Role]] = {
+    Role.PUBLISHER: frozenset({Role.PUBLISHER}),
+    Role.SERVER: frozenset({Role.PUBLISHER, Role.SERVER}),
+    Role.VIEWER: frozenset({Role.VIEWER}),
+    Role.MANAGER: frozenset({Role.VIEWER, Role.MANAGER}),
+    Role.OPERATOR: frozenset(Role),
+}
 
 
 def to_origin(text: str) -> str:
@@ -62,6 +72,15 @@ class KeyRecord(BaseModel):
     per_second: float | None = Field(default=None, gt=0, le=1e6)
     created: AwareDatetime
     expires: AwareDatetime | None = None
+    advertisers: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")], ...] = ()
+
+    @model_validator(mode="after")
+    def _of_its_role(self) -> Self:
+        if self.advertisers and self.role not in (Role.VIEWER, Role.MANAGER):
+            raise ValueError(f"a {self.role}'s key is not for some advertisers: expected none")
+        if self.role is Role.MANAGER and not self.advertisers:
+            raise ValueError("a manager's key is for some advertisers: expected at least one")
+        return self
 
 
 def new_text(role: Role) -> str:
@@ -78,11 +97,12 @@ def record_of(
     origins: tuple[str, ...] = (),
     per_second: float | None = None,
     lives: timedelta | None = None,
+    advertisers: tuple[str, ...] = (),
 ) -> KeyRecord:
     """What is kept of a key.
 
     Raises:
-      InvalidKeys: something is wrong with the name, the origins or the rate.
+      InvalidKeys: something is wrong with the name, the origins, the advertisers or the rate.
     """
     try:
         return KeyRecord(
@@ -93,6 +113,7 @@ def record_of(
             per_second=per_second,
             created=now,
             expires=now + lives if lives else None,
+            advertisers=advertisers,
         )
     except ValidationError as e:
         raise _invalid("key", e) from None
@@ -143,7 +164,7 @@ def changing(path: Path) -> Iterator[list[KeyRecord]]:
         records = list(read_keys(path))
         yield records
         try:
-            _replace(path, b"".join(r.model_dump_json(exclude_none=True).encode() + b"\n" for r in records))
+            _replace(path, b"".join(r.model_dump_json(exclude_defaults=True).encode() + b"\n" for r in records))
             os.fsync(folder)
         except OSError as e:
             raise InvalidKeys(str(path), "a file that can be written", e.strerror) from None

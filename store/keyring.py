@@ -30,6 +30,8 @@ class Key:
     per_second: float | None
     """Requests, at each gateway; None is without limit."""
     expires_ms: float
+    advertisers: frozenset[str] = frozenset()
+    """Whose campaigns it is for; none is all."""
 
     def allows_origin(self, origin: str) -> bool:
         """Whether a page of this origin may send the key."""
@@ -46,13 +48,7 @@ class Keyring:
     """The keys of one reading of the file."""
 
     def __init__(self, records: Iterable[KeyRecord] = ()) -> None:
-        # In whole milliseconds, as `now_ms` is, so that a key that is revoked has ended in the same one.
-        self._by_digest = {
-            bytes.fromhex(r.sha256): Key(
-                r.name, r.role, frozenset(r.origins), r.per_second, int(r.expires.timestamp() * 1000) if r.expires else inf
-            )
-            for r in records
-        }
+        self._by_digest = {bytes.fromhex(r.sha256): _at_work(r) for r in records}
         self._origins = frozenset(o for key in self._by_digest.values() for o in key.origins)
 
     def __len__(self) -> int:
@@ -66,6 +62,12 @@ class Keyring:
     def allows_origin(self, origin: str) -> bool:
         """Whether any key may be sent by pages of this origin: what is known of a preflight, which brings no key."""
         return _matches(origin, self._origins)
+
+
+def _at_work(r: KeyRecord) -> Key:
+    # In whole milliseconds, as `now_ms` is, so that a key that is revoked has ended in the same one.
+    expires_ms = int(r.expires.timestamp() * 1000) if r.expires else inf
+    return Key(r.name, r.role, frozenset(r.origins), r.per_second, expires_ms, frozenset(r.advertisers))
 
 
 class KeyFile:

@@ -54,6 +54,8 @@ class Access:
           HttpError: 401 without a key that is known, 403 from an origin that is not the key's, 429 too often.
         """
         key = self._key(request)
+        if not key.role.includes(Role.PUBLISHER):
+            raise self._refused(403, "key", f"a {key.role}'s key is for the campaign API", None, key)
         origin = request.headers.get("origin")
         if origin is not None and not key.allows_origin(origin):
             raise self._refused(403, "origin", "a page of this origin may not send this key", origin, key)

@@ -1,6 +1,8 @@
 """A catalogue that is changed while a gateway sells from it, a pacer paces it, and its database comes and goes."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from catalogue.repository import Edit
 from domain.clock import budget_day, now_ms
 from domain.keys import Keys
 from features.log_entry import decision_json
+from store.key_records import Role
+from store.ports import free_port
 
 KEYS = Keys(MARKET.name)
 PATIENCE_S = 60.0
@@ -135,3 +139,50 @@ def test_without_its_database_everything_goes_on_with_the_last_catalogue_also_ov
     shop.shelf.change(Edit("offer", "alpha-shoes", None))
     eventually(lambda: shop.standing() == {"version": 3, "followed": True})
     assert "alpha-shoes" not in shop.sold()
+
+
+@pytest.fixture
+def campaign_api(shop: Shop) -> Iterator[httpx.Client]:
+    """The process of the campaign API, as an operator asks it."""
+    port = free_port()
+    environment = shop.gateway.environment | {"OFFERRANK_PORT": str(port)}
+    with (shop.folder / "campaigns.log").open("wb") as log:
+        child = subprocess.Popen([sys.executable, "-m", "serving.campaigns"], env=environment, stdout=log, stderr=log)
+    operator = {"authorization": f"Bearer {shop.gateway.keys[Role.OPERATOR]}"}
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=operator, timeout=PATIENCE_S) as client:
+        eventually(lambda: _answers(client))
+        yield client
+    child.send_signal(SIGTERM)
+    assert child.wait(PATIENCE_S) == 0
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/healthz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_a_campaign_that_is_paused_by_the_api_is_on_no_page_and_a_resumed_one_is(shop: Shop, campaign_api: httpx.Client) -> None:
+    assert campaign_api.get("/v1/campaigns").json()["error"]["field"] == "catalogue"
+    assert campaign_api.post("/v1/import").json() == {"version": 1, "entries": 14}
+    assert "gamma-trip" in eventually(shop.sold)
+    paused = campaign_api.post("/v1/campaigns/gamma-sales/pause", params={"why": "out of stock"}).json()
+    assert paused["state"] == "paused"
+    eventually(lambda: shop.standing()["version"] == paused["version"])
+    assert "gamma-trip" not in shop.sold()
+    resumed = campaign_api.post("/v1/campaigns/gamma-sales/resume").json()
+    eventually(lambda: shop.standing()["version"] == resumed["version"])
+    assert "gamma-trip" in shop.sold()
+    rejected = campaign_api.patch("/v1/offers/gamma-trip", json={"review": "rejected"}, headers={"if-match": "*"}).json()
+    eventually(lambda: shop.standing()["version"] == rejected["version"])
+    assert "gamma-trip" not in shop.sold()
+
+    shop.shelf.database.close()
+    path = shop.folder / "catalogue.sqlite"
+    for part in shop.folder.glob("catalogue.sqlite*"):
+        part.unlink()
+    path.mkdir()  # no file can be opened there: the database is away
+    away = campaign_api.post("/v1/pause")
+    assert (away.status_code, away.headers["retry-after"]) == (503, "2")
+    assert shop.sold()  # gateways go on

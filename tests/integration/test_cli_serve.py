@@ -41,7 +41,7 @@ class Served:
 @contextmanager
 def serve(market: Path, run_dir: Path, *options: str) -> Iterator[Served]:
     command = [sys.executable, "-m", "offerrank", "serve", "--market", str(market), "--dir", str(run_dir), *options]
-    ports = ["--port", "19080", "--monitor-port", "19180"]
+    ports = ["--port", "19080", "--monitor-port", "19180", "--campaign-port", "19280"]
     with subprocess.Popen([*command, *ports], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             yield Served(process, run_dir)

@@ -81,7 +81,7 @@ def mounts(name: str) -> dict[str, tuple[str, str]]:
 
 
 def test_all_parts_are_there() -> None:
-    ours = {"gateway", "pacer", "archiver", "watch", "skew", "monitor", "trainer"}
+    ours = {"gateway", "pacer", "archiver", "watch", "skew", "monitor", "trainer", "campaigns"}
     assert set(SERVICES) == {*ours, "model-server", "redis", "prometheus", "alertmanager", "grafana", "jaeger", KEYS}
     assert set(OURS) == ours
 
@@ -138,7 +138,8 @@ def test_every_variable_is_a_setting_of_that_process(name: str) -> None:
 
 
 def test_what_two_processes_share_they_call_the_same() -> None:
-    for variable in ("OFFERRANK_MARKET", "OFFERRANK_REDIS_URL", "OFFERRANK_LOG_DIR", "OFFERRANK_RELEASES"):
+    shared = ("OFFERRANK_MARKET", "OFFERRANK_REDIS_URL", "OFFERRANK_LOG_DIR", "OFFERRANK_RELEASES", "OFFERRANK_CATALOGUE")
+    for variable in (*shared, "OFFERRANK_KEYS"):
         assert len({environment(n)[variable] for n in OURS if variable in environment(n)}) == 1
     host, port = environment("gateway")["OFFERRANK_MODEL_SERVER"].split(":")
     assert (host in SERVICES, port) == (True, "8500")
@@ -168,6 +169,8 @@ def test_files_that_are_mounted_exist_and_named_volumes_are_declared(name: str) 
 def test_every_declared_volume_is_used_and_written_by_one_service() -> None:
     # Beside the archive lie the monitor's SQLite files, which it and the page write.
     beside = {"log": {"watch", "skew", "monitor"}}
+    # Who only reads a database of SQLite writes into its shared memory.
+    beside["catalogue"] = {"gateway", "pacer", "archiver", "watch", "monitor"}
     for volume in COMPOSE["volumes"]:
         writers = [n for n in SERVICES for source, mode in mounts(n).values() if (source, mode) == (volume, "rw")]
         writers = [n for n in writers if n not in beside.get(volume, ())]
@@ -197,6 +200,7 @@ def test_published_ports_are_those_the_processes_listen_on() -> None:
     assert {n: p for n, p in inside.items() if p} == {
         "gateway": [environment("gateway")["OFFERRANK_PORT"]],
         "monitor": [environment("monitor")["OFFERRANK_PORT"]],
+        "campaigns": [environment("campaigns")["OFFERRANK_PORT"]],
         "prometheus": ["9090"],
         "alertmanager": ["9093"],
         "grafana": ["3000"],
@@ -205,9 +209,9 @@ def test_published_ports_are_those_the_processes_listen_on() -> None:
     outside = [filled(p).split(":")[-2] for s in SERVICES.values() for p in s.get("ports", [])]
     assert len(set(outside)) == len(outside)
     # No log-in: not beyond this host.
-    alone = ("monitor", "prometheus", "alertmanager", "grafana", "jaeger")
+    alone = ("monitor", "campaigns", "prometheus", "alertmanager", "grafana", "jaeger")
     assert all(p.startswith("127.0.0.1:") for n in alone for p in SERVICES[n]["ports"])
-    assert all(environment(n)["OFFERRANK_HOST"] == "0.0.0.0" for n in ("gateway", "monitor"))
+    assert all(environment(n)["OFFERRANK_HOST"] == "0.0.0.0" for n in ("gateway", "monitor", "campaigns"))
     assert environment("gateway")["OFFERRANK_OPERATOR_PORT"] not in inside["gateway"]
 
 
@@ -229,9 +233,10 @@ def test_every_server_has_a_healthcheck(name: str) -> None:
 
 def test_urls_of_healthchecks_exist_on_the_port_of_their_process() -> None:
     from monitoring.dashboard import app as dashboard
+    from serving.campaigns import app as campaigns
     from serving.gateway import app as gateway
 
-    for name, module in (("gateway", gateway), ("monitor", dashboard)):
+    for name, module in (("gateway", gateway), ("monitor", dashboard), ("campaigns", campaigns)):
         url = SERVICES[name]["healthcheck"]["test"][-1]
         match = re.fullmatch(r"http://127\.0\.0\.1:(\d+)(/\w+)", url)
         assert match is not None
@@ -441,7 +446,7 @@ def test_docs_name_every_service_volume_and_variable() -> None:
 
 
 def test_every_key_is_one_of_the_specification_and_compose_agrees_where_it_is_installed() -> None:
-    assert set(COMPOSE) - {"x-offerrank", "x-environment", "x-market", "x-after-redis"} == {"name", "services", "volumes"}
+    assert {name for name in COMPOSE if not name.startswith("x-")} == {"name", "services", "volumes"}
     assert {key for service in SERVICES.values() for key in service} <= SERVICE_KEYS
     compose = ["docker", "compose"]
     if shutil.which("docker") and subprocess.run([*compose, "version"], capture_output=True, check=False).returncode == 0:

@@ -154,7 +154,7 @@ def test_the_examples_of_the_document_run(start, tmp_path):
         )
         (bin_ / "curl").chmod(0o755)
     script = "set -eu\n" + "\nprintf '\\n---\\n'\n".join(examples)
-    keys = {f"{role}_KEY".upper(): gateway.keys[role] for role in Role}
+    keys = {f"{role}_KEY".upper(): key for role, key in gateway.keys.items()}
     environment = gateway.environment | keys | {"GATEWAY": gateway.url, "PATH": f"{bin_}:{os.environ['PATH']}"}
     done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -14,13 +14,13 @@ FILE_ONLY: Market = MARKET.selling((), ())
 AT_MS = 1_800_000_000_000
 
 
-def campaign(name: str, **changes: Any) -> Edit:
+def campaign(name: str, /, **changes: Any) -> Edit:
     """One of the golden market's campaigns, or one like the first, otherwise than it is."""
     known = MARKET.campaign_by_id.get(name, MARKET.campaigns[0])
     return Edit("campaign", name, Campaign.model_validate(known.model_dump() | {"id": name} | changes))
 
 
-def offer(name: str, **changes: Any) -> Edit:
+def offer(name: str, /, **changes: Any) -> Edit:
     """The same for an offer."""
     known = next((o for o in MARKET.offers if o.id == name), MARKET.offers[0])
     return Edit("offer", name, Offer.model_validate(known.model_dump() | {"id": name} | changes))

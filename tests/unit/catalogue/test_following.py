@@ -300,3 +300,15 @@ def test_advertisers_are_followed_with_what_they_sell(shelf: Shelf, tmp_path: Pa
     assert stock.market.advertiser_by_id == {"alpha": alpha}
     for start in (Follower(shelf.url, FILE_ONLY, tmp_path / "kept", offers=False), Follower(shelf.url, FILE_ONLY)):
         assert start.start().market.advertisers == (alpha,)
+
+
+def test_what_is_written_goes_into_the_database_that_is_there_not_into_a_replaced_one(shelf: Shelf, tmp_path: Path) -> None:
+    backup, path = tmp_path / "backup.sqlite", tmp_path / "catalogue.sqlite"
+    shelf.database.close()
+    shutil.copy(path, backup)
+    shelf.change(campaign("house", bid_micros=7_000_000))
+    for part in tmp_path.glob("catalogue.sqlite-*"):
+        part.unlink()
+    backup.replace(path)
+    assert shelf.change(campaign("house", bid_micros=8_000_000)).version == 2
+    assert Follower(shelf.url, FILE_ONLY).start().market.campaign_by_id["house"].bid_micros == 8_000_000

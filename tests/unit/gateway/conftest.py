@@ -46,8 +46,11 @@ KEYS = {
     "publisher-key": (Role.PUBLISHER, ("https://shop.example", "http://localhost:*")),
     "app-key": (Role.PUBLISHER, ()),
     "server-key": (Role.SERVER, ()),
+    "viewer-key": (Role.VIEWER, ()),
+    "manager-key": (Role.MANAGER, ()),
     "operator-key": (Role.OPERATOR, ()),
 }
+OF = dict.fromkeys(Role, ()) | {Role.MANAGER: ("alpha",)}
 OPERATOR = {"authorization": "Bearer operator-key"}
 
 
@@ -96,7 +99,7 @@ class Gateway:
         """All keys of KEYS, each held to a rate if one is given."""
         made = datetime(2026, 11, 1, tzinfo=UTC)
         ring = Keyring(
-            record_of(text, text.removesuffix("-key"), role, made, origins=origins, per_second=per_second)
+            record_of(text, text.removesuffix("-key"), role, made, origins=origins, per_second=per_second, advertisers=OF[role])
             for text, (role, origins) in KEYS.items()
         )
         return Access(lambda: ring, lambda: self.now_ms, **limits)

@@ -81,12 +81,19 @@ def test_a_refusal_names_the_key_once_in_a_while(gateway, caplog):
     ],
 )
 def test_each_role_may_ask_for_what_those_below_it_may_and_more(gateway, body, field, least):
-    for role in Role:
+    for role in (Role.PUBLISHER, Role.SERVER, Role.OPERATOR):
         response = ask(gateway, f"{role}-key", SHOP if role is Role.PUBLISHER else None, **body)
         if role.includes(least):
             assert response.status_code == 200, response.text
         else:
             assert said(response) == (403, field)
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.MANAGER])
+def test_a_key_of_those_who_run_campaigns_asks_for_no_pages_and_reports_nothing(gateway, role):
+    refused = ask(gateway, f"{role}-key", None)
+    assert said(refused) == (403, "key")
+    assert gateway.call("GET", "/metrics", key=f"{role}-key").status_code == 403
 
 
 def test_what_is_absent_needs_no_role(gateway):

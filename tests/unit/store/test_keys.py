@@ -177,11 +177,16 @@ def test_a_damaged_file_names_its_line_and_is_not_written_over(path):
 
 
 def test_of_two_keys_none_is_like_the_other():
-    assert len({new_text(role) for role in Role for _ in range(100)}) == 300
+    assert len({new_text(role) for role in Role for _ in range(100)}) == 100 * len(Role)
 
 
-def test_roles_include_those_before_them():
-    assert [[a.includes(b) for b in Role] for a in Role] == [[True, False, False], [True, True, False], [True, True, True]]
+def test_a_role_of_shops_includes_those_before_it():
+    of_shops = (Role.PUBLISHER, Role.SERVER, Role.OPERATOR)
+    assert [[a.includes(b) for b in of_shops] for a in of_shops] == [
+        [True, False, False],
+        [True, True, False],
+        [True, True, True],
+    ]
 
 
 def test_times_of_a_record_have_their_zone(path):
@@ -196,3 +201,28 @@ def test_a_key_has_ended_within_the_millisecond_in_which_it_was_revoked(path):
     revoke(path, "shop")
     (record,) = read_keys(path)
     assert Keyring([record]).find(text, int(record.expires.timestamp() * 1000)) is None
+
+
+def test_a_managers_key_says_whose_campaigns_it_is_for_and_a_rotated_one_too(path):
+    old = create(path, "max", Role.MANAGER, advertisers=("acme", "zeta"))
+    assert find(path, old).advertisers == {"acme", "zeta"}
+    assert find(path, rotate(path, "max", 60)).advertisers == {"acme", "zeta"}
+    assert find(path, create(path, "eve", Role.VIEWER)).advertisers == frozenset()
+    with pytest.raises(InvalidKeys, match="expected at least one"):
+        create(path, "all", Role.MANAGER)
+    with pytest.raises(InvalidKeys, match="a server's key is not for some advertisers"):
+        create(path, "other", Role.SERVER, advertisers=("acme",))
+
+
+def test_a_file_of_keys_says_nothing_that_older_processes_do_not_know(path):
+    make(path, role=Role.PUBLISHER)
+    assert "advertisers" not in path.read_text()
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_an_operator_may_do_everything_and_those_of_shops_and_of_campaigns_nothing_of_each_other(role):
+    assert Role.OPERATOR.includes(role)
+    of_shops, of_campaigns = {Role.PUBLISHER, Role.SERVER}, {Role.VIEWER, Role.MANAGER}
+    for side, other in ((of_shops, of_campaigns), (of_campaigns, of_shops)):
+        if role in side:
+            assert not any(role.includes(r) for r in (*other, Role.OPERATOR))

@@ -82,6 +82,8 @@ alert_app = _Commands(help="See whether incidents are told.", no_args_is_help=Tr
 app.add_typer(alert_app, name="alert")
 catalogue_app = _Commands(help="Change what is sold, while it is sold.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(catalogue_app, name="catalogue")
+campaign_app = _Commands(help="Run campaigns by the campaign API.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(campaign_app, name="campaign")
 ledger_app = _Commands(help="Look into the books.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(ledger_app, name="ledger")
 
@@ -783,6 +785,146 @@ def catalogue_log(
     from offerrank.catalogue import show_log
 
     show_log(market, catalogue, version, limit, json)
+
+
+@campaign_app.command("list")
+def list_campaigns(
+    api: options.CampaignUrl = options.CAMPAIGN_URL,
+    key: options.CampaignKey = None,
+    advertiser: Annotated[str | None, typer.Option(help="Of this advertiser.", show_default="all")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="Some of draft, scheduled, live, paused, ended, with commas.", show_default="all")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="In id or name.", show_default="all")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="So many.")] = 1000,
+    json: options.Json = False,
+) -> None:
+    """One line for each campaign."""
+    from offerrank.campaigns import client, show_list
+
+    show_list(client(api, key), advertiser, status, text, limit, json)
+
+
+@campaign_app.command("show")
+def show_campaign(
+    campaign: options.CampaignId,
+    api: options.CampaignUrl = options.CAMPAIGN_URL,
+    key: options.CampaignKey = None,
+    at: Annotated[int | None, typer.Option(min=1, help="As it was at this version.", show_default="as it is")] = None,
+    json: options.Json = False,
+) -> None:
+    """A campaign with all that is not the default."""
+    from offerrank.campaigns import client, show
+
+    show(client(api, key), campaign, at, json)
+
+
+@campaign_app.command("create")
+def create_campaign(
+    campaign: options.CampaignId,
+    fields: options.Fields = [],  # noqa: B006
+    file: Annotated[Path | None, typer.Option(help="JSON of a campaign to begin with.", show_default="none")] = None,
+    api: options.CampaignUrl = options.CAMPAIGN_URL,
+    key: options.CampaignKey = None,
+    why: options.Why = "",
+) -> None:
+    """Make a campaign: `create spring advertiser=acme bid_kind=cpc bid_micros=400000 status=draft`."""
+    from offerrank.campaigns import client, create
+
+    create(client(api, key), campaign, fields, file, why)
+
+
+@campaign_app.command("set")
+def set_campaign(
+    campaign: options.CampaignId,
+    fields: options.Fields,
+    version: Annotated[int | None, typer.Option(min=0, help="Only if it is this one.", show_default="any")] = None,
+    api: options.CampaignUrl = options.CAMPAIGN_URL,
+    key: options.CampaignKey = None,
+    why: options.Why = "",
+) -> None:
+    """Change fields of a campaign: `set spring bid_micros=450000 ends=2027-06-01`; `ends=` takes it back to the default."""
+    from offerrank.campaigns import change, client
+
+    change(client(api, key), campaign, fields, version, why)
+
+
+@campaign_app.command("pause")
+def pause_campaign(
+    campaign: options.SomeCampaign = None,
+    advertiser: Annotated[str | None, typer.Option(help="All live campaigns of this advertiser.", show_default=False)] = None,
+    all_: Annotated[bool, typer.Option("--all", help="All live campaigns of the market.")] = False,
+    api: options.CampaignUrl = options.CAMPAIGN_URL,
+    key: options.CampaignKey = None,
+    why: options.Why = "",
+) -> None:
+    """Show a campaign nowhere, within two seconds, until it is resumed."""
+    from offerrank.campaigns import client, switch
+
+    switch(client(api, key), campaign, advertiser, all_, None, why)
+
+
+@campaign_app.command("resume")
+def resume_campaign(
+    campaign: options.SomeCampaign = None,
+    advertiser: Annotated[str | None, typer.Option(help="Campaigns of this advertiser.", show_default=False)] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Campaigns of the market.")] = False,
+    version: Annotated[
+        int | None, typer.Option(min=1, help="Those that this version paused; for several.", show_default=False)
+    ] = None,
+    api: options.CampaignUrl = options.CAMPAIGN_URL,
+    key: options.CampaignKey = None,
+    why: options.Why = "",
+) -> None:
+    """Show a paused campaign again, or those that `pause` paused together."""
+    from offerrank.campaigns import client, switch
+
+    if campaign is None and version is None:
+        raise typer.BadParameter("say which version paused them: others may be paused for other reasons", param_hint="--version")
+    switch(client(api, key), campaign, advertiser, all_, version or 1, why)
+
+
+@campaign_app.command("archive")
+def archive_campaign(
+    campaign: options.CampaignId,
+    api: options.CampaignUrl = options.CAMPAIGN_URL,
+    key: options.CampaignKey = None,
+    why: options.Why = "",
+) -> None:
+    """End a campaign: it is sold no more, what was clicked before is still charged, and it stays to be looked at."""
+    from offerrank.campaigns import archive, client
+
+    archive(client(api, key), campaign, why)
+
+
+@campaign_app.command("bulk")
+def bulk_edit(
+    file: Annotated[Path, typer.Argument(help="Edits as JSON, or one a line.", show_default=False)],
+    api: options.CampaignUrl = options.CAMPAIGN_URL,
+    key: options.CampaignKey = None,
+    why: options.Why = "",
+) -> None:
+    """Make up to 10,000 edits of advertisers, campaigns and offers, all or none."""
+    from offerrank.campaigns import bulk, client
+
+    bulk(client(api, key), file, why)
+
+
+@campaign_app.command("log")
+def campaign_log(
+    campaign: options.SomeCampaign = None,
+    api: options.CampaignUrl = options.CAMPAIGN_URL,
+    key: options.CampaignKey = None,
+    version: Annotated[
+        int | None, typer.Option(min=1, help="What this version changed.", show_default="the last changes")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="So many, newest first.")] = 20,
+    json: options.Json = False,
+) -> None:
+    """Say who changed a campaign, or anything, when, why, and from what to what."""
+    from offerrank.campaigns import client, show_log
+
+    show_log(client(api, key), campaign, version, limit, json)
 
 
 @data_app.command("check")

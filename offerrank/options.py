@@ -78,11 +78,25 @@ CatalogueIfAny = Annotated[
 ]
 By_ = Annotated[str | None, typer.Option("--by", help="Who makes the change.", show_default="whoever is logged in")]
 Why = Annotated[str, typer.Option("--why", help="Why, for the log.", show_default=False)]
+CampaignUrl = Annotated[str, typer.Option("--api", envvar="OFFERRANK_CAMPAIGN_URL", help="Where the campaign API is.")]
+CampaignKey = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        envvar="OFFERRANK_CAMPAIGN_KEY",
+        help="A viewer's, manager's or operator's key.",
+        show_default=".offerrank/serve/operator-key",
+    ),
+]
+CampaignId = Annotated[str, typer.Argument(help="Id of the campaign.", show_default=False)]
+SomeCampaign = Annotated[str | None, typer.Argument(help="Id of the campaign.", show_default=False)]
+Fields = Annotated[list[str], typer.Argument(metavar="[NAME=VALUE]...", help="Fields of it.", show_default=False)]
 Since = Annotated[
     str | None, typer.Option(help="From this time on, UTC, such as 2026-11-26 or 2026-11-26T08:00.", show_default="the beginning")
 ]
 Until = Annotated[str | None, typer.Option(help="Up to this time; a date means its end.", show_default="now")]
 
+CAMPAIGN_URL = "http://127.0.0.1:8084"
 CATALOGUE = "sqlite:///.offerrank/serve/catalogue.sqlite"
 REDIS_URL = "redis://127.0.0.1:6379/0"
 LOG_DIR = Path(".offerrank/log")

@@ -223,7 +223,8 @@ def _change_routes(app: FastAPI, desk: Desk, access: Access) -> None:
     @app.get("/v1/me", **describe("me"))
     async def me(request: Request) -> Response:
         who = access.admit(request)
-        return answer({"name": who.name, "role": who.role, "advertisers": None if who.owners is None else sorted(who.owners)})
+        of = {"name": who.name, "role": who.role, "advertisers": None if who.owners is None else sorted(who.owners)}
+        return answer(of | {"market": desk.market.name, "currency": desk.market.currency})
 
 
 def _entry(shown: Json, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -218,7 +218,7 @@ def _answers() -> dict[str, Any]:
             changed=_or_null(_list(changed)),
         ),
         "Changes": _object("A page, newest first.", items=_list(_ref("Change")), next=_or_null(INTEGER)),
-        "Me": _object("A key.", name=STRING, role=STRING, advertisers=_or_null(_list(STRING))),
+        "Me": _object("A key.", name=STRING, role=STRING, advertisers=_or_null(_list(STRING)), market=STRING, currency=STRING),
         "Error": _object("What is wrong.", error=error),
     }
     one = {"type": "object", "properties": {"index": INTEGER, "error": error}, "required": ["error"]}

@@ -88,5 +88,6 @@ def test_what_a_manager_shows_waits_for_an_operator(office: Office) -> None:
 
 
 def test_whose_key_it_is(office: Office) -> None:
-    assert office.get("/v1/me", "max") == {"name": "max", "role": "manager", "advertisers": ["alpha"]}
-    assert office.get("/v1/me", "ann") == {"name": "ann", "role": "operator", "advertisers": None}
+    of = {"market": "golden", "currency": "EUR"}
+    assert office.get("/v1/me", "max") == of | {"name": "max", "role": "manager", "advertisers": ["alpha"]}
+    assert office.get("/v1/me", "ann") == of | {"name": "ann", "role": "operator", "advertisers": None}

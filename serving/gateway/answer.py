@@ -1,21 +1,17 @@
 """A decision as the page gets it. Plain dictionaries, in the shape of schema.DecisionAnswer."""
 
-import math
 from collections import Counter
 from typing import Any
 
-from auction.examination import left_of
 from domain.campaign import BidKind
 from domain.events import Decision, Slot
-from domain.money import MAX_MICROS, expected_micros, to_price_micros
+from domain.money import expected_micros
 from domain.outcome import Reason
 from serving.gateway.decide import Decided
+from serving.gateway.explain import explain, reason
 from serving.gateway.market_view import MarketView
-from serving.gateway.record import all_candidates
 from serving.gateway.tokens import Sold, Tokens
 
-NOT_FOR_ITS_BID = (Reason.WON, Reason.BUDGET, Reason.BUDGET_UNKNOWN)
-"""Fates of ranked candidates that another bid would not have changed."""
 NO_CANDIDATES = {"code": None, "name": "no_candidates"}
 
 
@@ -96,70 +92,7 @@ def _offer(slot: Slot, decided: Decided, view: MarketView, tokens: Tokens, publi
     return answer
 
 
-def reason(code: int) -> dict[str, Any]:
-    """A code with its name."""
-    return {"code": code, "name": Reason(code).name.lower()}
-
-
 def no_fill(decided: Decided) -> dict[str, Any]:
     """Why a placement stayed empty: what happened to most candidates that did not win."""
     lost = Counter(r for r in (*decided.sale.reason.tolist(), *decided.pool.reason.tolist()) if r != Reason.WON)
     return reason(lost.most_common(1)[0][0]) if lost else dict(NO_CANDIDATES)
-
-
-def explain(decided: Decided, decision: Decision, view: MarketView) -> dict[str, Any]:
-    """Every candidate's fate, for operators."""
-    log = all_candidates(decided, view)
-    cheapest = {by_view: _cheapest_slot_ecpm(decided, by_view) for by_view in (False, True)}
-    candidates = []
-    for i, offer_id in enumerate(log.offer_id):
-        campaign = view.campaign_of(offer_id)
-        ranked = i < len(decided.live)
-        outbid = ranked and log.reason[i] not in NOT_FOR_ITS_BID
-        candidates.append(
-            {
-                "offer_id": offer_id,
-                "campaign_id": campaign.id,
-                "advertiser": campaign.advertiser,
-                "source": log.source[i],
-                "reason": reason(log.reason[i]),
-                "probability": {task: _known(p[i]) for task, p in log.probability.items()},
-                "bid_micros": campaign.bid_micros,
-                "pacing_multiplier": float(decided.pacing_multiplier[i]) if ranked else None,
-                "ecpm_micros": _known(log.ecpm_micros[i]),
-                "bid_to_win_micros": _bid_to_win(decided, i, cheapest[bool(decided.bids.by_view[i])], campaign.bid_kind)
-                if outbid
-                else None,
-            }
-        )
-    by_slot = {} if decided.examination is None else {"examination": decided.examination.tolist()}
-    return {
-        "features": decided.met.features,
-        "reserve_ecpm_micros": decided.reserve_ecpm_micros.tolist(),
-        **by_slot,
-        "candidates": candidates,
-        "stage_us": decision.stage_us,
-    }
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def _cheapest_slot_ecpm(decided: Decided, by_view: bool) -> float:
-    """Least eCPM at the first position that would have won something: an empty slot's reserve, or more than the lowest winner."""
-    sale, bids = decided.sale, decided.bids
-    asked = decided.reserve_ecpm_micros.astype(float)
-    asked[sale.slot] = bids.ecpm_micros[sale.winner] * left_of(bids, sale.winner, sale.examination)
-    if not by_view and decided.examination is not None:
-        asked /= decided.examination
-    return float(asked.min()) if len(asked) else 0.0
-
-
-def _bid_to_win(decided: Decided, i: int, ecpm_micros: float, kind: BidKind) -> int | None:
-    """The campaign's bid at which this candidate's paced eCPM exceeds `ecpm_micros`; none where it is paced to nothing."""
-    multiplier = float(decided.pacing_multiplier[i])
-    if multiplier == 0.0:
-        return None
-    per_event = ecpm_micros / (1000.0 * float(decided.bids.quality[i]) * multiplier)
-    return to_price_micros(min(per_event * (1000.0 if kind is BidKind.CPM else 1.0), MAX_MICROS - 1), MAX_MICROS) + 1

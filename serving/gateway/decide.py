@@ -24,6 +24,7 @@ from serving.gateway.ports import ActiveRelease, Model, Ports, Shoppers
 from serving.gateway.selling import Sold, sell_within_budgets
 from serving.gateway.stages import Stages
 
+Raw = dict[str, NDArray[np.float32]]
 Probabilities = dict[str, NDArray[np.float64]]
 
 
@@ -58,6 +59,8 @@ class Decided:
     ranked_by: int | None
     """Version of the release; None for the priors."""
     pool: Eligible
+    raw: Raw
+    """Task -> [M], as the model said; empty where the priors rank."""
     probability: Probabilities
     """Task -> [M], calibrated."""
     pacing_multiplier: NDArray[np.float64]
@@ -130,7 +133,7 @@ async def decide_as_met(
     pool = split(release.retriever.candidates(query, met.verdicts, met.luck), catalogue, met.verdicts)
     stages.lap("retrieval")
 
-    probability, ranked_by = await _probabilities(features, view, release, pool.kept, model, stages)
+    raw, probability, ranked_by = await _probabilities(features, view, release, pool.kept, model, stages)
     stages.lap("ranking")
 
     pacing_multiplier = met.pacing(catalogue.campaign[pool.kept.offer])
@@ -147,6 +150,7 @@ async def decide_as_met(
         budget_day(met.time_ms, policy.day_length_s),
         ranked_by,
         pool,
+        raw,
         probability,
         pacing_multiplier,
         bids,
@@ -174,14 +178,14 @@ async def _query(
 
 async def _probabilities(
     features: Mapping[str, FeatureValue], view: MarketView, release: ActiveRelease, live: Candidates, model: Model, stages: Stages
-) -> tuple[Probabilities, int | None]:
+) -> tuple[Raw, Probabilities, int | None]:
     """Probabilities of the live candidates, and the version they are from: None for the priors."""
     if release.version is not None and len(live):
         timeout_s = view.market.policy.deadlines_ms.ranking / 1000
         ranked = await stages.or_else(None, _rank(features, view, release, live, model, timeout_s), "ranker")
         if ranked is not None:
-            return ranked, release.version
-    return view.priors(len(live)), None
+            return *ranked, release.version
+    return {}, view.priors(len(live)), None
 
 
 def _bids(live: Candidates, probability: Probabilities, pacing_multiplier: NDArray[np.float64], view: MarketView) -> Bids:
@@ -218,17 +222,17 @@ async def _rank(
     live: Candidates,
     model: Model,
     timeout_s: float,
-) -> Probabilities:
-    """Calibrated probabilities of the live candidates, task -> [M] in (0, 1)."""
+) -> tuple[Raw, Probabilities]:
+    """Probabilities of the live candidates, task -> [M] in [0, 1], and calibrated, in (0, 1)."""
     tensors = assemble(view.market, features, view.columns, live.offer)
     outputs = await model.predict("serving_default", release.version, tensors, timeout_s)
     calibrator = release.calibrator
     assert calibrator is not None
     slices = view.slices(calibrator.slices, features, live.offer)
-    probability: Probabilities = {}
+    said, probability = Raw(), Probabilities()
     for task in view.task_names:
         raw = outputs.get(task)
         if raw is None or raw.shape != (len(live),) or not ((raw >= 0) & (raw <= 1)).all():
             raise ContractError(f"release {release.version}: expected {len(live)} probabilities of {task}, got {raw}")
-        probability[task] = calibrator.apply(task, raw, slices)
-    return probability
+        said[task], probability[task] = raw, calibrator.apply(task, raw, slices)
+    return said, probability

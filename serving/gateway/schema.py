@@ -326,14 +326,29 @@ class CandidateAnswer(_Answer):
     campaign_id: str
     advertiser: str
     source: str
+    stage: Literal["eligibility", "hold", "auction", "page"]
+    """How far it came."""
     reason: ReasonAnswer
+    why: str
+    """The reason in words."""
+    raw: dict[str, float] | None
+    """By task, as the model said; empty where the priors rank, null where it was removed before ranking."""
     probability: dict[str, float | None]
     """Calibrated, by task; null where it was removed before ranking."""
     bid_micros: int
     pacing_multiplier: float | None
+    paced_bid_micros: int | None
+    """Most it can be charged per billed event."""
+    quality: float | None
+    """P(billed event | impression), at the first position."""
     ecpm_micros: float | None
+    position: int | None
+    """Slot that it won."""
+    price_micros: int | None
+    """Per billed event, if it won."""
     bid_to_win_micros: int | None
-    """Least bid of its campaign that would have taken the cheapest slot; null for winners and removed candidates."""
+    """Least bid of its campaign with which it is on the page by eCPM, all others as they are; null for winners, for those that
+    budgets, caps or their targeting kept out, and where no bid would do."""
 
 
 class Explanation(_Answer):

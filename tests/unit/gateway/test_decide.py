@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from domain.errors import ContractError, DependencyTimeout, Unavailable
-from models.calibration import TaskCalibration, logit
+from domain.outcome import Reason
+from models.calibration import Platt, TaskCalibration, logit
 from models.calibration.slices import SliceShifts
 from models.examination import ByValue, ExaminationCurve
 from retrieval.index import build_index
+from serving.gateway.explain import WORDS
 
 
 def offers(answer, placement=0):
@@ -47,13 +49,51 @@ def test_same_advertiser_is_never_shown_twice_and_every_loser_has_its_reason(gat
     }
 
 
-def test_bid_to_win_beats_the_cheapest_slot(gateway):
+def test_bid_to_win_beats_the_cheapest_slot(gateway, build_gateway, market):
     answer = gateway.decide(explain=True)
     by_offer = {c["offer_id"]: c for c in answer["explain"]["candidates"]}
-    # The cheapest slot went at 20e6: cpm bids just above 20_000_000, delta's clicks at 2 % just above 1_000_000.
-    assert by_offer["beta-bank"]["bid_to_win_micros"] == 20_000_001
+    # The cheapest slot went at 20e6: an impression, of which a cpm bid buys a thousand, just above 20_000, delta's clicks at 2 %
+    # just above 1_000_000.
+    assert by_offer["beta-bank"]["bid_to_win_micros"] == 20_001_000
     assert by_offer["delta-game"]["bid_to_win_micros"] == 1_000_001
     assert by_offer["gamma-trip"]["bid_to_win_micros"] is None
+    for offer_id in ("beta-bank", "delta-game", "house-club"):
+        campaign_id, needed = by_offer[offer_id]["campaign_id"], by_offer[offer_id]["bid_to_win_micros"]
+        for bid, shown in ((needed, True), (needed - 1, False)):
+            other = [c.model_copy(update={"bid_micros": bid} if c.id == campaign_id else {}) for c in market.campaigns]
+            page = build_gateway(market.model_copy(update={"campaigns": tuple(other)})).decide()
+            assert (offer_id in offers(page)) == shown
+
+
+def test_every_candidate_says_how_far_it_came_and_why_no_further(gateway):
+    gateway.serve_release(calibration=TaskCalibration(curve=Platt(intercept=0.1)))
+    answer = gateway.decide(explain=True, shopper={"attributes": {"country": "DE"}})
+    by_offer = {c["offer_id"]: c for c in answer["explain"]["candidates"]}
+    assert {o: c["stage"] for o, c in by_offer.items()} == {
+        "gamma-trip": "page",
+        "alpha-shoes": "page",
+        "beta-bank": "auction",
+        "alpha-hats": "auction",
+        "house-club": "auction",
+        "delta-game": "eligibility",
+        "omega-coat": "eligibility",
+    }
+    shown, lost, out = (by_offer[o] for o in ("alpha-shoes", "beta-bank", "delta-game"))
+    # 2 % as the model said; a tenth more on the logit as calibrated.
+    assert shown["raw"]["ctr"] == pytest.approx(0.02, rel=1e-6)
+    assert shown["probability"]["ctr"] == pytest.approx(1 / (1 + 49 * np.exp(-0.1)), rel=1e-5)
+    assert shown["quality"] == shown["probability"]["ctr"]
+    assert (shown["position"], shown["price_micros"]) == (
+        (slot := gateway.logged[0].slots[[s.offer_id for s in gateway.logged[0].slots].index("alpha-shoes")]).position,
+        slot.price_micros,
+    )
+    assert (lost["position"], lost["price_micros"]) == (None, None)
+    assert lost["why"] == "It could have been shown, but others were worth more."
+    assert (out["raw"], out["paced_bid_micros"], out["bid_to_win_micros"]) == (None, None, None)
+
+
+def test_every_reason_has_its_words():
+    assert set(WORDS) == set(Reason)
 
 
 def test_the_models_probabilities_are_calibrated_and_answered_in_full(gateway):
@@ -160,8 +200,8 @@ def test_pacing_lowers_the_bid_not_the_ceiling_of_the_campaign(gateway):
     assert offers(answer) == ["alpha-shoes", "beta-bank"]
     gamma = next(c for c in answer["explain"]["candidates"] if c["offer_id"] == "gamma-trip")
     assert (gamma["pacing_multiplier"], gamma["ecpm_micros"]) == (0.5, 12_000_000.0)
-    # 15e6 / (1000 * 0.02 * 0.1) / 0.5, and one micro more
-    assert gamma["bid_to_win_micros"] == 15_000_001
+    # 15e6 / (1000 * 0.02 * 0.1) / 0.5, and one micro more of the half
+    assert gamma["bid_to_win_micros"] == 15_000_002
 
 
 def test_a_winner_without_room_makes_place_for_the_next_at_its_own_price(gateway):

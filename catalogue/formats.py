@@ -76,7 +76,7 @@ def _json_lines(text: str, name: str, _: Market) -> Raw:
         at = f"{name}: line {number}"
         try:
             given = json.loads(line)
-        except ValueError as e:
+        except (ValueError, RecursionError) as e:
             raise InvalidChange(at, f"is not JSON: {e}") from None
         kind = given.pop("kind", None) if isinstance(given, dict) else None
         if kind not in KINDS:
@@ -100,6 +100,11 @@ def _csv(text: str, name: str, market: Market) -> Raw:
             outer, _, inner = column.partition(".")
             if inner and outer == NESTED.get(table):
                 given.setdefault(outer, {})[inner] = _cell(cell, specs.get(inner), f"{at}.{column}", several=table == "campaigns")
+            elif column == NESTED.get(table):
+                found = _json(cell, f"{at}.{column}")
+                if not isinstance(found, dict):
+                    raise InvalidChange(f"{at}.{column}", "an object as JSON", cell)
+                given[column] = {**given.get(column, {}), **found}
             else:
                 given[column] = _structured(cell, RECORDS[TABLES[table]].model_fields.get(column), f"{at}.{column}")
         yield at, table, given
@@ -109,10 +114,7 @@ def _structured(cell: str, field: FieldInfo | None, at: str) -> Any:
     """Lists and tables are JSON, but for what a text may begin with."""
     if field is None or field.annotation is str or cell[0] not in "[{":
         return cell
-    try:
-        return json.loads(cell)
-    except ValueError:
-        raise InvalidChange(at, "a list or an object as JSON", cell) from None
+    return _json(cell, at)
 
 
 def _cell(cell: str, spec: FeatureSpec | None, at: str, *, several: bool) -> Any:
@@ -120,11 +122,15 @@ def _cell(cell: str, spec: FeatureSpec | None, at: str, *, several: bool) -> Any
     if several:
         return [_value(v, spec) for v in cell.split(SEPARATOR)]
     if spec is not None and spec.multiple:
-        try:
-            return json.loads(cell)
-        except ValueError:
-            raise InvalidChange(at, "a list or an object as JSON", cell) from None
+        return _json(cell, at)
     return _value(cell, spec)
+
+
+def _json(cell: str, at: str) -> Any:
+    try:
+        return json.loads(cell)
+    except (ValueError, RecursionError):
+        raise InvalidChange(at, "a list or an object as JSON", cell) from None
 
 
 def _value(text: str, spec: FeatureSpec | None) -> str | int | float:
@@ -207,18 +213,27 @@ def _text(value: str) -> str:
 
 def _csv_text(table: str, rows: Sequence[Mapping[str, Any]], market: Market) -> str:
     nested = NESTED.get(table, "")
+    split = [_split(row.get(nested, {})) if table == "campaigns" else (row.get(nested, {}), {}) for row in rows]
     wanted = (f.name for f in (market.request_features if table == "campaigns" else market.offer_features))
-    used = {name for row in rows for name in row.get(nested, {})}
-    named = RECORDS[TABLES[table]].model_fields
-    columns = [*(name for name in named if name != nested), *(f"{nested}.{n}" for n in wanted if n in used)]
+    by_column = {name for columns, _ in split for name in columns}
+    named = [name for name in RECORDS[TABLES[table]].model_fields if name != nested or any(rest for _, rest in split)]
+    columns = [*named, *(f"{nested}.{n}" for n in wanted if n in by_column)]
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    for row in rows:
-        plain = {name: value for name, value in row.items() if name != nested}
-        cells = {n: json.dumps(v, ensure_ascii=False) if isinstance(v, list | dict) else v for n, v in plain.items()}
-        for name, value in row.get(nested, {}).items():
-            several = SEPARATOR.join(map(str, value)) if table == "campaigns" else json.dumps(value, ensure_ascii=False)
-            cells[f"{nested}.{name}"] = several if isinstance(value, list | dict) else value
-        writer.writerow(cells)
+    for row, (in_columns, rest) in zip(rows, split, strict=True):
+        cells = {name: value for name, value in row.items() if name != nested} | ({nested: rest} if rest else {})
+        for name, value in in_columns.items():
+            cells[f"{nested}.{name}"] = SEPARATOR.join(map(str, value)) if table == "campaigns" else value
+        writer.writerow({k: json.dumps(v, ensure_ascii=False) if isinstance(v, list | dict) else v for k, v in cells.items()})
     return out.getvalue()
+
+
+def _split(rule: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What of a rule fits into columns, and the rest."""
+    plain = {n: v for n, v in rule.items() if isinstance(v, list) and not any(isinstance(x, dict) or _unfit(x) for x in v)}
+    return plain, {name: said for name, said in rule.items() if name not in plain}
+
+
+def _unfit(value: object) -> bool:
+    return isinstance(value, str) and (not value or SEPARATOR in value)

@@ -4,12 +4,22 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticKnownError
 
 from domain.clock import time_zone
 from domain.money import MAX_MICROS
 from domain.refusals import HTTPS, OFFER_ID, PRINTABLE, Misfit
+from domain.targeting import SCHEMA, Rule, read_rule
 
 Value = str | int | float
 FeatureValue = Value | list[Value] | dict[str, float] | None
@@ -103,8 +113,8 @@ class Campaign(_Record):
     """Hard stop per budget day; none means unlimited, such as a house campaign."""
     frequency_cap: int | None = Field(default=None, gt=0)
     """Most impressions per shopper and budget day."""
-    targeting: dict[str, Annotated[tuple[Value, ...], Field(min_length=1)]] = {}
-    """Shopper or context feature -> accepted values; all must match."""
+    targeting: Annotated[Rule, PlainValidator(read_rule), WithJsonSchema(SCHEMA)] = {}
+    """Shopper or context feature -> accepted values, or a condition; all must hold, see [targeting](#targeting)."""
     starts: Instant | None = None
     """First instant it is shown, UTC unless it says otherwise; none means at once."""
     ends: Instant | None = None

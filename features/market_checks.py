@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from domain.campaign import Campaign, FeatureValue, Offer
 from domain.days import DAY_S, UTC
 from domain.errors import shown
 from domain.refusals import Misfit
+from domain.targeting import conditions, rules_of
 from features.monitoring_spec import PARTNER, PLACEMENT, POSITION
 from features.slices import parts_of
 from features.spec import CAMPAIGN, OFFER_ID, VALUE_MICROS, FeatureSpec, first_repeated
@@ -180,12 +181,21 @@ def check_campaign(market: Market, by_name: Mapping[str, FeatureSpec], c: Campai
     if c.time_zone != UTC and market.policy.day_length_s != DAY_S:
         only = f"expected UTC, since days of {market.policy.day_length_s} s (policy.day_length_s) are those of no place"
         raise Misfit(f"{only}, got {c.time_zone!r}", f"{at}.time_zone")
-    for name, accepted in c.targeting.items():
-        spec = by_name.get(name)
-        if spec is None or spec.source not in ("shopper", "context") or spec.multiple:
-            raise Misfit(f"{name!r} is not a shopper or context feature with single values", f"{at}.targeting")
-        for value in accepted:
-            _coerce(spec, value, f"{at}.targeting.{name}")
+    for way, rule in rules_of(c.targeting):
+        for name, condition in conditions(rule):
+            _check_condition(by_name.get(name), name, condition, f"{at}.targeting.{way}")
+
+
+def _check_condition(spec: FeatureSpec | None, name: str, condition: Mapping[str, Any], at: str) -> None:
+    if spec is None or spec.source not in ("shopper", "context") or spec.multiple:
+        raise Misfit(f"{name!r} is not a shopper or context feature with single values", at.rstrip("."))
+    for value in (*condition.get("in", ()), *condition.get("not_in", ())):
+        _coerce(spec, value, f"{at}{name}")
+    for bound in ("min", "max"):
+        if bound in condition:
+            if spec.dtype == "string":
+                raise Misfit(f"{name!r} is not a number", f"{at}{name}.{bound}")
+            _coerce(spec, condition[bound], f"{at}{name}.{bound}")
 
 
 def _check_offers(market: Market, by_name: dict[str, FeatureSpec]) -> None:

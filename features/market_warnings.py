@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from domain.campaign import IMPRESSIONS_PER_CPM, BidKind, Campaign, Review, Status
+from domain.targeting import conditions, rules_of
 from features.market import Market
 from features.market_checks import place
 from features.spec import first_repeated
@@ -29,12 +30,14 @@ def _campaigns(market: Market, now_ms: int) -> Iterator[str]:
             yield f"{at}.daily_budget_micros: is less than its bid for one {c.bid_kind.billed_on}, {per_event}"
         if best_ecpm < market.policy.reserve_ecpm_micros:
             yield f"{at}.bid_micros: its eCPM never reaches policy.reserve_ecpm_micros, {market.policy.reserve_ecpm_micros}"
-        for name, accepted in c.targeting.items():
-            if (twice := first_repeated(accepted)) is not None:
-                yield f"{at}.targeting.{name}: lists {twice!r} twice"
-            for value in accepted:
-                if name in vocabulary and value not in vocabulary[name]:
-                    yield f"{at}.targeting.{name}: {value!r} is not in the vocabulary of {name}"
+        for way, rule in rules_of(c.targeting):
+            for name, condition in conditions(rule):
+                for values in (condition.get(listed, ()) for listed in ("in", "not_in")):
+                    if (twice := first_repeated(values)) is not None:
+                        yield f"{at}.targeting.{way}{name}: lists {twice!r} twice"
+                    for value in values:
+                        if name in vocabulary and value not in vocabulary[name]:
+                            yield f"{at}.targeting.{way}{name}: {value!r} is not in the vocabulary of {name}"
 
 
 def _worth(c: Campaign) -> tuple[int, int]:

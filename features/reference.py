@@ -57,6 +57,8 @@ def _type(field: dict[str, Any], records: dict[str, Any]) -> tuple[str, dict[str
         kind, record, _ = _type(items, records) if items else ("values", None, False)
         return ("tables" if record else f"list of {kind}"), record, True
     if field.get("type") == "object":
+        if not isinstance(field.get("additionalProperties"), dict):
+            return "table", None, False
         kind, record, _ = _type(field["additionalProperties"], records)
         return f"table of {kind}", record, False
     return f"{field['type']}{_bounds(field)}", None, False

@@ -7,28 +7,15 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.campaign import Campaign, FeatureValue, Status
+from domain.campaign import Campaign, Status
 from domain.days import CampaignDays
 from features.market import Market
 from features.offer_table import OfferTable
+from retrieval.targeting import Targeting
 
 INT64 = np.iinfo(np.int64)
 UNLIMITED = INT64.max
 """Budget or frequency cap of a campaign that has none."""
-
-
-@dataclass(frozen=True, slots=True)
-class TargetedFeature:
-    """A feature some campaigns target, inverted: value -> mask [C] of the campaigns that accept it or do not care."""
-
-    name: str
-    accepts: dict[FeatureValue, NDArray[np.bool_]]
-    otherwise: NDArray[np.bool_]
-    """[C], for values no campaign names: the campaigns that do not care."""
-
-    def mask(self, value: FeatureValue) -> NDArray[np.bool_]:
-        """[C] campaigns that may be shown to this value."""
-        return self.accepts.get(value, self.otherwise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +48,7 @@ class Catalogue:
     """[C] first instant it may no longer."""
     days: CampaignDays
     """Which budget day it is for each campaign."""
-    targeted: tuple[TargetedFeature, ...]
+    targeting: Targeting
 
     def __len__(self) -> int:
         return len(self.offer_ids)
@@ -93,7 +80,7 @@ class Catalogue:
             starts_ms=np.array([_starts_ms(c) for c in campaigns], dtype=np.int64),
             ends_ms=np.array([_ms(c.ends, INT64.max) for c in campaigns], dtype=np.int64),
             days=CampaignDays([c.time_zone for c in campaigns], market.policy.day_length_s),
-            targeted=tuple(_invert(market, name) for name in dict.fromkeys(n for c in campaigns for n in c.targeting)),
+            targeting=Targeting.of([c.targeting for c in campaigns], market.feature_by_name),
         )
 
 
@@ -106,16 +93,3 @@ def _ms(at: datetime | None, otherwise: int) -> int:
         return int(otherwise)
     # A time without an offset is UTC, as all times are.
     return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-def _invert(market: Market, name: str) -> TargetedFeature:
-    spec = next(f for f in market.request_features if f.name == name)
-    named_by: dict[FeatureValue, list[int]] = {}
-    for i, campaign in enumerate(market.campaigns):
-        for wanted in campaign.targeting.get(name, ()):
-            named_by.setdefault(spec.coerce_one(wanted), []).append(i)
-    careless = np.array([name not in c.targeting for c in market.campaigns])
-    accepts = {value: careless.copy() for value in named_by}
-    for value, accepting in named_by.items():
-        accepts[value][accepting] = True
-    return TargetedFeature(name, accepts, careless)

@@ -34,7 +34,7 @@ def campaign_verdicts(
     """What stands against each campaign, [C]: `ELIGIBLE`, or the first that applies of
 
         SCHEDULE        now is outside [starts, ends)
-        TARGETING       a targeted feature has another value
+        TARGETING       its rule does not hold of the features
         FREQUENCY_CAP   shown today >= cap
         BUDGET          nothing is left of it; what is left may still be too little for a price, as the hold will tell
         BUDGET_UNKNOWN  budgets cannot be read, and the campaign has one
@@ -44,9 +44,7 @@ def campaign_verdicts(
       shown_today: [C] impressions of this shopper in this budget day, see `shown_today`.
       room_micros: [C] what is left of the budget day's budget; None where it cannot be read.
     """
-    fits = np.ones(len(catalogue.campaign_ids), dtype=bool)
-    for feature in catalogue.targeted:
-        fits &= feature.mask(features[feature.name])
+    fits = catalogue.targeting.met(features)
     if room_micros is None:
         no_money, why = catalogue.budget_micros != UNLIMITED, Reason.BUDGET_UNKNOWN.value
     else:

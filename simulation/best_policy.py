@@ -9,6 +9,7 @@ from auction.bids import effective_bids
 from auction.gsp import best_slate
 from auction.slate import sell
 from domain.campaign import BidKind
+from domain.targeting import holds
 from simulation.shoppers import Purchase
 from simulation.world import World
 
@@ -70,7 +71,7 @@ class Valuation:
         live = np.ones(len(self._bid), dtype=bool)
         known = purchase.shopper | purchase.context
         for i, targeting in self._targeted:
-            live[i] = all(known.get(name) in accepted for name, accepted in targeting.items())
+            live[i] = holds(targeting, known)
         return np.flatnonzero(live)
 
     def _expected(

@@ -285,6 +285,16 @@ WRONG: list[tuple[str, Change, str]] = [
         "got 'Europe/Berlin'",
     ),
     (
+        "targeting by what is no number",
+        lambda m: m["campaigns"][0].update(targeting={"not": {"country": {"min": 3}}}),
+        "campaigns[0 \"c1\"].targeting.not.country.min: 'country' is not a number",
+    ),
+    (
+        "targeting deep within",
+        lambda m: m["campaigns"][0].update(targeting={"or": [{"country": ["DE"]}, {"planet": {"not_in": ["Mars"]}}]}),
+        "campaigns[0 \"c1\"].targeting.or[1]: 'planet' is not a shopper or context feature with single values",
+    ),
+    (
         "targeting nothing",
         lambda m: m["campaigns"][0].update(targeting={"country": []}),
         'campaigns[0 "c1"].targeting.country: expected at least 1 entry, got []',

@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticKnownError
 
 from domain.clock import time_zone
+from domain.day_parts import hours_of_week
 from domain.money import MAX_MICROS
 from domain.refusals import HTTPS, OFFER_ID, PRINTABLE, Misfit
 from domain.targeting import SCHEMA, Rule, read_rule
@@ -65,6 +66,11 @@ def _utc(at: datetime) -> datetime:
 def _known_zone(name: str) -> str:
     time_zone(name)
     return name
+
+
+def _known_hours(parts: tuple[str, ...]) -> tuple[str, ...]:
+    hours_of_week(parts)
+    return parts
 
 
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
@@ -119,6 +125,8 @@ class Campaign(_Record):
     """First instant it is shown, UTC unless it says otherwise; none means at once."""
     ends: Instant | None = None
     """First instant it is no longer shown; none means never."""
+    day_parts: Annotated[tuple[str, ...], Field(max_length=100), AfterValidator(_known_hours)] = ()
+    """Days and hours in which it is shown, such as `mon-fri 08-18`, by the clocks of `time_zone`; none means at any time."""
     time_zone: TimeZone = "UTC"
     """Whose days and hours are meant, such as Europe/Berlin."""
 

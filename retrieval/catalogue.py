@@ -11,6 +11,7 @@ from domain.campaign import Campaign, Status
 from domain.days import CampaignDays
 from features.market import Market
 from features.offer_table import OfferTable
+from retrieval.day_parts import DayParts
 from retrieval.targeting import Targeting
 
 INT64 = np.iinfo(np.int64)
@@ -49,6 +50,8 @@ class Catalogue:
     days: CampaignDays
     """Which budget day it is for each campaign."""
     targeting: Targeting
+    day_parts: DayParts | None
+    """None where no campaign has any."""
 
     def __len__(self) -> int:
         return len(self.offer_ids)
@@ -81,6 +84,7 @@ class Catalogue:
             ends_ms=np.array([_ms(c.ends, INT64.max) for c in campaigns], dtype=np.int64),
             days=CampaignDays([c.time_zone for c in campaigns], market.policy.day_length_s),
             targeting=Targeting.of([c.targeting for c in campaigns], market.feature_by_name),
+            day_parts=DayParts.of(campaigns),
         )
 
 

@@ -34,6 +34,7 @@ def campaign_verdicts(
     """What stands against each campaign, [C]: `ELIGIBLE`, or the first that applies of
 
         SCHEDULE        now is outside [starts, ends)
+        DAY_PART        now is none of its hours of the week
         TARGETING       its rule does not hold of the features
         FREQUENCY_CAP   shown today >= cap
         BUDGET          nothing is left of it; what is left may still be too little for a price, as the hold will tell
@@ -54,6 +55,8 @@ def campaign_verdicts(
     verdict[no_money] = why
     verdict[shown_today >= catalogue.frequency_cap] = Reason.FREQUENCY_CAP.value
     verdict[~fits] = Reason.TARGETING.value
+    if catalogue.day_parts is not None:
+        verdict[catalogue.day_parts.closed(now_ms)] = Reason.DAY_PART.value
     verdict[(now_ms < catalogue.starts_ms) | (now_ms >= catalogue.ends_ms)] = Reason.SCHEDULE.value
     return verdict
 

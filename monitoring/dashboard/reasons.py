@@ -13,4 +13,5 @@ MEANING = {
     Reason.SCHEDULE: "the campaign does not run now",
     Reason.BUDGET_UNKNOWN: "budgets could not be read",
     Reason.NOT_EXPLORED: "the page was drawn at random, without it",
+    Reason.DAY_PART: "not at this hour of the week",
 }

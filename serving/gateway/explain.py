@@ -28,6 +28,7 @@ WORDS: Final = {
     Reason.SCHEDULE: "The campaign does not run at this time.",
     Reason.BUDGET_UNKNOWN: "The budget could not be read, or is not open; what has one is not sold then.",
     Reason.NOT_EXPLORED: "The page was drawn at random, and this offer was not drawn.",
+    Reason.DAY_PART: "The campaign is not shown at this hour of the week.",
 }
 """Why, for a person."""
 NOT_FOR_ITS_BID = (Reason.WON, Reason.BUDGET, Reason.BUDGET_UNKNOWN, Reason.FREQUENCY_CAP)

@@ -28,3 +28,12 @@ def test_clocks_are_those_of_utc_unless_a_campaign_says_otherwise() -> None:
 @pytest.mark.parametrize("name", ["Europe/Berln", "", "Europe", "../../etc/passwd", "a\0b", "x" * 300])
 def test_a_time_zone_that_there_is_not_is_refused(name: str) -> None:
     assert "expected a time zone such as Europe/Berlin" in refused(time_zone=name)
+
+
+@pytest.mark.parametrize(
+    "part", ["", "mon", "8-18", "mon 8-8", "mon 18-25", "mon 24-02", "Mon 8-18", "mon 8-18 ", "mon- 8-9", "mon8-9", 3]
+)
+def test_hours_that_there_are_not_are_refused(part: Any) -> None:
+    assert "day_parts" in refused(day_parts=[part])
+    if isinstance(part, str):
+        assert f"expected days and hours, such as 'mon-fri 08-18' or 'sat,sun 22-04', got {part!r}" in refused(day_parts=[part])

@@ -77,6 +77,13 @@ def test_a_schedule_holds_from_its_start_to_just_before_its_end(market: Market, 
     assert verdicts(market, now_ms=int(at.timestamp() * 1000)) == expected
 
 
+@pytest.mark.parametrize(("zone", "out"), [("UTC", True), ("Europe/Berlin", False)])  # 2026-07-01 is a Wednesday
+def test_a_campaign_is_shown_in_its_hours_by_the_clocks_of_its_place(market: Market, zone: str, out: bool) -> None:
+    raw = market.model_dump(mode="json")
+    raw["campaigns"][0].update(day_parts=["wed 02-03"], time_zone=zone)
+    assert verdicts(Market.model_validate(raw)) == ({"open": Reason.DAY_PART} if out else {})
+
+
 def test_of_several_reasons_the_most_lasting_is_given(market: Market) -> None:
     raw = market.model_dump(mode="json")
     everything = {"targeting": {"country": ["FR"]}, "frequency_cap": 1, "daily_budget_micros": 1}

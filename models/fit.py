@@ -18,6 +18,7 @@ from models.optimizer import LazyAdam
 from models.preprocessing import Encoding
 from models.progress import Epoch, FitProgress, Histories, History, Pace, Report
 from models.ranker import Ensemble, Ranker
+from models.tensors import tensor
 from models.two_tower import TwoTower
 
 REPORT_EVERY_S = 0.2
@@ -192,7 +193,7 @@ def _first(inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 def batches(columns: Any, spec: ModelSpec, *, shuffle: bool) -> Any:
     """Batches by gathering from whole columns: shuffles row numbers, once an epoch, and not rows."""
-    tensors = tf.nest.map_structure(tf.constant, columns)
+    tensors = tf.nest.map_structure(tensor, columns)
     rows = int(tf.nest.flatten(tensors)[0].shape[0])
     size = spec.batch_size if shuffle else 8 * spec.batch_size
     steps = -(-rows // size)

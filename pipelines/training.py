@@ -25,6 +25,7 @@ from models.progressive import ProgressivePass, Scores, score
 from models.ranker import Ensemble
 from models.recall import learn_new_clicks
 from models.release import Origin
+from models.tensors import empty
 from models.two_tower import TwoTower
 from models.value import Sold, ValueNetwork, fit_value, learn_values, resume_value, value_micros
 from models.warm_start import carry_over, load_weights, row_sources, save_weights
@@ -285,7 +286,7 @@ class _Filled:
         """More rows; a column has one shape and type."""
         rows = len(next(iter(batch.values())))
         for name, x in batch.items():
-            column = self._columns.setdefault(name, np.empty((self._at_most, *x.shape[1:]), x.dtype))
+            column = self._columns.setdefault(name, empty((self._at_most, *x.shape[1:]), x.dtype))
             column[self._rows : self._rows + rows] = x
         self._rows += rows
 

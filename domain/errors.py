@@ -118,6 +118,10 @@ class Unavailable(DependencyError):
     """Refused, disconnected, or not started."""
 
 
+class NoSuchDecision(OfferRankError):
+    """No decision of that id is in the log."""
+
+
 class ContractError(OfferRankError):
     """Two parts of OfferRank disagree, or an artifact is not what it says it is."""
 

@@ -319,6 +319,23 @@ def skew(
 
 
 @app.command()
+def explain(
+    decision_id: Annotated[str, typer.Argument(metavar="ID", help="A decision.", show_default=False)],
+    log_dir: options.Log = options.LOG_DIR,
+    releases: options.FolderOfReleases = options.RELEASES,
+    catalogue: options.CatalogueIfAny = None,
+    market: options.ServedMarket = None,
+    redis_url: options.RedisUrl = options.REDIS_URL,
+    json: options.Json = False,
+) -> None:
+    """Explain a logged decision: every candidate, why it was shown or not, and which bid would have won."""
+    from offerrank.explain import explain as run
+    from serving.replay.world import Sources
+
+    run(decision_id, Sources(log_dir, releases, catalogue, market), redis_url, json)
+
+
+@app.command()
 def replay(
     decision_id: Annotated[str | None, typer.Argument(metavar="ID", help="A decision.", show_default="all of a time")] = None,
     begin: Annotated[

@@ -5,13 +5,10 @@ from typing import Any
 
 import orjson
 import typer
-from redis.exceptions import RedisError
 
 from domain.errors import OfferRankError
-from domain.keys import Keys
-from features.market import load_market
 from serving.replay.differences import differences
-from serving.replay.logged import Logged, in_archive, in_stream
+from serving.replay.find import find
 from serving.replay.sweep import Replayed, sweep
 from serving.replay.world import Sources, World
 
@@ -38,22 +35,6 @@ def replay_range(sources: Sources, since_ms: int, until_ms: float, processes: in
         why = "; ".join(f"{count} of them: {reason}" for reason, count in done.refused.most_common(3))
         raise OfferRankError(f"{sources.log_dir}: expected decisions to replay, found none{f': {why}' if why else ''}")
     return _tell(done, as_json)
-
-
-def find(decision_id: str, sources: Sources, redis_url: str) -> Logged:
-    """A decision, in the archive or in the stream of Redis; raises OfferRankError."""
-    said, away = in_archive(sources.log_dir, decision_id), ""
-    if said is None and sources.market is not None:
-        from store import connect
-
-        try:
-            with connect(redis_url, 10) as client:
-                said = in_stream(client, Keys(load_market(sources.market, listed=False).name).decisions, decision_id)
-        except (RedisError, OfferRankError) as e:
-            away = f", and what is not archived yet cannot be looked through: {e}"
-    if said is None:
-        raise OfferRankError(f"{decision_id}: no such decision in {sources.log_dir}{away}")
-    return Logged.of(said)
 
 
 def _tell(done: Replayed, as_json: bool) -> int:

@@ -83,6 +83,14 @@ def create_app(market: Market, open_service: OpenService) -> FastAPI:
         written = orjson.dumps((same, pricing), option=orjson.OPT_SORT_KEYS)
         return _json(await service.answers.once(wanted.id, written, lambda: _decide(asked, pricing, service)))
 
+    @app.get("/v1/decisions/{decision_id}/explain", **describe("explain"))
+    async def explained(decision_id: str, request: Request) -> Response:
+        service: Service = app.state.service
+        service.access.admit_operator(request)
+        if service.explainer is None:
+            raise HttpError(404, "id", "past decisions are explained by a gateway with OFFERRANK_LOG_DIR", decision_id)
+        return _json(await service.explainer.explained(decision_id))
+
     @app.post("/v1/events", **describe("events"))
     async def events(request: Request) -> Response:
         service: Service = app.state.service

@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from serving.gateway.schema import DecisionAnswer, ErrorAnswer, EventsAnswer, EventsBody
+from serving.gateway.schema import DecisionAnswer, ErrorAnswer, EventsAnswer, EventsBody, LoggedExplanation
 
 REF = "#/components/schemas/{model}"
 VERSION = "1"
@@ -54,6 +54,20 @@ ROUTES: dict[str, dict[str, Any]] = {
             503: _says(
                 "Too much to do, or the first request with this id is still being answered: repeat after `Retry-After`.", ERROR
             ),
+        },
+    },
+    "explain": {
+        "summary": "Every candidate of a past decision: how far it came, why no further, and which bid would have won",
+        "security": [{"bearer": []}, {"header": []}],
+        "responses": {
+            200: _says("The decision, made once more from the log.", _json("LoggedExplanation")),
+            403: WHO[403],
+            401: WHO[401],
+            404: _says("No such decision, or no operator asks.", ERROR),
+            410: _says(
+                "The release, market file or catalogue that it was made with is gone, or a gateway of before made it.", ERROR
+            ),
+            503: _says("Another one is being explained; repeat after `Retry-After` seconds.", ERROR),
         },
     },
     "events": {
@@ -141,7 +155,7 @@ def document(app: FastAPI, decision_body: type[BaseModel]) -> dict[str, Any]:
     if app.openapi_schema is None:
         spec = get_openapi(title="OfferRank", version=VERSION, routes=app.routes)
         models = [(decision_body, "validation"), (EventsBody, "validation")]
-        answers = [(m, "serialization") for m in (DecisionAnswer, EventsAnswer, ErrorAnswer)]
+        answers = [(m, "serialization") for m in (DecisionAnswer, EventsAnswer, ErrorAnswer, LoggedExplanation)]
         _, definitions = models_json_schema([*models, *answers], ref_template=REF)  # type: ignore[list-item]
         components = spec.setdefault("components", {})
         components.setdefault("schemas", {}).update(definitions["$defs"])
@@ -152,8 +166,8 @@ def document(app: FastAPI, decision_body: type[BaseModel]) -> dict[str, Any]:
 
 
 def _drop_validation_errors(spec: dict[str, Any]) -> None:
-    """FastAPI documents a 422 of its own for path parameters; a token of any form is a 404 here."""
-    for path in ("/v1/i/{token}", "/v1/c/{token}"):
+    """FastAPI documents a 422 of its own for path parameters; a token or id of any form is a 404 here."""
+    for path in ("/v1/i/{token}", "/v1/c/{token}", "/v1/decisions/{decision_id}/explain"):
         spec["paths"][path]["get"]["responses"].pop("422", None)
     for name in ("HTTPValidationError", "ValidationError"):
         spec["components"]["schemas"].pop(name, None)

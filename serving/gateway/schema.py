@@ -365,6 +365,36 @@ class Explanation(_Answer):
     """Microseconds per stage."""
 
 
+class DifferenceAnswer(_Answer):
+    """A value that was logged otherwise than it is made again."""
+
+    decision_id: str
+    field: str
+    logged: Any
+    recomputed: Any
+
+
+class LoggedExplanation(Explanation):
+    """The same of a decision that is past, made once more from the log."""
+
+    decision_id: str
+    time_ms: int
+    policy_id: str
+    release: str
+    """Version of the release that ranked, or `cold-start`."""
+    catalogue: int
+    """Version of the catalogue; 0 for what the market file lists."""
+    asked_by: str
+    explored: bool
+    """Drawn at random."""
+    degraded: list[str]
+    invalid: str
+    slots: list[dict[str, Any]]
+    """As logged."""
+    differences: list[DifferenceAnswer]
+    """Empty where all is as it was logged."""
+
+
 class DecisionAnswer(_Answer):
     """The page."""
 

@@ -23,6 +23,7 @@ from serving.gateway.adapters.budgets import RedisBudgets
 from serving.gateway.adapters.campaigns import RedisCampaigns
 from serving.gateway.adapters.caps import RedisCaps
 from serving.gateway.adapters.decision_log import MAX_WAITING, append_decisions
+from serving.gateway.adapters.explainer import Explainer
 from serving.gateway.adapters.health import Health
 from serving.gateway.adapters.ledger import RedisLedger
 from serving.gateway.adapters.model_client import ModelClient
@@ -78,6 +79,8 @@ class Service:
     rng: np.random.Generator = field(default_factory=np.random.default_rng)
     clock: Callable[[], int] = now_ms
     new_id: Callable[[], str] = lambda: secrets.token_hex(12)
+    explainer: Explainer | None = None
+    """Of past decisions; None where the log is not known."""
     trace: Callable[[Decided], None] | None = None
     """Tells a decision's stages, where traces are asked for."""
 
@@ -152,6 +155,7 @@ async def _open_service(
             access=access,
             screen=screen,
             trace=trace,
+            explainer=Explainer(settings) if settings.log_dir else None,
         )
     finally:
         for task in tasks:

@@ -53,6 +53,8 @@ class GatewaySettings(BaseSettings):
     """Addresses and networks of proxies whose `X-Forwarded-For` is believed."""
     datacentres: Path | None = None
     """File of networks where no shoppers are, one a line: what comes from them is marked. Read again when it changes."""
+    log_dir: Path | None = None
+    """Root of the archive, by which decisions are [explained](replay.md#explain) that are past; without one, they are not."""
     journal_dir: Path | None = None
     """Local folder where clicks and impressions wait while Redis is away; without one, in memory, and a crash loses them."""
     max_connections: int = Field(default=8192, ge=16)

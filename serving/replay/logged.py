@@ -110,7 +110,7 @@ def in_stream(redis: Any, stream: str, decision_id: str) -> Said | None:
     Args:
       redis: a client, whose errors are passed on.
     """
-    end, named = "+", decision_id.encode()
+    end, named = "+", orjson.dumps(decision_id)
     while entries := redis.xrevrange(stream, end, "-", count=AT_ONCE):
         for _, fields in entries:
             try:

@@ -33,6 +33,7 @@ from serving.archiver.rows import log_formats
 from serving.archiver.stream import LogArchiver
 from serving.replay.sweep import sweep
 from serving.replay.world import Sources
+from store.key_records import Role
 from store.ports import free_port
 
 KEYS = Keys(MARKET.name)
@@ -92,7 +93,7 @@ def test_all_that_was_decided_is_decided_again_and_a_price_that_was_changed_is_f
     poor = [campaign(c.id, daily_budget_micros=4_000_000) for c in MARKET.campaigns if c.id in ("alpha-spring", "gamma-sales")]
     shelf.change(*poor)
     with model_server(releases, tmp_path / "model.log") as port:
-        settings = {"catalogue": shelf.url, "releases": releases, "model_server": f"127.0.0.1:{port}"}
+        settings = {"catalogue": shelf.url, "releases": releases, "log_dir": log_dir, "model_server": f"127.0.0.1:{port}"}
         gateway = GatewayProcess(market, redis_url, tmp_path / "gateway.log", **settings)
         with paced(redis_url, market, catalogue=shelf.url):
             gateway.start()
@@ -104,13 +105,22 @@ def test_all_that_was_decided_is_decided_again_and_a_price_that_was_changed_is_f
             write_hashed_release(releases, 2, market)
             eventually(lambda: httpx.get(f"{gateway.url}/readyz").json()["release"] == "2")
             asyncio.run(trade(gateway, PAGES))
+            recent = gateway.decide()
+            # Once it is in the stream.
+            told = eventually(lambda: _explained(gateway, recent["decision_id"]))
             gateway.end(SIGTERM)
     _archive(redis_url, market, log_dir)
 
     sources = Sources(log_dir, releases, shelf.url)
     done = sweep(sources, 0, float("inf"))
     assert (done.differences, dict(done.refused)) == ([], {})
-    assert done.decisions == 3 * PAGES
+    assert done.decisions == 3 * PAGES + 1
+
+    assert (told["release"], told["catalogue"], told["differences"]) == ("2", 3, [])
+    offers = recent["placements"][0]["offers"]
+    shown = {c["offer_id"]: c["price_micros"] for c in told["candidates"] if c["stage"] == "page"}
+    assert shown == {o["offer_id"]: o["pricing"]["price_micros"] for o in offers}
+    assert {c["offer_id"] for c in told["candidates"]} >= {"delta-new", "omega-coat"}  # those that lost as well
     (part,) = parts(log_dir, DECISIONS)
     rows = pq.ParquetFile(part.path).read().to_pylist()
     # It was no easy day.
@@ -130,6 +140,15 @@ def test_all_that_was_decided_is_decided_again_and_a_price_that_was_changed_is_f
     assert (difference["decision_id"], difference["field"]) == (decision_id, "slots[0].price_micros")
     assert difference["logged"] == difference["recomputed"] + 1
     shelf.database.close()
+
+
+def _explained(gateway: GatewayProcess, decision_id: str) -> dict[str, Any] | None:
+    as_operator = {"authorization": f"Bearer {gateway.keys[Role.OPERATOR]}"}
+    url = f"{gateway.url}/v1/decisions/{decision_id}/explain"
+    assert httpx.get(url, headers=gateway.headers).status_code == 403  # a server's key
+    answer = httpx.get(url, headers=as_operator, timeout=PATIENCE_S)
+    assert answer.status_code in (200, 404), answer.text
+    return dict(answer.json()) if answer.status_code == 200 else None
 
 
 def _archive(redis_url: str, market: Path, log_dir: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 import pyarrow.parquet as pq
 import pytest
+from pydantic import TypeAdapter
 
 from domain.errors import ContractError, OfferRankError, Unavailable
 from domain.outcome import Reason
@@ -19,7 +20,10 @@ from models.calibration.curves import Platt
 from models.examination import ExaminationCurve
 from retrieval.index import build_index
 from serving.archiver.rows import Entry, log_formats
+from serving.gateway.schema import LoggedExplanation
+from serving.gateway.wire import HttpError
 from serving.replay.differences import differences
+from serving.replay.explained import explained
 from serving.replay.logged import Logged, in_archive, read_decisions
 from serving.replay.sweep import sweep
 from serving.replay.world import LoadedModel, Sources
@@ -196,3 +200,36 @@ def test_what_cannot_be_read_is_said(tmp_path):
     path.write_bytes(b"cut short")
     with pytest.raises(OfferRankError, match=r"expected decisions"):
         list(read_decisions(path, 0, 1))
+
+
+class Told:
+    """An explainer that knows one decision."""
+
+    async def explained(self, decision_id: str) -> bytes:
+        if decision_id != "page-1":
+            raise HttpError(404, "id", "no such decision", decision_id)
+        return b'{"decision_id": "page-1"}'
+
+
+def test_only_operators_may_ask_for_a_past_decision(gateway):
+    url = "/v1/decisions/page-1/explain"
+    assert gateway.call("GET", url, key="operator-key").status_code == 404  # a gateway that does not know the log
+    gateway.use(explainer=Told())
+    answers = {
+        key: gateway.call("GET", url, key=key).status_code for key in ("operator-key", "server-key", "publisher-key", None)
+    }
+    assert answers == {"operator-key": 200, "server-key": 403, "publisher-key": 403, None: 404}
+    assert gateway.call("GET", url, key="operator-key").json() == {"decision_id": "page-1"}
+    assert gateway.call("GET", "/v1/decisions/page-2/explain", key="operator-key").status_code == 404
+
+
+def test_a_past_decision_is_explained_as_a_present_one(busy):
+    sell(busy, 8)
+    answer = busy.decide(id="page-1", explain=True, placements=[{"name": "main"}, {"name": "side"}])
+    said = of_stream(busy.logged[-1])
+    told = explained(Logged.of(said), Then(busy))
+    now = answer["explain"]
+    assert told["candidates"] == now["candidates"]
+    assert (told["features"], told["reserve_ecpm_micros"]) == (now["features"], now["reserve_ecpm_micros"])
+    assert (told["decision_id"], told["slots"], told["differences"]) == ("page-1", said["slots"], [])
+    TypeAdapter(LoggedExplanation).validate_python(told)

@@ -31,12 +31,13 @@ def explain(decision_id: str, sources: Sources, redis_url: str, as_json: bool) -
     said += ["drawn at random"] * told["explored"] + [f"without {', '.join(told['degraded'])}"] * bool(told["degraded"])
     typer.echo(f"{decision_id}: {', '.join(said)}")
     market = world.view(logged).market
-    Console(width=None if Console().is_terminal else 200).print(_table(told["candidates"], market))
+    Console(width=None if Console().is_terminal else 200).print(table_of(told["candidates"], market))
     for d in told["differences"]:
         typer.echo(f"not as it was logged: {d['field']}: logged {d['logged']}, recomputed {d['recomputed']}", err=True)
 
 
-def _table(candidates: list[dict[str, Any]], market: Market) -> Table:
+def table_of(candidates: list[dict[str, Any]], market: Market) -> Table:
+    """For a person: a row for each."""
     tasks = [t.name for t in market.served_tasks]
     columns = (
         "slot",
@@ -60,12 +61,6 @@ def _table(candidates: list[dict[str, Any]], market: Market) -> Table:
         slot = "" if c["position"] is None else str(c["position"] + 1)
         chances = ["" if (p := c["probability"][t]) is None else f"{p:.5f}" for t in tasks]
         pacing = "" if c["pacing_multiplier"] is None else f"{c['pacing_multiplier']:.3g}"
-        amounts = [
-            money(c["bid_micros"]),
-            pacing,
-            money(c["ecpm_micros"]),
-            money(c["price_micros"]),
-            money(c["bid_to_win_micros"]),
-        ]
+        bid, *worth = (money(c[f"{name}_micros"]) for name in ("bid", "ecpm", "price", "bid_to_win"))
         table.add_row(slot, c["offer_id"], c["campaign_id"], c["source"], *chances, bid, pacing, *worth, c["why"])
     return table

@@ -18,6 +18,7 @@ from features.log_entry import DEFLATED, decision_json, deflated
 from models.calibration import TaskCalibration
 from models.calibration.curves import Platt
 from models.examination import ExaminationCurve
+from offerrank.explain import table_of
 from retrieval.index import build_index
 from serving.archiver.rows import Entry, log_formats
 from serving.gateway.schema import LoggedExplanation
@@ -233,3 +234,8 @@ def test_a_past_decision_is_explained_as_a_present_one(busy):
     assert (told["features"], told["reserve_ecpm_micros"]) == (now["features"], now["reserve_ecpm_micros"])
     assert (told["decision_id"], told["slots"], told["differences"]) == ("page-1", said["slots"], [])
     TypeAdapter(LoggedExplanation).validate_python(told)
+
+    page = table_of(told["candidates"], busy.view.market)
+    slots, why = (list(page.columns[i].cells) for i in (0, -1))
+    assert sorted(s for s in slots if s) == [str(slot["position"] + 1) for slot in said["slots"]]
+    assert "Shown." in why

@@ -29,6 +29,12 @@ def client(url: str, key: str | None) -> CampaignClient:
     return CampaignClient(url, key)
 
 
+def take_over(api: CampaignClient, why: str) -> None:
+    """Of the market file's list."""
+    with api:
+        _made(api.take_over(why=why))
+
+
 def show_list(
     api: CampaignClient, advertiser: str | None, status: str | None, text: str | None, limit: int, as_json: bool
 ) -> None:

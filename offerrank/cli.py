@@ -804,6 +804,16 @@ def catalogue_log(
     show_log(market, catalogue, version, limit, json)
 
 
+@campaign_app.command("import")
+def import_listed(
+    api: options.CampaignUrl = options.CAMPAIGN_URL, key: options.CampaignKey = None, why: options.Why = ""
+) -> None:
+    """Take over what market.toml lists: from then on the catalogue is sold, and can be changed."""
+    from offerrank.campaigns import client, take_over
+
+    take_over(client(api, key), why)
+
+
 @campaign_app.command("list")
 def list_campaigns(
     api: options.CampaignUrl = options.CAMPAIGN_URL,

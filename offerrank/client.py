@@ -167,6 +167,10 @@ class CampaignClient:
         """One version, with all that it changed."""
         return self.ask("GET", f"/v1/changes/{version}", {})
 
+    def take_over(self, *, why: str = "") -> Made:
+        """What market.toml lists becomes the catalogue's first version; raises ApiError 409 where there is one."""
+        return Made(**self.change("POST", "/v1/import", None, None, why))
+
     def me(self) -> Json:
         """Whose key this is, of which market, in which currency."""
         return self.ask("GET", "/v1/me", {})
@@ -175,9 +179,11 @@ class CampaignClient:
         """One request that changes nothing."""
         return self._answered(method, path, {"params": dict(params)} if params else {})
 
-    def change(self, method: str, path: str, value: object, version: int | None, why: str) -> Json:
-        """One request for a change."""
-        headers = {"idempotency-key": uuid.uuid4().hex}
+    def change(
+        self, method: str, path: str, value: object, version: int | None, why: str, request_key: str | None = None
+    ) -> Json:
+        """One request for a change; of those with one `request_key` only the first changes anything."""
+        headers = {"idempotency-key": request_key or uuid.uuid4().hex}
         if method in ("PUT", "PATCH", "DELETE"):
             headers["if-match"] = "*" if version is None else f'"{version}"'
         if why:

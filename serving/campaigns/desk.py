@@ -21,7 +21,7 @@ from serving.campaigns.shown import Json, entries_shown
 from serving.gateway.wire import HttpError
 from store.key_records import Role
 
-ATTEMPTS = 5
+ATTEMPTS = 20
 """At a change by what is there, while others change the same."""
 ANY = -1
 """Instead of a version: whatever it is."""
@@ -75,7 +75,8 @@ class Desk:
         """
         head = self.repository.head()
         if head is None and self.market.campaigns:
-            message = "there is no catalogue yet, and what market.toml lists is sold: POST /v1/import takes it over first"
+            sold = "there is no catalogue yet, and what market.toml lists is sold"
+            message = f"{sold}: take it over first, by `offerrank campaign import` or POST /v1/import"
             raise HttpError(409, "catalogue", message)
         return 0 if head is None else head.version
 

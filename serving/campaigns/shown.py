@@ -1,11 +1,13 @@
 """What goes out: entries with what a list of them needs, and changes field by field."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import orjson
 from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
 
 from catalogue.browsing import Browser, Changed, Listed
 from catalogue.kinds import CHILDREN, RECORDS, Kind
@@ -58,19 +60,27 @@ def change_shown(change: Change, changed: Sequence[Changed] | None) -> Json:
 
 
 def difference(changed: Changed) -> Json:
-    """What became of one entry, field by field; null is a field's default."""
-    before, after = ({} if body is None else orjson.loads(body) for body in (changed.before, changed.after))
-    what = "removed" if changed.after is None else "changed" if changed.before is not None else "added"
-    fields = [{"field": name, "from": a, "to": b} for name, a, b in _fields("", before, after)]
+    """What became of one entry, field by field, from what to what: what it did not say is the field's default."""
+    before, after = (None if body is None else orjson.loads(body) for body in (changed.before, changed.after))
+    what = "added" if before is None else "removed" if after is None else "changed"
+    usual = _usual(changed.kind) if what == "changed" else {}
+    fields = [{"field": name, "from": a, "to": b} for name, a, b in _fields("", before or {}, after or {}, usual)]
     return {"kind": changed.kind, "id": changed.id, "what": what, "fields": fields}
 
 
-def _fields(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+@cache
+def _usual(kind: Kind) -> Json:
+    """Defaults, as JSON."""
+    fields = RECORDS[kind].model_fields.items()
+    return {name: to_jsonable_python(f.get_default(call_default_factory=True)) for name, f in fields if not f.is_required()}
+
+
+def _fields(path: str, before: Json, after: Json, usual: Json) -> list[tuple[str, Any, Any]]:
     found = []
     for name in dict.fromkeys((*before, *after)):
-        a, b = before.get(name), after.get(name)
+        a, b = (side.get(name, usual.get(name)) for side in (before, after))
         if isinstance(a, dict) and isinstance(b, dict):
-            found += _fields(f"{path}{name}.", a, b)
+            found += _fields(f"{path}{name}.", a, b, {})
         elif a != b:
             found.append((f"{path}{name}", a, b))
     return found

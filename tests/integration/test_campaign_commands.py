@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,6 @@ def served(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("OFFERRANK_CAMPAIGN_URL", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("OFFERRANK_CAMPAIGN_KEY", key)
     with CampaignClient(f"http://127.0.0.1:{port}", key) as api:
-        api.change("POST", "/v1/import", None, None, "")
         yield api
     child.terminate()
     assert child.wait(PATIENCE_S) == 0
@@ -68,7 +68,23 @@ MISTAKES = {
 }
 
 
+def edit_together(api: CampaignClient) -> None:
+    """At once, each a field of one campaign, whatever its version; and one request by all of them."""
+    fields = {"name": "Ours", "frequency_cap": 7, "daily_budget_micros": 9_000_000, "bid_micros": 6_500_000, "ends": "2030-01-01"}
+    value = {"id": "once", "advertiser": "acme", "bid_kind": "cpc", "bid_micros": 5}
+    before = api.changes(limit=1)[0]["version"]
+    with ThreadPoolExecutor(len(fields)) as threads:
+        list(threads.map(lambda field: api.campaigns.patch("house", {field[0]: field[1]}, version=None), fields.items()))
+        once = list(threads.map(lambda _: api.change("POST", "/v1/campaigns", value, None, "", request_key="once"), fields))
+    changed = api.campaigns.get("house").record.model_dump(mode="json")
+    assert changed.items() >= (fields | {"ends": "2030-01-01T00:00:00Z"}).items()
+    assert once == [once[0]] * len(fields)
+    assert api.changes(limit=1)[0]["version"] == before + len(fields) + 1
+
+
 def test_a_campaign_is_run_by_hand(served: CampaignClient, tmp_path: Path) -> None:
+    assert "take it over first" in run("list", code=2)
+    assert run("import") == "version 1: 14 changed\n"
     assert len(run("list").splitlines()) == 7
     assert "spring: draft, version 2" in run(
         *("create", "spring", "advertiser=acme", "bid_kind=cpc", "bid_micros=400000", "status=draft", "name=Spring sale")
@@ -98,10 +114,11 @@ def test_a_campaign_is_run_by_hand(served: CampaignClient, tmp_path: Path) -> No
     assert "bid_micros = 400000" in run("show", "spring")
     assert json.loads(run("show", "spring", "--at", "2", "--json"))["campaign"]["status"] == "draft"
     log = run("log", "spring")
-    assert 'status "draft" -> null, targeting null -> {"country":["DE"]}' in log
+    assert 'status "draft" -> "live", targeting.country null -> ["DE"]' in log
     assert "embedded-operator: 1 changed; it begins" in log
     assert json.loads(run("log", "--version", "6", "--json"))["entries"] == 2
     assert run("list", "--status", "ended", "--text", "SPRING").split()[0] == "spring"
     assert [held.record.id for held in served.offers.list(campaign="spring")] == ["o"]
     for typed, said in MISTAKES.items():
         assert said in run(*typed.split(), code=2)
+    edit_together(served)

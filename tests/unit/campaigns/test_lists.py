@@ -74,6 +74,7 @@ def test_changes_say_who_when_why_and_from_what_to_what(office: Office) -> None:
     office.call("PATCH", "/v1/campaigns/house?why=Easter", json={"name": "Ours"}, headers={"if-match": "*"})
     office.call("DELETE", "/v1/offers/house-club", headers={"if-match": "*"})
     newest, named, bid, first = office.get("/v1/changes")["items"]
+    assert named["changed"][0]["fields"] == [{"field": "name", "from": "", "to": "Ours"}]
     assert (newest["changed"][0]["what"], named["why"], named["by"], bid["by"], first["entries"]) == (
         *("removed", "Easter", "ann", "bob", 14),
     )
@@ -82,7 +83,7 @@ def test_changes_say_who_when_why_and_from_what_to_what(office: Office) -> None:
             **{"kind": "campaign", "id": "house", "what": "changed"},
             "fields": [
                 {"field": "bid_micros", "from": 6_000_000, "to": 7_000_000},
-                {"field": "targeting", "from": None, "to": {"country": ["DE"]}},
+                {"field": "targeting.country", "from": None, "to": ["DE"]},
             ],
         }
     ]

@@ -173,6 +173,16 @@ class Desk:
             raise HttpError(409, "idempotency-key", "this key belongs to another request", asked.key) from None
 
     def _change(self, asked: Asked, wanted: Callable[[], Sequence[Wanted]], *, single: bool = False) -> Made:
+        """As `_changed`. What the same request, made at the same time, has just done is no reason to refuse this one."""
+        try:
+            return self._changed(asked, wanted, single)
+        except HttpError:
+            made = self._once(asked)
+            if made is None:
+                raise
+            return made
+
+    def _changed(self, asked: Asked, wanted: Callable[[], Sequence[Wanted]], single: bool) -> Made:
         """Makes a change of what is there, again if it is another thing by then and nobody said which he has seen."""
         asked.who.require(Role.MANAGER, "a change")
         self.head()

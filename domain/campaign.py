@@ -74,6 +74,8 @@ def _known_hours(parts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
+Category = Annotated[str, Identifier]
+"""What an offer is, in words of the market's own; those of IAB's taxonomies will do."""
 Instant = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(_utc)]
 """A date with or without time, UTC unless it says otherwise."""
 
@@ -119,6 +121,8 @@ class Campaign(_Record):
     """Hard stop per budget day; none means unlimited, such as a house campaign."""
     frequency_cap: int | None = Field(default=None, gt=0)
     """Most impressions per shopper and budget day."""
+    categories: tuple[Category, ...] = Field(default=(), max_length=20)
+    """What its offers are, such as `alcohol`: requests, placements and the market may block categories."""
     targeting: Annotated[Rule, PlainValidator(read_rule), WithJsonSchema(SCHEMA)] = {}
     """Shopper or context feature -> accepted values, or a condition; all must hold, see [targeting](#targeting)."""
     starts: Instant | None = None

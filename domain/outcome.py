@@ -20,7 +20,9 @@ class Reason(IntEnum):
     SCHEDULE = 503  # before the campaign's start or after its end
     BUDGET_UNKNOWN = 504  # budgets cannot be read, so budgeted offers are not sold
     NOT_EXPLORED = 505  # the slate was drawn at random and this offer was not drawn
+    CATEGORY_EXCLUSION = 209  # a category of the campaign is blocked
     DAY_PART = 506  # outside the hours of the week in which the campaign is shown
+    BLOCKED = 507  # its advertiser or the offer is blocked
 
 
 @dataclass(frozen=True, slots=True)

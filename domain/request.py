@@ -6,6 +6,24 @@ from domain.campaign import FeatureValue
 
 
 @dataclass(frozen=True, slots=True)
+class Blocked:
+    """What must not be on a page, by name; names that nobody has block nobody."""
+
+    advertisers: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    offers: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.advertisers or self.categories or self.offers)
+
+    def __or__(self, other: "Blocked") -> "Blocked":
+        return Blocked(self.advertisers + other.advertisers, self.categories + other.categories, self.offers + other.offers)
+
+
+NOTHING_BLOCKED = Blocked()
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """A place on the page with room for `count` offers."""
 
@@ -32,6 +50,8 @@ class DecisionRequest:
     """Name of the key that asks; empty without one."""
     patience: float = 1.0
     """In (0, 1]: share of what the key asked for lately that was shown. Whoever never shows has money held for less time."""
+    blocked: Blocked = NOTHING_BLOCKED
+    """By the request; the market and its placements may block more."""
     invalid: str = ""
     """Why it is not a shopper who asks, as `domain.traffic.InvalidTraffic` has it; else empty."""
 

@@ -10,10 +10,11 @@ import numpy as np
 import tomli  # tomllib, compiled: a catalogue of 100,000 offers in less than half the time
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from domain.campaign import Advertiser, Campaign, FeatureValue, Offer
+from domain.campaign import Advertiser, Campaign, Category, FeatureValue, Offer
 from domain.errors import InvalidMarket, shown
 from domain.policy import Policy
 from domain.refusals import MISSING, Location, first_refusal
+from domain.request import Blocked, DecisionRequest
 from features.derived import derive, numbers, written
 from features.market_checks import check_references
 from features.model_spec import ModelSpec, TaskSpec, ValueSpec
@@ -30,6 +31,10 @@ class Placement(Record):
     """Name by which a request asks for it."""
     count: int = Field(ge=1, le=20)
     """Offers shown there unless a request asks for fewer."""
+    blocked_categories: tuple[Category, ...] = ()
+    """Campaigns of these categories are on no page that has this placement."""
+    blocked_advertisers: tuple[str, ...] = ()
+    """Nor are those of these advertisers."""
 
 
 class Market(Record):
@@ -41,6 +46,10 @@ class Market(Record):
     """ISO 4217 code that every amount is in."""
     missing_values: tuple[str, ...] = ()
     """Texts that say nothing, such as "NA" or "?", whatever the feature, unless it has a list of its own."""
+    blocked_categories: tuple[Category, ...] = ()
+    """Campaigns of these categories are shown nowhere."""
+    blocked_advertisers: tuple[str, ...] = ()
+    """Nor are those of these advertisers."""
     placements: tuple[Placement, ...] = Field(min_length=1)
     """Placements a page has; a request may ask for some of them."""
     features: tuple[FeatureSpec, ...] = Field(min_length=1)
@@ -79,6 +88,20 @@ class Market(Record):
     def _check_references(self) -> Self:
         check_references(self)
         return self
+
+    @cached_property
+    def standing_blocks(self) -> dict[str, Blocked]:
+        """Placement -> what is blocked where it is on the page, by itself or by the market; empty where nothing is anywhere."""
+        of_all = Blocked(self.blocked_advertisers, self.blocked_categories)
+        blocks = {p.name: of_all | Blocked(p.blocked_advertisers, p.blocked_categories) for p in self.placements}
+        return blocks if any(blocks.values()) else {}
+
+    def blocked(self, request: DecisionRequest) -> Blocked:
+        """What must not be on the page that is asked for."""
+        found = request.blocked
+        for placement in request.placements if self.standing_blocks else ():
+            found |= self.standing_blocks[placement.name]
+        return found
 
     @cached_property
     def served_tasks(self) -> tuple[TaskSpec, ...]:

@@ -1,6 +1,6 @@
 """The market's offers and campaigns as arrays: what retrieval, eligibility and the auction look up per candidate."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -34,6 +34,10 @@ class Catalogue:
     """[N] index into `campaign_ids`."""
     advertiser: NDArray[np.int32]
     """[N] index into `advertiser_ids`."""
+    advertiser_index: Mapping[str, int]
+    """Advertiser -> index."""
+    advertiser_of: NDArray[np.int32]
+    """[C] index into `advertiser_ids`."""
     bid_kind: NDArray[np.uint8]
     """[N] `BidKind.code`."""
     bid_micros: NDArray[np.int64]
@@ -49,6 +53,8 @@ class Catalogue:
     """[C] first instant it may no longer."""
     days: CampaignDays
     """Which budget day it is for each campaign."""
+    categories: Mapping[str, NDArray[np.int64]]
+    """Category -> campaigns that have it."""
     targeting: Targeting
     day_parts: DayParts | None
     """None where no campaign has any."""
@@ -76,6 +82,8 @@ class Catalogue:
             position_of=offers.position_of,
             campaign=campaign,
             advertiser=advertiser[campaign],
+            advertiser_index=advertisers,
+            advertiser_of=advertiser,
             bid_kind=bid_kind[campaign],
             bid_micros=bid_micros[campaign],
             budget_micros=np.array([c.daily_budget_micros or UNLIMITED for c in campaigns], dtype=np.int64),
@@ -83,9 +91,18 @@ class Catalogue:
             starts_ms=np.array([_starts_ms(c) for c in campaigns], dtype=np.int64),
             ends_ms=np.array([_ms(c.ends, INT64.max) for c in campaigns], dtype=np.int64),
             days=CampaignDays([c.time_zone for c in campaigns], market.policy.day_length_s),
+            categories=_by_category(campaigns),
             targeting=Targeting.of([c.targeting for c in campaigns], market.feature_by_name),
             day_parts=DayParts.of(campaigns),
         )
+
+
+def _by_category(campaigns: Sequence[Campaign]) -> dict[str, NDArray[np.int64]]:
+    found: dict[str, list[int]] = {}
+    for i, campaign in enumerate(campaigns):
+        for category in set(campaign.categories):
+            found.setdefault(category, []).append(i)
+    return {category: np.array(rows, dtype=np.int64) for category, rows in found.items()}
 
 
 def _starts_ms(campaign: Campaign) -> int:

@@ -1,6 +1,6 @@
 """Which campaigns may be shown to this shopper, now; every removal has a reason."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from domain.campaign import FeatureValue
 from domain.candidates import Candidates
 from domain.outcome import Reason
+from domain.request import NOTHING_BLOCKED, Blocked
 from retrieval.catalogue import UNLIMITED, Catalogue
 
+NOBODY = np.empty(0, dtype=np.int64)
 ELIGIBLE = np.int16(Reason.WON)
 """Nothing speaks against the campaign: code 0. Of NumPy's kind, as it takes an enum's member for an array at first."""
 
@@ -30,11 +32,14 @@ def campaign_verdicts(
     shown_today: NDArray[np.int64],
     room_micros: NDArray[np.int64] | None,
     now_ms: int,
+    blocked: Blocked = NOTHING_BLOCKED,
 ) -> NDArray[np.int16]:
     """What stands against each campaign, [C]: `ELIGIBLE`, or the first that applies of
 
         SCHEDULE        now is outside [starts, ends)
         DAY_PART        now is none of its hours of the week
+        BLOCKED         its advertiser is
+        CATEGORY_EXCLUSION  one of its categories is blocked
         TARGETING       its rule does not hold of the features
         FREQUENCY_CAP   shown today >= cap
         BUDGET          nothing is left of it; what is left may still be too little for a price, as the hold will tell
@@ -55,6 +60,11 @@ def campaign_verdicts(
     verdict[no_money] = why
     verdict[shown_today >= catalogue.frequency_cap] = Reason.FREQUENCY_CAP.value
     verdict[~fits] = Reason.TARGETING.value
+    if blocked:
+        for category in blocked.categories:
+            verdict[catalogue.categories.get(category, NOBODY)] = Reason.CATEGORY_EXCLUSION.value
+        for name in blocked.advertisers:
+            verdict[catalogue.advertiser_of == catalogue.advertiser_index.get(name, -1)] = Reason.BLOCKED.value
     if catalogue.day_parts is not None:
         verdict[catalogue.day_parts.closed(now_ms)] = Reason.DAY_PART.value
     verdict[(now_ms < catalogue.starts_ms) | (now_ms >= catalogue.ends_ms)] = Reason.SCHEDULE.value
@@ -69,8 +79,13 @@ def shown_today(catalogue: Catalogue, counters: Mapping[str, int], days: NDArray
     return shown
 
 
-def split(candidates: Candidates, catalogue: Catalogue, verdicts: NDArray[np.int16]) -> Eligible:
-    """Candidates of eligible campaigns, and the others with their reason."""
+def split(
+    candidates: Candidates, catalogue: Catalogue, verdicts: NDArray[np.int16], blocked_offers: Sequence[str] = ()
+) -> Eligible:
+    """Candidates of eligible campaigns that are not blocked themselves, and the others with their reason."""
     reason = verdicts[catalogue.campaign[candidates.offer]]
+    if blocked_offers:
+        out = np.isin(candidates.offer, [catalogue.position_of.get(name, -1) for name in blocked_offers])
+        reason[out & (reason == ELIGIBLE)] = Reason.BLOCKED.value
     keep = reason == ELIGIBLE
     return Eligible(candidates.take(keep), candidates.take(~keep), reason[~keep])

@@ -13,5 +13,7 @@ MEANING = {
     Reason.SCHEDULE: "the campaign does not run now",
     Reason.BUDGET_UNKNOWN: "budgets could not be read",
     Reason.NOT_EXPLORED: "the page was drawn at random, without it",
+    Reason.CATEGORY_EXCLUSION: "one of its categories is blocked",
+    Reason.BLOCKED: "it, or its advertiser, is blocked",
     Reason.DAY_PART: "not at this hour of the week",
 }

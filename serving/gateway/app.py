@@ -19,7 +19,7 @@ from domain.campaign import FeatureValue
 from domain.errors import DependencyError
 from domain.events import EventStatus, EventType
 from domain.luck import Luck
-from domain.request import DecisionRequest, Placement
+from domain.request import NOTHING_BLOCKED, Blocked, DecisionRequest, Placement
 from features.market import Market
 from serving.gateway.access import address
 from serving.gateway.answer import to_answer
@@ -253,8 +253,13 @@ def to_request(wanted: Any, key: Key, invalid: str, service: Service) -> Decisio
         asked_by=key.name,
         patience=service.patience.of(key.name, time.monotonic()),
         invalid=invalid,
+        blocked=_blocked(wanted.blocked) if wanted.blocked else NOTHING_BLOCKED,
         knows_shopper=bool(shopper and shopper.key),
     )
+
+
+def _blocked(given: Any) -> Blocked:
+    return Blocked(given.advertisers or (), given.categories or (), given.offers or ())
 
 
 def _given(attributes: dict[str, FeatureValue] | None) -> dict[str, FeatureValue]:

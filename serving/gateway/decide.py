@@ -110,7 +110,7 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, luck:
 
     days = catalogue.days.at(now_ms)
     shown = shown_today(catalogue, counters, days)
-    verdicts = campaign_verdicts(catalogue, features, shown, campaigns.room_micros, now_ms)
+    verdicts = campaign_verdicts(catalogue, features, shown, campaigns.room_micros, now_ms, view.market.blocked(request))
     met = Met(now_ms, days, features, release, verdicts, campaigns.pacing_multiplier.__getitem__, luck)
 
     def sell(page: Page, live: Candidates, bids: Bids) -> Awaitable[Sold]:
@@ -130,7 +130,7 @@ async def decide_as_met(
     policy, catalogue = view.market.policy, view.catalogue
     features, release = met.features, met.release
     query = await _query(features, view, release, model, stages)
-    pool = split(release.retriever.candidates(query, met.verdicts, met.luck), catalogue, met.verdicts)
+    pool = split(release.retriever.candidates(query, met.verdicts, met.luck), catalogue, met.verdicts, request.blocked.offers)
     stages.lap("retrieval")
 
     raw, probability, ranked_by = await _probabilities(features, view, release, pool.kept, model, stages)

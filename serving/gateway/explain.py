@@ -28,6 +28,8 @@ WORDS: Final = {
     Reason.SCHEDULE: "The campaign does not run at this time.",
     Reason.BUDGET_UNKNOWN: "The budget could not be read, or is not open; what has one is not sold then.",
     Reason.NOT_EXPLORED: "The page was drawn at random, and this offer was not drawn.",
+    Reason.CATEGORY_EXCLUSION: "One of the campaign's categories is blocked by the request, a placement or the market.",
+    Reason.BLOCKED: "The offer or its advertiser is blocked by the request, a placement or the market.",
     Reason.DAY_PART: "The campaign is not shown at this hour of the week.",
 }
 """Why, for a person."""

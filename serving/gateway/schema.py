@@ -25,6 +25,8 @@ from serving.gateway.tokens import MAX_TOKEN
 MAX_PLACEMENTS = 8
 MAX_COUNT = 20
 MAX_EVENTS = 100
+MAX_BLOCKED = 200
+"""Names in each of the lists of what must not be on a page."""
 ID = r"^[A-Za-z0-9._-]{1,64}$"
 SHOPPER_KEY = r"^[^\x00-\x1f\x7f-\x9f]{1,256}$"
 """Anything but control characters: keys are hashes in any encoding, addresses, names."""
@@ -63,11 +65,22 @@ Address = Annotated[str, Field(strict=True, json_schema_extra=_FORMATS), AfterVa
 UserAgent = Annotated[str, Field(strict=True)]
 
 
+Names = Annotated[tuple[Annotated[str, Field(strict=True, min_length=1, max_length=64)], ...], Field(max_length=MAX_BLOCKED)]
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 # What comes in. Null is absent wherever absent is allowed.
+
+
+class BlockedNames(_Body):
+    """By name; the market and its placements may block more."""
+
+    advertisers: Names | None = None
+    categories: Names | None = None
+    offers: Names | None = None
 
 
 def decision_body(market: Market) -> type[BaseModel]:
@@ -97,6 +110,7 @@ def decision_body(market: Market) -> type[BaseModel]:
         shopper=(shopper | None, shopper()),
         context=(_attributes("ContextAttributes", market, "context") | None, {}),
         placements=(tuple[placement, ...], _field(..., "In page order.", min_length=1, max_length=MAX_PLACEMENTS)),
+        blocked=(BlockedNames | None, _field(None, "What must not be on the page; names that nobody has block nobody.")),
         ip=(
             Address | None,
             _field(None, "The shopper's, from a server that asks for it: robots are told by it, it is not kept."),

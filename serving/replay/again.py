@@ -66,7 +66,9 @@ def _met(logged: Logged, request: DecisionRequest, view: MarketView, release: Ac
     catalogue = view.catalogue
     n = len(catalogue.campaign_ids)
     unlimited = np.full(n, UNLIMITED)
-    verdicts = campaign_verdicts(catalogue, request.features, np.zeros(n, np.int64), unlimited, now_ms)
+    verdicts = campaign_verdicts(
+        catalogue, request.features, np.zeros(n, np.int64), unlimited, now_ms, view.market.blocked(request)
+    )
     for reason, bits in moment.barred.items():
         if len(bits) != -(-n // 8) * 8:
             raise ContractError(f"moment.barred: expected bits of {n} campaigns, got {len(bits)}")

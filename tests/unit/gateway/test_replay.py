@@ -137,6 +137,13 @@ def test_a_shoppers_caps_and_past_are_as_they_were(gateway, tmp_path):
     assert replayed(gateway, tmp_path) == 1
 
 
+def test_what_a_request_blocked_is_blocked_again(gateway, tmp_path):
+    gateway.decide(blocked={"advertisers": ["alpha"], "offers": ["gamma-trip"]})
+    gateway.decide()
+    assert [m.moment["asked"].get("blocked") is None for m in gateway.logged] == [False, True]
+    assert replayed(gateway, tmp_path) == 2
+
+
 def test_new_offers_are_drawn_again(build_gateway, market, tmp_path):
     small = market.model_copy(update={"policy": market.policy.model_copy(update={"max_candidates": 4})})
     gateway = build_gateway(small)

@@ -348,6 +348,9 @@ def replay(
     market: options.ServedMarket = None,
     redis_url: options.RedisUrl = options.REDIS_URL,
     processes: Annotated[int, typer.Option(min=1, max=256, help="Processes that share the work.")] = 1,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Of a time, so many decisions at most, the same ones again.", show_default="all")
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Make decisions once more from the log, the release and the catalogue of then. Exit code 1 if anything differs."""
@@ -359,7 +362,7 @@ def replay(
         raise typer.Exit(replay_one(decision_id, sources, redis_url, json))
     until_ms = options.moment(end, end=True)
     since_ms = options.moment(begin) or 0
-    raise typer.Exit(replay_range(sources, since_ms, inf if until_ms is None else until_ms, processes, json))
+    raise typer.Exit(replay_range(sources, since_ms, inf if until_ms is None else until_ms, processes, sample, json))
 
 
 @app.command()

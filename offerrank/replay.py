@@ -24,13 +24,13 @@ def replay_one(decision_id: str, sources: Sources, redis_url: str, as_json: bool
     return _tell(Replayed(1, int(bool(found)), found), as_json)
 
 
-def replay_range(sources: Sources, since_ms: int, until_ms: float, processes: int, as_json: bool) -> int:
+def replay_range(sources: Sources, since_ms: int, until_ms: float, processes: int, sample: int | None, as_json: bool) -> int:
     """The same of all archived ones of a time.
 
     Raises:
       OfferRankError: none of them could be made once more.
     """
-    done = sweep(sources, since_ms, until_ms, processes)
+    done = sweep(sources, since_ms, until_ms, processes, sample)
     if not done.decisions:
         why = "; ".join(f"{count} of them: {reason}" for reason, count in done.refused.most_common(3))
         raise OfferRankError(f"{sources.log_dir}: expected decisions to replay, found none{f': {why}' if why else ''}")

@@ -1,7 +1,7 @@
 """`offerrank skew --every`: recomputes a sample of each hour, and hands what differs to the incidents.
 
-Each turn is a process of its own, `offerrank skew --json`: TensorFlow is in memory for its seconds only, and whatever happens
-there ends that turn alone.
+Each turn is two processes of its own, `offerrank skew --json` and `offerrank replay --json`: TensorFlow is in memory for their
+seconds only, and whatever happens there ends that turn alone.
 """
 
 import logging
@@ -25,6 +25,7 @@ from features.log_archive import DECISIONS, archived
 from features.market import load_market
 from monitoring.detection.finding import Finding
 from monitoring.incidents import Habits, IncidentStore, incidents_path
+from monitoring.incidents.store import REPLAY
 from monitoring.skew_beat import TURN_S, SkewBeat
 from monitoring.summaries import ALL, Series
 from monitoring.watch import MonitorStore
@@ -87,7 +88,48 @@ def turn(
     for f in findings:
         log.warning("%s %s differs between training and serving: %s", f.series.kind, f.series.name, dict(f.detail))
     log.info("%d decisions recomputed", sum(release["decisions"] for release in found["releases"]))
+    _replay(asked, store, hour_ms, since_ms, end_ms - 1, stop or threading.Event())
     return end_ms
+
+
+def _replay(asked: Asked, store: IncidentStore, hour_ms: int, since_ms: int, until_ms: int, stop: threading.Event) -> None:
+    """The same decisions once more as the gateway makes them; where that cannot be, it is said, and says nothing."""
+    command = [sys.executable, "-m", "offerrank", "replay", "--json", "--sample", str(asked.sample)]
+    command += ["--log", str(asked.log_dir), "--releases", str(asked.releases), "--market", str(asked.market)]
+    try:
+        found = _result(command, since_ms, until_ms, stop, ("--from", "--to"))
+    except OfferRankError as e:
+        log.warning("not replayed: %s", e)
+        return
+    for reason, count in found["refused"].items():
+        log.warning("%d not replayed: %s", count, reason)
+    findings = list(replay_findings(found, hour_ms))
+    store.observe_skew(hour_ms, findings, now_ms(), REPLAY)
+    for f in findings:
+        log.warning(
+            "%s decisions of %s are not made again as they were logged: %s", f.detail["differing"], f.detail["rows"], f.detail
+        )
+
+
+def replay_findings(found: Mapping[str, Any], hour_ms: int) -> Iterator[Finding]:
+    """One, with the first difference as its example; none where all came out the same."""
+    if not found["differing"]:
+        return
+    first, share = found["differences"][0], found["differing"] / found["decisions"]
+    yield Finding(
+        kind=REPLAY,
+        series=Series(REPLAY, "decisions"),
+        slice=ALL,
+        release="",
+        since_ms=hour_ms,
+        seen_ms=hour_ms,
+        size=share,
+        usual=0.0,
+        evidence=share,
+        cost_micros_per_day=0,
+        detail={name: str(first[name]) for name in ("decision_id", "field", "logged", "recomputed")}
+        | {"rows": found["decisions"], "differing": found["differing"]},
+    )
 
 
 def findings_of(found: Mapping[str, Any], hour_ms: int, revenue: Mapping[str, int] | None = None) -> Iterator[Finding]:
@@ -129,9 +171,13 @@ def _recomputed(asked: Asked, since_ms: int, until_ms: int, stop: threading.Even
     """What `offerrank skew --json` says."""
     command = [sys.executable, "-m", "offerrank", "skew", "--json", "--sample", str(asked.sample)]
     command += ["--log", str(asked.log_dir), "--releases", str(asked.releases), "--market", str(asked.market)]
-    command += ["--since", _iso(since_ms), "--until", _iso(until_ms)]
     command += ["--release", asked.release] if asked.release else []
-    output, said, code = _finished(command, stop)
+    return _result(command, since_ms, until_ms, stop, ("--since", "--until"))
+
+
+def _result(command: list[str], since_ms: int, until_ms: int, stop: threading.Event, between: tuple[str, str]) -> dict[str, Any]:
+    """What a turn prints, as JSON; exit code 1 means that something differs."""
+    output, said, code = _finished([*command, between[0], _iso(since_ms), between[1], _iso(until_ms)], stop)
     lines = [line.removeprefix("offerrank: ") for line in said.strip().splitlines()]
     if code not in (0, 1) or not output:
         kind = OfferRankError if code == 2 else Broken

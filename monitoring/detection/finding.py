@@ -11,8 +11,8 @@ class Finding:
     """A stream that has crossed its threshold, in one hour."""
 
     kind: str
-    """`missing`, `unknown`, `new_value`, `vanished_value`, `distribution`, `tail`, `prediction`, `calibration`, `flow`, or
-    `skew`."""
+    """`missing`, `unknown`, `new_value`, `vanished_value`, `distribution`, `tail`, `prediction`, `calibration`, `flow`,
+    `skew`, or `replay`."""
     series: Series
     slice: Slice
     """The smallest one that explains it."""

@@ -24,6 +24,7 @@ class Kind:
 
 KINDS: Final[Mapping[str, Kind]] = {
     "skew": Kind("{name} differs between training and serving", "largest difference of one decision", order=0),
+    "replay": Kind("decisions are not made again as they were logged", "of decisions that came out otherwise", "%", "allowed", 0),
     "missing": Kind("{name} is missing", "of rows without a value", "%", order=1),
     "unknown": Kind(
         "{name} has values that the model does not know", "of rows with values outside of its vocabulary", "%", order=2

@@ -31,11 +31,11 @@ KEPT_HOURS = 13 * 31 * 24
 LONGEST_NOTE = 500
 LEVEL = "level"
 """Kind of the series of a service level."""
-SKEW = "skew"
-"""Kind of incident that another process than the watch finds, from samples of its own."""
+SKEW, REPLAY = "skew", "replay"
+"""Kinds of incident that another process than the watch finds, from samples of its own."""
 MONEY, PROCESS = "money", "process"
 """Kinds of the series of what is so now, as seen from outside of the log."""
-_OTHERS = f"(series_kind IN ('{LEVEL}', '{MONEY}', '{PROCESS}') OR kind = '{SKEW}')"
+_OTHERS = f"(series_kind IN ('{LEVEL}', '{MONEY}', '{PROCESS}') OR kind IN ('{SKEW}', '{REPLAY}'))"
 """What the watch's hours say nothing of."""
 
 
@@ -136,19 +136,20 @@ class IncidentStore:
             for (incident_id,) in self._db.execute(query, (series_kind, at_ms - quiet_ms, at_ms)).fetchall():
                 self._close(incident_id, now_ms, note=note)
 
-    def observe_skew(self, hour_ms: int, findings: Sequence[Found], now_ms: int) -> None:
-        """Takes over what training would have had otherwise in an hour, of all releases; one clean hour closes.
+    def observe_skew(self, hour_ms: int, findings: Sequence[Found], now_ms: int, kind: str = SKEW) -> None:
+        """Takes over what came out otherwise when an hour was recomputed, of all releases; one clean hour closes.
 
         Args:
-          findings: of kind `SKEW`.
+          findings: of this kind.
+          kind: `SKEW`, what training would have had otherwise, or `REPLAY`, what is decided otherwise.
         """
         (turn,) = self._db.execute("SELECT coalesce(max(turn), 0) FROM hours").fetchone()
         with self.writing():
-            self._db.execute("DELETE FROM evidence WHERE hour_ms = ? AND kind = ?", (hour_ms, SKEW))
+            self._db.execute("DELETE FROM evidence WHERE hour_ms = ? AND kind = ?", (hour_ms, kind))
             for found in group(findings, self._habits.hour_length_ms):
                 self._take(found, hour_ms, turn, now_ms, told_at_once=True)
             query = "SELECT id FROM incidents WHERE state <> 'closed' AND kind = ? AND last_seen_ms < ? ORDER BY id"
-            for (incident_id,) in self._db.execute(query, (SKEW, hour_ms)).fetchall():
+            for (incident_id,) in self._db.execute(query, (kind, hour_ms)).fetchall():
                 self._close(incident_id, now_ms, note="an hour was recomputed without a difference")
 
     def wake(self, now_ms: int) -> None:

@@ -17,6 +17,10 @@ KEPT = 200
 """Differences that are told of one part."""
 
 
+Which = tuple[int, float, int | None]
+"""Since and until which time, in ms, and how many at most."""
+
+
 @dataclass
 class Replayed:
     """What came of some decisions."""
@@ -37,23 +41,28 @@ class Replayed:
         return self
 
 
-def sweep(sources: Sources, since_ms: int, until_ms: float, processes: int = 1) -> Replayed:
-    """All archived decisions that were made between two times, both included."""
+def sweep(sources: Sources, since_ms: int, until_ms: float, processes: int = 1, sample: int | None = None) -> Replayed:
+    """Archived decisions that were made between two times, both included.
+
+    Args:
+      sample: so many at most, about as many of each part; None for all.
+    """
     paths = [part.path for part in parts_between(sources.log_dir, since_ms, until_ms)]
+    most = None if sample is None else -(-sample // max(len(paths), 1))
     total = Replayed()
-    for replayed in _each(sources, paths, since_ms, until_ms, processes):
+    for replayed in _each(sources, paths, (since_ms, until_ms, most), processes):
         total += replayed
     return total
 
 
-def _each(sources: Sources, paths: list[Path], since_ms: int, until_ms: float, processes: int) -> Iterator[Replayed]:
+def _each(sources: Sources, paths: list[Path], which: Which, processes: int) -> Iterator[Replayed]:
     if processes <= 1 or len(paths) <= 1:
         world = World(sources)
-        yield from (replay_part(world, path, since_ms, until_ms) for path in paths)
+        yield from (replay_part(world, path, which) for path in paths)
         return
     # A process of its own each: TensorFlow does not survive a fork.
     with ProcessPoolExecutor(min(processes, len(paths)), get_context("spawn"), _start, (sources,)) as pool:
-        yield from pool.map(_in_process, paths, repeat(since_ms), repeat(until_ms))
+        yield from pool.map(_in_process, paths, repeat(which))
 
 
 _world: World | None = None
@@ -64,16 +73,16 @@ def _start(sources: Sources) -> None:
     _world = World(sources)
 
 
-def _in_process(path: Path, since_ms: int, until_ms: float) -> Replayed:
+def _in_process(path: Path, which: Which) -> Replayed:
     assert _world is not None
-    return replay_part(_world, path, since_ms, until_ms)
+    return replay_part(_world, path, which)
 
 
-def replay_part(world: World, path: Path, since_ms: int, until_ms: float) -> Replayed:
+def replay_part(world: World, path: Path, which: Which) -> Replayed:
     """Those of one part of the archive."""
     done = Replayed()
     try:
-        for said in read_decisions(path, since_ms, until_ms):
+        for said in read_decisions(path, *which):
             try:
                 found = differences(Logged.of(said), world)
             except OfferRankError as e:

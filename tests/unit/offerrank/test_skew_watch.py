@@ -8,12 +8,12 @@ from log_entries import MARKET_TOML, decision, slot
 from watched_archive import BEGIN_MS, WatchedArchive
 
 from domain.errors import OfferRankError
-from monitoring.incidents import IncidentStore, incidents_path
+from monitoring.incidents import IncidentStore, incidents_path, reading
 from monitoring.skew_beat import SkewBeat
 from monitoring.summaries import ALL, Series
 from monitoring.watch.revenue import revenue_micros_per_day
 from offerrank.skew import Asked
-from offerrank.skew_watch import findings_of, turn, watch
+from offerrank.skew_watch import findings_of, replay_findings, turn, watch
 
 HOUR_MS = 3_600_000
 
@@ -108,3 +108,19 @@ def test_an_hour_in_which_no_release_ranked_says_nothing(tmp_path: Path) -> None
 def test_it_wants_to_know_how_long_an_hour_is(tmp_path: Path) -> None:
     with pytest.raises(OfferRankError, match="--every: expected --market, by whose hours incidents are kept, got none"):
         watch(Asked(tmp_path, tmp_path, None, None, 0, float("inf"), 10), 3600)
+
+
+def test_decisions_that_come_out_otherwise_are_an_incident_until_an_hour_of_them_does_not(tmp_path: Path) -> None:
+    different = {"decision_id": "d7", "field": "slots[0].price_micros", "logged": 101, "recomputed": 100}
+    (found,) = replay_findings({"decisions": 200, "differing": 1, "differences": [different]}, BEGIN_MS)
+    assert (found.kind, found.size, found.detail["decision_id"], found.detail["recomputed"]) == ("replay", 0.005, "d7", "100")
+    assert list(replay_findings({"decisions": 200, "differing": 0, "differences": []}, BEGIN_MS)) == []
+
+    store = IncidentStore(incidents_path(tmp_path))
+    store.observe_skew(BEGIN_MS, [found], BEGIN_MS + HOUR_MS, "replay")
+    store.observe_skew(BEGIN_MS, [], BEGIN_MS + HOUR_MS)  # an hour without skew says nothing of it
+    (incident,) = reading.live_incidents(store.connection)
+    assert incident.title == "Decisions are not made again as they were logged"
+    store.observe_skew(BEGIN_MS + HOUR_MS, [], BEGIN_MS + 2 * HOUR_MS, "replay")
+    assert reading.live_incidents(store.connection) == []
+    store.close_file()

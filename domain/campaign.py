@@ -119,6 +119,8 @@ class Campaign(_Record):
     """Most paid per billed event; for cpm, per thousand impressions."""
     daily_budget_micros: int | None = Field(default=None, gt=0, le=MAX_MICROS)
     """Hard stop per budget day; none means unlimited, such as a house campaign."""
+    lifetime_budget_micros: int | None = Field(default=None, gt=0, le=MAX_MICROS)
+    """Hard stop over all days, of everything the campaign was ever charged; none means unlimited."""
     frequency_cap: int | None = Field(default=None, gt=0)
     """Most impressions per shopper and budget day."""
     categories: tuple[Category, ...] = Field(default=(), max_length=20)

@@ -10,6 +10,8 @@ from functools import lru_cache
 
 PARTITIONS = 16
 """Costly to change: what is in Redis and in the archive is named by it."""
+LIFETIME = -1
+"""In the place of a budget day: all days of a campaign together."""
 
 
 @lru_cache(maxsize=100_000)
@@ -25,7 +27,10 @@ class Keys:
     market: str
 
     def budget(self, campaign: str, day: int) -> str:
-        """Hash of one campaign and budget day: `limit`, `spent`, `held`, and a field for every live hold; int micros."""
+        """Hash of one campaign and budget day: `limit`, `spent`, `held`, and a field for every live hold; int micros.
+
+        Of `LIFETIME`: `limit` and `spent` of all days, where the campaign has such a budget.
+        """
         return f"{self.budget_prefix(partition_of(campaign))}{campaign}:{day}"
 
     def budget_prefix(self, partition: int) -> str:

@@ -28,6 +28,8 @@ def _campaigns(market: Market, now_ms: int) -> Iterator[str]:
         per_event, best_ecpm = _worth(c)
         if c.daily_budget_micros is not None and c.daily_budget_micros < per_event:
             yield f"{at}.daily_budget_micros: is less than its bid for one {c.bid_kind.billed_on}, {per_event}"
+        if c.lifetime_budget_micros is not None and c.lifetime_budget_micros < per_event:
+            yield f"{at}.lifetime_budget_micros: is less than its bid for one {c.bid_kind.billed_on}, {per_event}"
         if best_ecpm < market.policy.reserve_ecpm_micros:
             yield f"{at}.bid_micros: its eCPM never reaches policy.reserve_ecpm_micros, {market.policy.reserve_ecpm_micros}"
         for way, rule in rules_of(c.targeting):

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from domain.clock import budget_day
 from domain.errors import InvalidRequest, Unavailable
-from domain.keys import Keys
+from domain.keys import LIFETIME, Keys
 from domain.money import format_micros
 from features.market import Market, load_market
 from ledger import Account, Balance, Kind
@@ -220,6 +220,8 @@ def _days(market: Market, since: int | None, until: int | None) -> tuple[int, in
 
 def _name(day: int, market: Market) -> str:
     """The date, or in a market of short days when one begins."""
+    if day == LIFETIME:
+        return "all"
     begins = datetime.fromtimestamp(day * market.policy.day_length_s, UTC)
     return begins.strftime("%Y-%m-%d" if market.policy.day_length_s == 86_400 else "%Y-%m-%dT%H:%M:%SZ")
 

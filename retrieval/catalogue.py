@@ -45,6 +45,8 @@ class Catalogue:
 
     budget_micros: NDArray[np.int64]
     """[C] per budget day; `UNLIMITED` without a budget."""
+    most_micros: NDArray[np.int64]
+    """[C] the most that may be left of all its budgets; `UNLIMITED` without any."""
     frequency_cap: NDArray[np.int64]
     """[C] impressions per shopper and budget day; `UNLIMITED` without a cap."""
     starts_ms: NDArray[np.int64]
@@ -87,6 +89,10 @@ class Catalogue:
             bid_kind=bid_kind[campaign],
             bid_micros=bid_micros[campaign],
             budget_micros=np.array([c.daily_budget_micros or UNLIMITED for c in campaigns], dtype=np.int64),
+            most_micros=np.array(
+                [min(c.daily_budget_micros or UNLIMITED, c.lifetime_budget_micros or UNLIMITED) for c in campaigns],
+                dtype=np.int64,
+            ),
             frequency_cap=np.array([c.frequency_cap or UNLIMITED for c in campaigns], dtype=np.int64),
             starts_ms=np.array([_starts_ms(c) for c in campaigns], dtype=np.int64),
             ends_ms=np.array([_ms(c.ends, INT64.max) for c in campaigns], dtype=np.int64),

@@ -52,7 +52,7 @@ def campaign_verdicts(
     """
     fits = catalogue.targeting.met(features)
     if room_micros is None:
-        no_money, why = catalogue.budget_micros != UNLIMITED, Reason.BUDGET_UNKNOWN.value
+        no_money, why = catalogue.most_micros != UNLIMITED, Reason.BUDGET_UNKNOWN.value
     else:
         no_money, why = room_micros <= 0, Reason.BUDGET.value
     verdict = np.full(len(fits), ELIGIBLE, dtype=np.int16)

@@ -8,8 +8,8 @@ import redis
 from numpy.typing import NDArray
 
 from domain.campaign import BidKind, Campaign
-from domain.days import UTC, day_begins_ms
-from domain.keys import Keys
+from domain.days import DAY_S, UTC, day_begins_ms
+from domain.keys import LIFETIME, Keys
 from features.market import Market
 from retrieval.catalogue import Catalogue
 
@@ -18,6 +18,8 @@ DEVIATIONS = 1.0
 campaign as many below. docs/pacing.md has the measurements."""
 AT_ONCE = 1000
 """Commands in one pipeline."""
+SHORTEST_DAY_S = DAY_S - 7200
+"""Clocks are put on by two hours at most."""
 NO_LIMIT = "none"
 """What an open budget says of a campaign without one: it counts what is spent and stops nothing."""
 
@@ -39,18 +41,39 @@ def open_new(client: "redis.Redis", market: Market, budgets: Iterable[tuple[Camp
     for campaign, day in budgets:
         name, limit = keys.budget(campaign.id, day), campaign.daily_budget_micros
         from_ms, until_ms, ttl_ms = span(market, campaign.id, day)
-        pipe.hset(name, mapping={"limit": NO_LIMIT if limit is None else limit, "from_ms": from_ms, "until_ms": until_ms})
+        said = {"limit": NO_LIMIT if limit is None else limit, "from_ms": from_ms, "until_ms": until_ms}
+        pipe.hset(name, mapping=said | ({"total": 1} if has_total(campaign) else {}))
         pipe.pexpire(name, ttl_ms)
         if len(pipe) >= AT_ONCE:
             pipe.execute()
     pipe.execute()
 
 
+def limit_micros(campaign: Campaign, day: int) -> int | None:
+    """The limit of a campaign's budget of a day, or of `LIFETIME`; None for none."""
+    return campaign.lifetime_budget_micros if day == LIFETIME else campaign.daily_budget_micros
+
+
+def has_total(campaign: Campaign | None) -> bool:
+    """Whether all of a campaign's days together have a budget."""
+    return campaign is not None and campaign.lifetime_budget_micros is not None
+
+
+def holds_back(market: Market) -> int:
+    """On how many budget days before today holds may be live."""
+    policy = market.policy
+    shortest_s = policy.day_length_s if policy.day_length_s < DAY_S else SHORTEST_DAY_S
+    # An edited time zone may skip two dates.
+    return 3 + (policy.unseen_hold_ttl_s + policy.hold_ttl_s) // shortest_s
+
+
 def span(market: Market, campaign_id: str, day: int) -> tuple[int, int, int]:
     """First ms of a campaign's budget day, first after it, and for how long its budget is kept from now.
 
-    A campaign that has gone has days of UTC.
+    A campaign that has gone has days of UTC. A lifetime budget is kept for ever, which is 0.
     """
+    if day == LIFETIME:
+        return 0, 0, 0
     campaign, length_s = market.campaign_by_id.get(campaign_id), market.policy.day_length_s
     zone = UTC if campaign is None else campaign.time_zone
     from_ms, until_ms = (day_begins_ms(d, zone, length_s) for d in (day, day + 1))

@@ -9,24 +9,30 @@ import redis
 from numpy.typing import NDArray
 
 from domain.campaign import Campaign
-from domain.keys import Keys
+from domain.keys import LIFETIME, Keys
+from serving.budget_days import NO_LIMIT, has_total
 
 CHUNK = 500
 """Budgets asked for at once, about a millisecond of Redis."""
 FIELDS = ("limit", "spent", "held", "pending", "pending_ms", "owed", "before", "decay_ms", "delay_ms", "delays")
+NO_END = 2**62
+"""More than any budget, and far from the end of int64."""
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetReading:
     """C campaigns, each on one budget day; all [C].
 
-    limit_micros int64, -1 where the budget is not open; spent_micros, held_micros int64; pending_micros float64, what clicks are
+    limit_micros int64, -1 where the budget is not open; left_micros int64, of the lifetime budget, but for what is held: `NO_END`
+    without one, -1 where it is not open or overspent; spent_micros, held_micros int64; pending_micros float64, what clicks are
     expected to charge by their conversions, at the time of the reading; owed_micros, before_micros float64, as the pacer wrote
     them; decay_ms float64, 0 where it is not known; delay_ms, delays float64, sum and number of times from click to conversion.
     """
 
     limit_micros: NDArray[np.int64]
     unlimited: NDArray[np.bool_]
+    left_micros: NDArray[np.int64]
+    total_closed: NDArray[np.bool_]
     spent_micros: NDArray[np.int64]
     held_micros: NDArray[np.int64]
     pending_micros: NDArray[np.float64]
@@ -60,6 +66,7 @@ class BudgetReading:
             for name in names[start : start + CHUNK]:
                 pipe.hmget(name, *FIELDS)
             rows += pipe.execute()
+        left, total_closed = _lifetimes(client, keys, campaigns)
         columns = list(zip(*rows, strict=True)) if rows else [()] * len(FIELDS)
         limit, spent, held = columns[:3]
         pending, pending_ms, owed, before, decay_ms, delay_ms, delays = (_floats(c) for c in columns[3:])
@@ -67,6 +74,8 @@ class BudgetReading:
         return cls(
             limit_micros=np.array([-1 if v is None else 0 if v == "none" else int(v) for v in limit], dtype=np.int64),
             unlimited=np.array([v == "none" for v in limit], dtype=bool),
+            left_micros=left,
+            total_closed=total_closed,
             spent_micros=_ints(spent),
             held_micros=_ints(held),
             pending_micros=pending * np.exp(-since_ms / np.where(decay_ms > 0, decay_ms, usual_decay_ms)),
@@ -79,8 +88,8 @@ class BudgetReading:
 
     @property
     def closed(self) -> NDArray[np.bool_]:
-        """[C] budgets that are not open: nothing is sold on them."""
-        return self.limit_micros < 0
+        """[C] of the day or the lifetime: nothing is sold on budgets that are not open."""
+        return (self.limit_micros < 0) | self.total_closed
 
     @property
     def committed_micros(self) -> NDArray[np.int64]:
@@ -94,9 +103,26 @@ class BudgetReading:
           slack_micros: [C] price times deviations squared, with the sign of the deviations; see the script.
         """
         beyond = np.sign(slack_micros) * np.sqrt(np.abs(slack_micros) * (self.pending_micros + self.before_micros))
-        soft = np.where(slack_micros == 0, 0.0, beyond - self.pending_micros - self.owed_micros)
-        room = self.limit_micros - self.spent_micros - self.held_micros + np.floor(soft).astype(np.int64)
+        of_day = np.where(slack_micros == 0, 0.0, beyond - self.pending_micros - self.owed_micros)
+        of_all = np.where(slack_micros == 0, 0.0, beyond - self.pending_micros - self.before_micros)
+        today = np.where(self.unlimited, NO_END, self.limit_micros - self.spent_micros) + np.floor(of_day).astype(np.int64)
+        room = np.minimum(today, self.left_micros + np.floor(of_all).astype(np.int64)) - self.held_micros
         return np.where(self.closed, 0, np.maximum(room, 0))
+
+
+def _lifetimes(client: "redis.Redis", keys: Keys, campaigns: Sequence[Campaign]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """[C] what is left of lifetime budgets, and which of them are not open."""
+    left, closed = np.full(len(campaigns), NO_END), np.zeros(len(campaigns), dtype=bool)
+    with_one = [i for i, c in enumerate(campaigns) if has_total(c)]
+    for start in range(0, len(with_one), CHUNK):
+        some = with_one[start : start + CHUNK]
+        pipe = client.pipeline(transaction=False)
+        for i in some:
+            pipe.hmget(keys.budget(campaigns[i].id, LIFETIME), "limit", "spent")
+        for i, (limit, spent) in zip(some, pipe.execute(), strict=True):
+            closed[i] = limit is None
+            left[i] = -1 if limit is None else NO_END if limit == NO_LIMIT else int(limit) - int(spent or 0)
+    return left, closed
 
 
 def _ints(values: Iterable[str | None]) -> NDArray[np.int64]:

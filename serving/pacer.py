@@ -24,7 +24,7 @@ from auction.pacing import MIN_MULTIPLIER, Pacing, joined, update
 from catalogue import CatalogueUrl
 from domain.clock import budget_day
 from domain.errors import OfferRankError
-from domain.keys import PARTITIONS, Keys
+from domain.keys import LIFETIME, PARTITIONS, Keys
 from domain.refusals import read_settings
 from domain.signals import told_to_stop
 from features.market import Market, load_market, market_digest
@@ -218,7 +218,8 @@ class Pacer:
             self._look_at_gateways(at_ms)
             self._looked_ms = at_ms
         reading = BudgetReading.read(self._redis, self._keys, self._market.campaigns, days, at_ms, self._usual_decay_ms)
-        self._opening.reopen([(self._campaign_ids[i], int(days[i])) for i in np.flatnonzero(reading.closed)])
+        gone = [(self._campaign_ids[i], int(days[i])) for i in np.flatnonzero(reading.closed)]
+        self._opening.reopen(gone + [(self._campaign_ids[i], LIFETIME) for i in np.flatnonzero(reading.total_closed)])
         passed = self._catalogue.days.traffic_passed(at_ms, days, shape)
         if self._pacing is None:
             self._pacing = self._take_over(days, passed, reading)

@@ -119,7 +119,7 @@ class MarketView:
     @property
     def has_budgets(self) -> bool:
         """Whether any campaign has one."""
-        return bool((self.catalogue.budget_micros != UNLIMITED).any())
+        return bool((self.catalogue.most_micros != UNLIMITED).any())
 
     @property
     def task_names(self) -> tuple[str, ...]:

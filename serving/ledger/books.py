@@ -2,11 +2,12 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from domain.keys import LIFETIME
 from features.log_archive import ORIGIN, StreamId
 from ledger import Account, Balance, Kind
 from serving.ledger.archive import parts_since
@@ -14,7 +15,7 @@ from serving.ledger.database import LedgerUnavailable, ledger_path, named_errors
 from serving.ledger.store import positions, posted
 
 At = tuple[str, int]
-"""Campaign and budget day."""
+"""Campaign and budget day, or `LIFETIME`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class Charged:
     part: int
     last: Mapping[int, StreamId]
     micros: Counter[At]
+    lifetimes: frozenset[str] = frozenset()
+    """Campaigns of which all days are added up, too."""
 
     def position(self, partition: int) -> StreamId:
         """The last entry of a partition that is in the sums."""
@@ -56,8 +59,9 @@ class LedgerBooks:
     def __exit__(self, *_: object) -> None:
         self._db.close()
 
-    def charged(self, since_day: int) -> Charged:
-        """Days from `since_day` on; what is archived and not posted yet is in it, too."""
+    def charged(self, since_day: int, lifetimes: Iterable[str] = ()) -> Charged:
+        """Days from `since_day` on, and of some campaigns all together; what is archived and not posted yet is in it, too."""
+        lifetimes = frozenset(lifetimes)
         with self._instant() as db:
             part, last = posted(db), positions(db)
             query = (
@@ -65,7 +69,13 @@ class LedgerBooks:
                 " WHERE day >= ? AND kind = 'advertiser' GROUP BY campaign, day"
             )
             sums: Counter[At] = Counter({(campaign, day): micros for campaign, day, micros in db.execute(query, (since_day,))})
-        charged = Charged(since_day, part, last, sums)
+            of_all = (
+                "SELECT -sum(posted_micros) FROM balances WHERE kind = 'advertiser'"
+                " AND campaign_id IN (SELECT id FROM campaigns WHERE campaign = ?)"
+            )
+            for campaign in lifetimes:
+                sums[campaign, LIFETIME] = db.execute(of_all, (campaign,)).fetchone()[0] or 0
+        charged = Charged(since_day, part, last, sums, lifetimes)
         return self.moved_on(charged) or charged
 
     def moved_on(self, before: Charged) -> Charged | None:
@@ -77,14 +87,18 @@ class LedgerBooks:
             for entry in entries:
                 if entry.day >= before.since_day:
                     micros[entry.campaign, entry.day] += entry.charged_micros
+                if entry.campaign in before.lifetimes:
+                    micros[entry.campaign, LIFETIME] += entry.charged_micros
             part = archived.number
             last.update(archived.last)
-        return Charged(before.since_day, part, last, micros) if part > before.part else None
+        return replace(before, part=part, last=last, micros=micros) if part > before.part else None
 
     def limits(self, since_day: int) -> dict[At, int | None]:
-        """What Redis last said of each budget; None where there is no limit."""
+        """What Redis last said of each budget, and of every lifetime; None where there is no limit."""
         with self._instant() as db:
-            rows = db.execute("SELECT campaign, day, limit_micros FROM limits WHERE day >= ?", (since_day,)).fetchall()
+            rows = db.execute(
+                "SELECT campaign, day, limit_micros FROM limits WHERE day >= ? OR day = ?", (since_day, LIFETIME)
+            ).fetchall()
         return {(campaign, day): micros for campaign, day, micros in rows}
 
     def balances(self, since_day: int = 0, until_day: int = 2**62) -> Iterator[tuple[Account, Balance]]:
@@ -117,3 +131,10 @@ class LedgerBooks:
     def _instant(self) -> Iterator[sqlite3.Connection]:
         with named_errors(self._path), transaction(self._db, "DEFERRED"):
             yield self._db
+
+
+def since_and_lifetimes(budgets: Iterable[At]) -> tuple[int, set[str]]:
+    """The first day among budgets, and the campaigns of which all days are: what `LedgerBooks.charged` is asked for."""
+    some = list(budgets)
+    since = min((day for _, day in some if day != LIFETIME), default=2**62)
+    return since, {campaign for campaign, day in some if day == LIFETIME}

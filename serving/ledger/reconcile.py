@@ -9,9 +9,9 @@ import redis
 from domain.clock import budget_day
 from domain.days import UTC, day_of
 from domain.errors import Unavailable
-from domain.keys import PARTITIONS, Keys, partition_of
+from domain.keys import LIFETIME, PARTITIONS, Keys, partition_of
 from features.market import Market
-from serving.budget_days import budget_ttl_ms
+from serving.budget_days import budget_ttl_ms, has_total
 from serving.ledger.books import At, Charged, LedgerBooks
 from serving.ledger.tail import BudgetRead, PartitionRead, read_partition
 from store import server_of
@@ -79,7 +79,7 @@ class Reconciliation:
     @property
     def charged_micros(self) -> int:
         """Sum over all accounts, according to the log."""
-        return sum(a.charged_micros for a in self.accounts)
+        return sum(a.charged_micros for a in self.accounts if a.day != LIFETIME)
 
     @property
     def differences(self) -> tuple[Account, ...]:
@@ -88,7 +88,10 @@ class Reconciliation:
 
     def closed(self, campaigns: Iterable[str]) -> list[str]:
         """Campaigns whose budget of today is not open: nothing of theirs is sold."""
-        return [c for c in campaigns if not self.budgets[c, self.days.today_of(c)].open]
+        return [c for c in campaigns if not all(self.budgets[c, d].open for d in self._needed(c))]
+
+    def _needed(self, campaign: str) -> list[int]:
+        return [self.days.today_of(campaign), *([LIFETIME] if (campaign, LIFETIME) in self.budgets else [])]
 
 
 def reconcile(
@@ -108,8 +111,9 @@ def reconcile(
       redis.RedisError: Redis cannot be read.
       LedgerUnavailable: the books cannot.
     """
-    keys, result = Keys(market.name), Reconciliation(days)
-    charged = books.charged(days.first)
+    keys, result, also = Keys(market.name), Reconciliation(days), set(also)
+    also |= {(c.id, LIFETIME) for c in market.campaigns if has_total(c)}
+    charged = books.charged(days.first, {campaign for campaign, day in also if day == LIFETIME})
     for partition in range(PARTITIONS):
         wanted = {(c.id, day) for c in market.campaigns if partition_of(c.id) == partition for day in days.current(c.id)}
         wanted |= {
@@ -121,7 +125,7 @@ def reconcile(
         result.budgets |= read.budgets
         for (campaign, day), budget in read.budgets.items():
             on_log, spent = read.charged_micros[campaign, day], budget.spent_micros
-            forgotten = spent is None and day < days.living
+            forgotten = spent is None and LIFETIME != day < days.living
             if (on_log or spent) and not forgotten:
                 result.accounts.append(Account(campaign, day, on_log, spent or 0))
     result.accounts.sort(key=lambda a: (a.day, a.campaign))

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from domain.events import EventStatus, EventType
-from domain.keys import partition_of
+from domain.keys import LIFETIME, partition_of
 from features.log_archive import ORIGIN, StreamId
 from ledger import Account, Balance, Book, Entry, Key, Kind, Pending, State
 from serving.ledger.database import named_errors, open_to_write, transaction
@@ -88,7 +88,7 @@ class LedgerStore:
             known = {(c, d): micros for c, d, micros in self._db.execute(query, (first,))}
             changed = [(*at, micros) for at, micros in limits.items() if at not in known or known[at] != micros]
             self._db.executemany("INSERT OR REPLACE INTO limits VALUES (?, ?, ?)", changed)
-            self._db.execute("DELETE FROM limits WHERE day < ?", (since_day,))
+            self._db.execute("DELETE FROM limits WHERE day < ? AND day <> ?", (since_day, LIFETIME))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

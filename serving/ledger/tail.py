@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import redis
 
-from domain.keys import Keys
+from domain.keys import LIFETIME, Keys
 from features.log_archive import StreamId
 from serving.budget_days import NO_LIMIT
 from serving.ledger.books import At, Charged
@@ -74,7 +74,7 @@ def read_partition(client: "redis.Redis", keys: Keys, partition: int, charged: C
         tail.take(entries)
         for at, (limit, spent, held) in zip(chunk, budgets, strict=True):
             read.budgets[at] = BudgetRead(_text(limit), None if spent is None else int(spent), int(held or 0))
-            read.charged_micros[at] = charged.micros[at] + tail.charged[at]
+            read.charged_micros[at] = charged.micros[at] + (tail.of_all[at[0]] if at[1] == LIFETIME else tail.charged[at])
         todo += sorted(tail.charged.keys() - known)
         known.update(tail.charged)
     read.entries, read.unreadable = tail.entries, tail.unreadable
@@ -85,6 +85,7 @@ def read_partition(client: "redis.Redis", keys: Keys, partition: int, charged: C
 class _Tail:
     last: StreamId
     charged: Counter[At] = field(default_factory=Counter)
+    of_all: Counter[str] = field(default_factory=Counter)
     entries: int = 0
     unreadable: int = 0
 
@@ -95,7 +96,9 @@ class _Tail:
             try:
                 named = {_text(k): _text(v) for k, v in fields.items()}
                 if micros := int(named["charged_micros"] or 0):
-                    self.charged[str(named["campaign_id"]), int(named["day"] or "")] += micros
+                    campaign, day = str(named["campaign_id"]), int(named["day"] or "")
+                    self.charged[campaign, day] += micros
+                    self.of_all[campaign] += micros
             except (KeyError, ValueError):
                 self.unreadable += 1  # the archiver rejects it, and the difference shows
         return len(entries)

@@ -9,7 +9,8 @@
 --
 -- Returns 1 if it was taken back, 0 if that was done before, or the conversion was returned.
 --
--- A budget that has outlived its use is gone for good: the entry is appended all the same.
+-- A budget that has outlived its use is gone for good: the entry is appended all the same. Where the campaign has a lifetime budget,
+-- the charge is taken off that, too.
 
 local done = 'a:' .. ARGV[1]
 if redis.call('HEXISTS', KEYS[2], done) == 1 or redis.call('HEXISTS', KEYS[2], ARGV[4]) == 1 then
@@ -24,6 +25,10 @@ if redis.call('PTTL', KEYS[2]) < tonumber(ARGV[5]) then
 end
 if redis.call('EXISTS', KEYS[1]) == 1 then
   redis.call('HINCRBY', KEYS[1], 'spent', '-' .. ARGV[2])
+end
+local total = string.gsub(KEYS[1], ':%d+$', ':-1')
+if redis.call('EXISTS', total) == 1 then
+  redis.call('HINCRBY', total, 'spent', '-' .. ARGV[2])
 end
 local entry = {'event_id', ARGV[1], 'status', 'returned', 'charged_micros', '-' .. ARGV[2]}
 for i = 6, #ARGV do

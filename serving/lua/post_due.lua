@@ -1,4 +1,4 @@
--- Charges conversions that found no room on their day to today's budget, oldest first, while it has room.
+-- Charges conversions that found no room on their day to today's budget, oldest first, while it and the lifetime budget have room.
 --
 -- KEYS[1] list of the campaign's conversions that wait for room   KEYS[2] its budget hash of today
 -- KEYS[3] stream of the partition's events
@@ -10,9 +10,12 @@
 -- Returns how many left the list.
 
 local limit = redis.call('HGET', KEYS[2], 'limit')
-if not limit then
+local total = string.gsub(KEYS[2], ':%d+$', ':-1')
+local all = redis.call('HMGET', total, 'limit', 'spent')
+if not limit or (not all[1] and redis.call('HEXISTS', KEYS[2], 'total') == 1) then
   return 0
 end
+local limited = all[1] and all[1] ~= 'none'
 
 local left = 0
 while left < tonumber(ARGV[2]) do
@@ -27,8 +30,14 @@ while left < tonumber(ARGV[2]) do
     if limit ~= 'none' and price > tonumber(limit) - tonumber(redis.call('HGET', KEYS[2], 'spent') or 0) then
       break
     end
+    if limited and price > tonumber(all[1]) - tonumber(redis.call('HGET', total, 'spent') or 0) then
+      break
+    end
     local micros = string.format('%.0f', price)
     redis.call('HINCRBY', KEYS[2], 'spent', micros)
+    if all[1] or all[2] then
+      redis.call('HINCRBY', total, 'spent', micros)
+    end
     redis.call('PEXPIRE', KEYS[2], ARGV[3])
     if redis.call('EXISTS', impression) == 1 then
       redis.call('HSET', impression, 'conversion' .. suffix, micros, 'd:conversion' .. suffix, ARGV[1])

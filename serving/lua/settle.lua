@@ -4,6 +4,7 @@
 -- has room, else it is free. A click counts for an impression that was reported, a conversion for a click: one that comes before
 -- what it needs is pending, and charged when that is reported. A conversion that finds no room in the budget of its day is charged
 -- to that of a later day up to today, and where all are spent waits for another (post_due.lua): a budget is never overspent.
+-- Neither is the campaign's lifetime budget, on which every charge counts, whatever its day.
 --
 -- KEYS[1] budget hash of the decision's day   KEYS[2] sorted set of the live holds of its partition
 -- KEYS[3] hash of what was accepted of the impression   KEYS[4] stream of the partition's events
@@ -16,7 +17,7 @@
 -- ARGV[10] `1` if a click needs an impression   ARGV[11] conversion_window_ms, from the click
 -- ARGV[12] remember_ms, how long the impression is remembered from now   ARGV[13] budget_ttl_ms
 -- ARGV[14] time_ms, when it happened   ARGV[15] event_id   ARGV[16] order_id, or empty
--- ARGV[17] why it is invalid, or empty   ARGV[18..] further fields of the stream entry, name and value in turn
+-- ARGV[17] why it is invalid, or empty   ARGV[18] how many days back holds may be live   ARGV[19..] further fields of the stream entry, name and value in turn
 --
 -- Returns {status, charged_micros}; the statuses are those of domain.events.EventStatus, or `closed`: the budget is not open, and
 -- nothing was done.
@@ -31,19 +32,39 @@ if not now then
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
-if not redis.call('HGET', KEYS[1], 'limit') then
+local function budget_of(a_day)
+  return (string.gsub(KEYS[1], ':%d+$', ':' .. a_day))
+end
+
+local total = budget_of('-1')
+local counts = redis.call('EXISTS', total) == 1
+local of_day = redis.call('HMGET', KEYS[1], 'limit', 'total')
+if not of_day[1] or (of_day[2] and redis.call('HEXISTS', total, 'limit') == 0) then
   return {'closed', 0}
 end
 
-local function budget_of(a_day)
-  return string.gsub(KEYS[1], ':%d+$', ':' .. a_day)
+-- What is left over all days, but for what is held.
+local function left_in_all()
+  local b = counts and redis.call('HMGET', total, 'limit', 'spent') or {}
+  if not b[1] or b[1] == 'none' then
+    return 2 ^ 53
+  end
+  return tonumber(b[1]) - tonumber(b[2] or 0)
+end
+
+local function held_of_all()
+  local held = 0
+  for other = day - ARGV[18], day + 2 do
+    held = held + tonumber(redis.call('HGET', budget_of(string.format('%.0f', other)), 'held') or 0)
+  end
+  return held
 end
 
 local function emit(as, status, charged, on, event_id, time_ms, reason, order)
   local at_stake = (as == 'charge' and reason or as) == billed and price or 0
   local entry = {'type', as, 'status', status, 'charged_micros', charged, 'day', on, 'event_id', event_id, 'time_ms', time_ms,
     'reason', reason, 'order_id', order, 'price_micros', string.format('%.0f', at_stake)}
-  for i = 18, #ARGV do
+  for i = 19, #ARGV do
     entry[#entry + 1] = ARGV[i]
   end
   redis.call('XADD', KEYS[4], '*', unpack(entry))
@@ -52,6 +73,9 @@ end
 local function spend(key)
   redis.call('HINCRBY', key, 'spent', ARGV[6])
   redis.call('PEXPIRE', key, ARGV[13])
+  if counts then
+    redis.call('HINCRBY', total, 'spent', ARGV[6])
+  end
 end
 
 local function give_back()
@@ -71,10 +95,16 @@ local function charge_held()
   if price == 0 then
     return 'settled', 0, day
   end
-  local b = redis.call('HMGET', KEYS[1], 'limit', 'spent', 'held')
-  if b[1] == 'none' or reserved >= price or price <= tonumber(b[1]) - tonumber(b[2] or 0) - tonumber(b[3] or 0) then
+  if reserved >= price then
     spend(KEYS[1])
-    return (b[1] == 'none' or reserved >= price) and 'settled' or 'late_settled', price, day
+    return 'settled', price, day
+  end
+  local b = redis.call('HMGET', KEYS[1], 'limit', 'spent', 'held')
+  local left = left_in_all()
+  if (b[1] == 'none' or price <= tonumber(b[1]) - tonumber(b[2] or 0) - tonumber(b[3] or 0))
+    and (left == 2 ^ 53 or price <= left - held_of_all()) then
+    spend(KEYS[1])
+    return (b[1] == 'none' and left == 2 ^ 53) and 'settled' or 'late_settled', price, day
   end
   return 'late_free', 0, day
 end
@@ -86,7 +116,7 @@ local function charge_expected(event_id, time_ms, order)
   for later = math.max(tonumber(day) + 1, last - MOST_DAYS), last do
     days[#days + 1] = string.format('%.0f', later)
   end
-  for _, on in ipairs(days) do
+  for _, on in ipairs(price <= left_in_all() and days or {}) do
     local key = budget_of(on)
     local b = redis.call('HMGET', key, 'limit', 'spent', 'from_ms')
     if b[1] and (on == day or tonumber(b[3]) <= now) and (b[1] == 'none' or price <= tonumber(b[1]) - tonumber(b[2] or 0)) then
@@ -97,7 +127,7 @@ local function charge_expected(event_id, time_ms, order)
     end
   end
   local entry = {price, event_id, time_ms, order, KEYS[3]}
-  for i = 18, #ARGV do
+  for i = 19, #ARGV do
     entry[#entry + 1] = ARGV[i]
   end
   redis.call('RPUSH', KEYS[5], cjson.encode(entry))
@@ -195,6 +225,9 @@ elseif kind == 'return' then
   if paid_on then
     status, charged, on = 'returned', -tonumber(price_paid), paid_on
     redis.call('HINCRBY', budget_of(paid_on), 'spent', string.format('%.0f', charged))
+    if counts then
+      redis.call('HINCRBY', total, 'spent', string.format('%.0f', charged))
+    end
   end
   redis.call('HSET', KEYS[3], seen, string.format('%.0f', charged))
 elseif kind == 'correction' then

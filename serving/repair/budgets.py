@@ -7,9 +7,9 @@ from pathlib import Path
 import redis
 
 from domain.errors import Unavailable
-from domain.keys import Keys, partition_of
+from domain.keys import LIFETIME, Keys, partition_of
 from features.market import Market
-from serving.budget_days import NO_LIMIT, span
+from serving.budget_days import NO_LIMIT, has_total, span
 from serving.ledger.books import At, Charged, LedgerBooks
 from serving.ledger.reconcile import read_settled
 from serving.ledger.tail import PartitionRead
@@ -17,6 +17,8 @@ from serving.ledger.tail import PartitionRead
 AT_ONCE = 100
 """Budgets that one script opens, a millisecond during which Redis serves nobody else."""
 ATTEMPTS = 20
+AS_IT_IS = "="
+"""What is left to Redis to say: whether a campaign that has gone had a lifetime budget."""
 SCRIPT = (Path(__file__).parents[1] / "lua" / "restore_budgets.lua").read_text("utf-8")
 
 
@@ -39,6 +41,9 @@ def open_budgets(
       Unavailable: the books cannot be read, or budgets change all the time.
     """
     keys, corrected, todo = Keys(market.name), dict[At, tuple[int, int]](), set(limits)
+    for at in todo:
+        if at[1] == LIFETIME:  # what is charged from now on is counted there, so that it is missed by neither
+            client.hsetnx(keys.budget(*at), "spent", 0)
     for _ in range(ATTEMPTS):
         charged, read = read_settled(client, keys, partition, books, charged, todo)
         todo = {at for at in todo if not _is_right(read, at, limits[at])}
@@ -79,11 +84,11 @@ def set_limits(client: "redis.Redis", market: Market, limits: Mapping[At, int | 
     for chunk in _chunks(sorted(limits)):
         pipe = client.pipeline(transaction=False)
         for at in chunk:
-            pipe.hmget(keys.budget(*at), "limit", "spent", "from_ms", "until_ms")
+            pipe.hmget(keys.budget(*at), "limit", "spent", "from_ms", "until_ms", "total")
         for at, (limit, spent, *said) in zip(chunk, pipe.execute(), strict=True):
             if limit is None:
                 closed.append(at)
-            elif [limit, *said] != [_limit(limits[at]), *map(str, span(market, *at)[:2])]:
+            elif [limit, *said] != [_limit(limits[at]), *map(str, span(market, *at)[:2]), _wanted(market, at)]:
                 wrong[at] = (None, 0) if spent is None else (int(spent), int(spent))
     again = {at: limits[at] for at in wrong.keys() - _restore(client, market, wrong, limits)}  # charged in between
     return closed + (set_limits(client, market, again) if again else [])
@@ -104,10 +109,20 @@ def _restore(
             args: list[str | int] = []
             for at in chunk:
                 was, now = spent[at]
-                args += ["" if was is None else was, now, _limit(limits[at]), *span(market, *at)]
+                args += ["" if was is None else was, now, _limit(limits[at]), *span(market, *at), _total(market, at)]
             replies = restore(keys=[keys.budget(*at) for at in chunk], args=args)
             done |= {at for at, opened in zip(chunk, replies, strict=True) if opened}
     return done
+
+
+def _wanted(market: Market, at: At) -> str | None:
+    """What a budget has to say of a lifetime budget."""
+    return "1" if _total(market, at) == "1" else None
+
+
+def _total(market: Market, at: At) -> str:
+    campaign = market.campaign_by_id.get(at[0])
+    return AS_IT_IS if campaign is None or at[1] == LIFETIME else "1" if has_total(campaign) else ""
 
 
 def _limit(micros: int | None) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 import redis
 
 from domain.errors import OfferRankError
-from domain.keys import Keys, partition_of
+from domain.keys import LIFETIME, Keys, partition_of
 from domain.money import format_micros
 from features.market import Market
-from serving.budget_days import open_new
-from serving.ledger.books import At, LedgerBooks
+from serving.budget_days import has_total, limit_micros, open_new
+from serving.ledger.books import At, LedgerBooks, since_and_lifetimes
 from serving.repair.budgets import open_budgets, set_limits
 from serving.repair.repair import Repair, Repaired
 from serving.repair.servers import UNFINISHED, run_ids, verified
@@ -83,8 +83,8 @@ class Opening:
                 self._say(lost, _no_ledger())
             else:
                 log.error(lost)
-                limits = {c.id: c.daily_budget_micros for c in self._market.campaigns}
-                self._open_by_ledger({at: limits[at[0]] for at in closed})
+                campaigns = self._market.campaign_by_id
+                self._open_by_ledger({at: limit_micros(campaigns[at[0]], at[1]) for at in closed})
 
     def _repaired(self) -> bool:
         """Whether it may be sold again."""
@@ -125,6 +125,7 @@ class Opening:
         """Today's budgets and tomorrow's, so that midnight needs no pacer; all take the limits of the market file."""
         campaigns = self._market.campaigns
         limits = {(c.id, days[c.id] + d): c.daily_budget_micros for c in campaigns for d in (0, 1)}
+        limits |= {(c.id, LIFETIME): c.lifetime_budget_micros for c in campaigns if has_total(c)}
         closed = set_limits(self._redis, self._market, limits)
         if not closed:
             return True
@@ -132,6 +133,7 @@ class Opening:
             return True
         # Nothing is spent on tomorrow. Without a ledger today's are taken for new, on a server that has not lost anything.
         ahead = (1,) if self._log_dir else (0, 1)
+        # Nobody else knows what was spent over all days.
         open_new(self._redis, self._market, ((c, days[c.id] + d) for c in campaigns for d in ahead))
         return self._log_dir is None
 
@@ -140,7 +142,7 @@ class Opening:
         corrected: dict[At, tuple[int, int]] = {}
         try:
             with LedgerBooks(self._log_dir, must_exist=False) as books:
-                charged = books.charged(min(day for _, day in limits))
+                charged = books.charged(*since_and_lifetimes(limits))
                 check_books(self._redis, self._keys, self._log_dir, charged)
                 for partition in sorted({partition_of(campaign) for campaign, _ in limits}):
                     here = {at: limit for at, limit in limits.items() if partition_of(at[0]) == partition}
@@ -149,6 +151,8 @@ class Opening:
         except OfferRankError as e:
             return self._say(f"{len(limits)} budgets stay closed", str(e))
         for (campaign, on), (was, now) in corrected.items():
+            if on == LIFETIME and was == 0:
+                continue  # until now nobody counted
             amounts = (format_micros(m, self._market.currency) for m in (was, now))
             log.warning("spent of %s on day %d was %s, and is %s by the ledger", campaign, on, *amounts)
         self._said = ""

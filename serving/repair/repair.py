@@ -23,10 +23,10 @@ import redis
 
 from domain.clock import budget_day
 from domain.errors import Unavailable
-from domain.keys import PARTITIONS, Keys, partition_of
+from domain.keys import LIFETIME, PARTITIONS, Keys, partition_of
 from features.log_archive import DECISIONS, EVENTS, ORIGIN, StreamId, archived, begun_ms
 from features.market import Market
-from serving.budget_days import span
+from serving.budget_days import has_total, limit_micros, span
 from serving.ledger.books import At, Charged, LedgerBooks
 from serving.ledger.reconcile import Days, time_ms
 from serving.repair.budgets import close_budgets, open_budgets
@@ -91,13 +91,16 @@ class Repair:
             with LedgerBooks(self._log_dir, must_exist=False) as books:
                 now_ms = time_ms(self._redis, self._keys)
                 days = Days.at(now_ms, self._market)
-                charged = books.charged(days.first)
+                gone = {campaign for campaign, day in books.limits(days.first) if day == LIFETIME}
+                charged = books.charged(days.first, gone | {c.id for c in self._market.campaigns if has_total(c)})
                 check_books(self._redis, self._keys, self._log_dir, charged)
                 known = verified(self._redis, self._keys)
                 lost = self._lost(charged, known)
                 limits = self._limits(days, books, charged)
-                earlier = {at: limit for at, limit in limits.items() if at[1] not in days.current(at[0])}
-                open_from_ms = min((span(self._market, *at)[0] for at in limits if at not in earlier), default=now_ms)
+                earlier = {at: limit for at, limit in limits.items() if at[1] not in (LIFETIME, *days.current(at[0]))}
+                open_from_ms = min(
+                    (span(self._market, *at)[0] for at in limits if at not in earlier and at[1] != LIFETIME), default=now_ms
+                )
                 events = LostEvents(self._log_dir, self._market, lost, now_ms, open_from_ms)
                 memory = ImpressionMemory(self._redis, self._market, now_ms, self._hold_lock)
                 if not (known >= {*servers, UNFINISHED}):
@@ -162,14 +165,18 @@ class Repair:
 
         Today and tomorrow have the limits of the market file. A campaign that is gone from it is charged no more than it was.
         """
-        stored, current = books.limits(days.first), {c.id: c.daily_budget_micros for c in self._market.campaigns}
+        stored, current = books.limits(days.first), self._market.campaign_by_id
         wanted = {(c, day) for c in current for day in days.current(c)} | stored.keys() | charged.micros.keys()
         if not stored:  # books that were written anew do not know what was open
             first_ms = begun_ms(self._log_dir, EVENTS)
             begun = days.today if first_ms is None else budget_day(first_ms, self._market.policy.day_length_s)
             wanted |= {(c, day) for c in current for day in range(max(days.living, begun), days.today_of(c))}
-        by_the_file = {at: current.get(at[0], 0) for at in wanted}
-        return by_the_file | {at: limit for at, limit in stored.items() if at[1] < days.today_of(at[0]) or at[0] not in current}
+        by_the_file = {at: limit_micros(current[at[0]], at[1]) if at[0] in current else 0 for at in wanted}
+        return by_the_file | {at: limit for at, limit in stored.items() if at[0] not in current or self._is_past(at, days)}
+
+    @staticmethod
+    def _is_past(at: At, days: Days) -> bool:
+        return LIFETIME != at[1] < days.today_of(at[0])
 
     def _open(self, done: Repaired, books: LedgerBooks, charged: Charged, limits: Mapping[At, int | None]) -> None:
         by_partition: list[dict[At, int | None]] = [{} for _ in range(PARTITIONS)]

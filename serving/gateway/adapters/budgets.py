@@ -8,7 +8,7 @@ from domain.errors import DependencyError
 from domain.keys import Keys, hold_member, partition_of
 from features.market import Market
 from retrieval.catalogue import Catalogue
-from serving.budget_days import DEVIATIONS, conversion_delay_ms, last_day
+from serving.budget_days import DEVIATIONS, conversion_delay_ms, holds_back, last_day
 from serving.gateway.adapters.redis_link import RedisLink, ScriptCall
 from serving.gateway.ports import Grant, HoldItem
 
@@ -35,6 +35,7 @@ class RedisBudgets:
         self._clock = clock
         self._unseen_ttl_ms = market.policy.unseen_hold_ttl_s * 1000
         self._decay_ms = conversion_delay_ms(market)
+        self._holds_back = holds_back(market)
         self._last_day: dict[str, int] = {}
         self.follow(market)
         self._lower: list[HoldItem] = []
@@ -52,7 +53,7 @@ class RedisBudgets:
         parts = self._by_slot(items)
         calls = []
         for part in parts:
-            args: list[str | int | bytes] = [now, SWEEP_LIMIT, self._decay_ms]
+            args: list[str | int | bytes] = [now, SWEEP_LIMIT, self._decay_ms, self._holds_back]
             for i in part:
                 args += [items[i].micros, _member(items[i]), ttl_ms, self._slack(items[i])]
             calls.append(ScriptCall("hold", self._names(items[i] for i in part), args))

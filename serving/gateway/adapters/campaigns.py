@@ -45,8 +45,8 @@ class RedisCampaigns:
         catalogue = Catalogue.of(market.without_offers())
         self._index = {c: i for i, c in enumerate(catalogue.campaign_ids)}
         self._digest = digest(catalogue.campaign_ids)
-        self._limited = catalogue.budget_micros != UNLIMITED
-        self._budget = catalogue.budget_micros
+        self._limited = catalogue.most_micros != UNLIMITED
+        self._budget = catalogue.most_micros
         self._campaign_days = catalogue.days
 
     def follow(self, market: Market) -> None:

@@ -8,7 +8,7 @@ from domain.events import EventStatus, EventType
 from domain.keys import Keys, hold_member, partition_of
 from features.market import Market
 from monitoring import metrics
-from serving.budget_days import budget_ttl_ms, conversion_delay_ms
+from serving.budget_days import budget_ttl_ms, conversion_delay_ms, holds_back
 from serving.gateway.adapters.redis_link import RedisLink, ScriptCall
 from serving.gateway.adapters.shoppers import RedisShoppers
 from serving.gateway.event_window import accepted_for_ms, valid_until_ms
@@ -44,6 +44,7 @@ class RedisLedger:
         self._day_ms = policy.day_length_s * 1000
         self._conversion_window_ms = market.training.conversion_window_s * 1000
         self._budget_ttl_ms = budget_ttl_ms(market)
+        self._holds_back = holds_back(market)
 
     async def accept(self, events: Sequence[PageEvent], now_ms: int, timeout_s: float) -> list[Settlement]:
         """One round trip for the money, a second for the shoppers of events that were new.
@@ -119,7 +120,7 @@ class RedisLedger:
             *(event.type, "" if self._clock is None else self._clock(), self._day_ms, member),
             *(sold.billed_on, sold.price_micros, sold.pending_micros, *self._usual),
             *(int(needs_impression), self._conversion_window_ms, remember_ms, self._budget_ttl_ms),
-            *(event.time_ms, event.event_id, event.order_id, event.invalid, *_entry(event)),
+            *(event.time_ms, event.event_id, event.order_id, event.invalid, self._holds_back, *_entry(event)),
         ]
         return ScriptCall("settle", [*names, keys.due(sold.campaign_id)], args)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.campaign import Campaign
 from domain.errors import DependencyTimeout, Unavailable
 from domain.events import EventStatus, EventType
 from features.market import Market
@@ -48,7 +49,7 @@ class MemoryCampaigns:
     def state(self, now_ms: int) -> CampaignState:
         """The same whatever the time."""
         campaigns = self.market.campaigns
-        budgets = [c.daily_budget_micros for c in campaigns]
+        budgets = [_most(c) for c in campaigns]
         left = [
             UNLIMITED if b is None else max(b - self.committed_micros.get(c.id, 0), 0)
             for c, b in zip(campaigns, budgets, strict=True)
@@ -59,7 +60,7 @@ class MemoryCampaigns:
 
     def learn(self, campaign_id: str, day: int, room_micros: int) -> None:
         """The next state says it."""
-        budget = self.market.campaign_by_id[campaign_id].daily_budget_micros
+        budget = _most(self.market.campaign_by_id[campaign_id])
         if budget is not None:
             self.committed_micros[campaign_id] = budget - room_micros
 
@@ -88,7 +89,7 @@ class MemoryBudgets:
         self.patience = patience
         grants = []
         for i in items:
-            budget = self.market.campaign_by_id[i.campaign_id].daily_budget_micros
+            budget = _most(self.market.campaign_by_id[i.campaign_id])
             room = (2**53 if budget is None else budget) - self.committed_micros.get(i.campaign_id, 0)
             more = i.micros - self.held.get((i.campaign_id, i.decision_id), 0)
             fits = more <= room
@@ -241,3 +242,8 @@ class MemoryAnswers:
         if request != first:
             raise HttpError(409, "id", "this id was used for another request", decision_id)
         return answer
+
+
+def _most(campaign: Campaign) -> int | None:
+    """What its budgets come to on the one day there is; None without any."""
+    return min((b for b in (campaign.daily_budget_micros, campaign.lifetime_budget_micros) if b is not None), default=None)

@@ -90,9 +90,20 @@ class Desk:
         except CatalogueConflict:
             raise HttpError(409, "catalogue", "there is a catalogue already") from None
 
+    def head_at(self, at: int | None) -> int:
+        """The version that is looked at, the newest unless one is given.
+
+        Raises:
+          HttpError: 422 of one that is to come; as `head`.
+        """
+        head = self.head()
+        if at is not None and at > head:
+            raise HttpError(422, "at_version", f"expected a version up to {head}", at)
+        return head if at is None else at
+
     def one(self, who: Who, kind: Kind, entry_id: str, at: int | None = None) -> Json:
         """An entry; 404 where it is not there for him."""
-        self.head()
+        self.head_at(at)
         (shown,) = entries_shown(kind, [self._seen(who, kind, entry_id, at)], self.browser, at, self.clock())
         return shown
 

@@ -34,7 +34,7 @@ def entries(desk: Desk, who: Who, kind: Kind, request: Request) -> Json:
     asking.only(request, (*PAGE, *FILTERS[kind]))
     at, most, after = asking.number(request, "at_version", 1), asking.limit(request), asking.cursor(request)
     parent = asking.text(request, "advertiser" if kind == "campaign" else "campaign") or None
-    fits, head = _filter(kind, request, desk.clock()), desk.head()
+    fits, version = _filter(kind, request, desk.clock()), desk.head_at(at)
     found, scanned, ended = list[Listed](), 0, False
     while len(found) < most and scanned < SCANNED and not ended:
         batch = most if fits is None else 1_000
@@ -48,7 +48,7 @@ def entries(desk: Desk, who: Who, kind: Kind, request: Request) -> Json:
                 ended = ended and row is rows[-1]
                 break
     shown = entries_shown(kind, found, desk.browser, at, desk.clock())
-    return {"items": shown, "next": None if ended else asking.to_cursor(after), "catalogue": at or head}
+    return {"items": shown, "next": None if ended else asking.to_cursor(after), "catalogue": version}
 
 
 def changes(desk: Desk, who: Who, request: Request, of: At | None) -> Json:

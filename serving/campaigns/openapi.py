@@ -56,6 +56,7 @@ FILTER = {
 WHO = {
     401: _says("No key, or one that is unknown or has ended."),
     403: _says("The key is not for this."),
+    422: _says("A parameter or header is wrong; the error names it."),
     429: _says("Too often; again after `Retry-After` seconds."),
     503: _says("The database is away: again after `Retry-After` seconds. What is sold goes on."),
 }
@@ -106,7 +107,14 @@ def _routes() -> dict[str, dict[str, Any]]:
         "resume advertiser": _route("Resumes those that a version paused", "Made", GONE | NO_CATALOGUE, PAUSED_BY, WHY, ONCE),
         "pause market": _route("Pauses all live campaigns of the market", "Made", NO_CATALOGUE, WHY, ONCE),
         "resume market": _route("Resumes those that a version paused", "Made", NO_CATALOGUE, PAUSED_BY, WHY, ONCE),
-        "bulk": _route("Up to 10,000 edits, all or nothing", "Made", BODY | NO_CATALOGUE, WHY, ONCE, body="BulkBody"),
+        "bulk": _route(
+            "Up to 10,000 edits, all or nothing",
+            "Made",
+            BODY | GONE | {412: CONDITIONAL[412]} | NO_CATALOGUE,
+            WHY,
+            ONCE,
+            body="BulkBody",
+        ),
         "import": _route("Takes over what market.toml lists, as the first version", "Made", NO_CATALOGUE, WHY),
         "changes": _route("Who changed what, newest first", "Changes", NO_CATALOGUE, BEFORE, LIMIT),
         "change": _route("One version, with all that it changed", "Change", GONE),

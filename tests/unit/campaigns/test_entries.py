@@ -142,6 +142,8 @@ def test_hostile_bodies_are_refused_and_odd_text_is_text(office: Office, status:
         ("/v1/campaigns?text=%00", "text"),
         ("/v1/offers?advertiser=alpha", "advertiser"),
         ("/v1/campaigns/house?at_version=-1", "at_version"),
+        ("/v1/campaigns/house?at_version=2", "at_version"),
+        ("/v1/campaigns?at_version=2", "at_version"),
         ("/v1/changes?before=x", "before"),
     ],
 )

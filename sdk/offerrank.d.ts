@@ -10,6 +10,10 @@ export interface Offer {
   /** Text, never markup. */
   title: string;
   body: string;
+  /** https; to be shown with its `alt`, in a place of its size. */
+  image?: { url: string; alt: string; width: number; height: number };
+  /** https. */
+  video?: { url: string; poster: string | null; width: number; height: number };
   /** http or https; it counts the click and leads on to the advertiser. */
   click_url: string;
 }
@@ -27,7 +31,7 @@ export interface Display {
   target?: string;
   /** "keep" leaves the space where there is nothing to show. */
   whenEmpty?: "collapse" | "keep";
-  /** A <template>, or its selector, with data-offer="title|body|link|dismiss|advertiser". */
+  /** A <template>, or its selector, with data-offer="title|body|image|link|dismiss|advertiser". */
   template?: string | HTMLTemplateElement;
   /** Draws an offer itself; what it puts into the page by other means it passes to `attach`. */
   render?: (offer: Offer, attach: (element: Element) => void) => Node | null | undefined | void;

@@ -181,6 +181,9 @@
       } else if (what === "dismiss") {
         element.type = "button";
         element.setAttribute("aria-label", `${slot.dismissLabel || "Hide"}: ${offer.title}`);
+      } else if (what === "image") {
+        const { url, alt, width, height } = offer.image || {};
+        url ? Object.assign(element, { alt, width, height, src: url }) : element.remove();
       } else element.textContent = text(offer[what]);
     });
   }

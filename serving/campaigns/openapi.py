@@ -99,6 +99,7 @@ def _routes() -> dict[str, dict[str, Any]]:
             ),
             f"delete {kind}": _route(f"Takes the {kind} out", "Made", *changing, *([WHOLE] if kind in CHILDREN else [])),
         }
+    in_bulk = BODY | GONE | NO_CATALOGUE | {412: CONDITIONAL[412]}
     found |= {
         "pause campaign": _route("Shows it nowhere, within two seconds", "CampaignShown", GONE | NO_CATALOGUE, WHY, ONCE),
         "resume campaign": _route("Shows it again", "CampaignShown", GONE | NO_CATALOGUE, WHY, ONCE),
@@ -107,14 +108,7 @@ def _routes() -> dict[str, dict[str, Any]]:
         "resume advertiser": _route("Resumes those that a version paused", "Made", GONE | NO_CATALOGUE, PAUSED_BY, WHY, ONCE),
         "pause market": _route("Pauses all live campaigns of the market", "Made", NO_CATALOGUE, WHY, ONCE),
         "resume market": _route("Resumes those that a version paused", "Made", NO_CATALOGUE, PAUSED_BY, WHY, ONCE),
-        "bulk": _route(
-            "Up to 10,000 edits, all or nothing",
-            "Made",
-            BODY | GONE | {412: CONDITIONAL[412]} | NO_CATALOGUE,
-            WHY,
-            ONCE,
-            body="BulkBody",
-        ),
+        "bulk": _route("Up to 10,000 edits, all or nothing", "Made", in_bulk, WHY, ONCE, body="BulkBody"),
         "import": _route("Takes over what market.toml lists, as the first version", "Made", NO_CATALOGUE, WHY),
         "changes": _route("Who changed what, newest first", "Changes", NO_CATALOGUE, BEFORE, LIMIT),
         "change": _route("One version, with all that it changed", "Change", GONE),

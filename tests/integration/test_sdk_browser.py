@@ -253,6 +253,22 @@ def test_hostile_text_is_text_and_a_script_address_leads_nowhere(stub: StubGatew
     browse(visit)
 
 
+def test_a_template_shows_the_picture_of_an_offer_that_has_one_and_keeps_its_room(stub: StubGateway, browse: Browse) -> None:
+    picture = {"url": "data:image/gif;base64,R0lGODlhAQABAAAAACw=", "alt": 'A "red" shoe', "width": 120, "height": 90}
+    stub.offers = [offer(0, image=picture), offer(1)]
+
+    async def visit(browser: Chromium) -> None:
+        own = "<template id=own><img data-offer=image><a data-offer=link><b data-offer=title></b></a></template>"
+        await browser.open(stub.page("pictures", LOAD + own + OFFERS))
+        assert await browser.run(mounted(stub, template="#own")) == 2
+        images = "[...document.querySelectorAll('#offers li')].map((li) => [...li.querySelectorAll('img')].map("
+        shown = await browser.run(images + "(i) => [i.src, i.alt, i.width, i.height]))")
+        assert shown == [[[picture["url"], 'A "red" shoe', 120, 90]], []]
+        assert await browser.run("shown.unmount()") is None
+
+    browse(visit)
+
+
 def test_a_gateway_that_is_away_slow_or_wrong_leaves_the_page_whole(stub: StubGateway, browse: Browse) -> None:
     async def nothing_comes(browser: Chromium, **options: Any) -> None:
         script = f"(() => {{ {mounted(stub, **{'timeout': 1000} | options)}; return shown.done }})()"

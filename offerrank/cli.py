@@ -351,18 +351,23 @@ def replay(
     sample: Annotated[
         int | None, typer.Option(min=1, help="Of a time, so many decisions at most, the same ones again.", show_default="all")
     ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="Instead: what pages would have been with these keys of the policy.", show_default=False)
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Make decisions once more from the log, the release and the catalogue of then. Exit code 1 if anything differs."""
-    from offerrank.replay import replay_one, replay_range
+    from offerrank.replay import Range, replay_one, replay_otherwise, replay_range
     from serving.replay.world import Sources
 
-    sources = Sources(log_dir, releases, catalogue, market)
-    if decision_id is not None:
+    sources, until_ms = Sources(log_dir, releases, catalogue, market), options.moment(end, end=True)
+    between = Range(options.moment(begin) or 0, inf if until_ms is None else until_ms, processes, sample)
+    if policy is not None:
+        replay_otherwise(decision_id, policy, sources, between, redis_url, json)
+    elif decision_id is not None:
         raise typer.Exit(replay_one(decision_id, sources, redis_url, json))
-    until_ms = options.moment(end, end=True)
-    since_ms = options.moment(begin) or 0
-    raise typer.Exit(replay_range(sources, since_ms, inf if until_ms is None else until_ms, processes, sample, json))
+    else:
+        raise typer.Exit(replay_range(sources, between, json))
 
 
 @app.command()

@@ -28,6 +28,8 @@ Raw = dict[str, NDArray[np.float32]]
 Probabilities = dict[str, NDArray[np.float64]]
 
 
+Pacing = Callable[[NDArray[np.int32]], NDArray[np.float64]]
+"""Campaigns of candidates [M] -> their multipliers [M]."""
 Sell = Callable[[Page, Candidates, Bids], Awaitable[Sold]]
 
 
@@ -43,8 +45,7 @@ class Met:
     release: ActiveRelease
     verdicts: NDArray[np.int16]
     """[C] what stands against each campaign, see `campaign_verdicts`."""
-    pacing: Callable[[NDArray[np.int32]], NDArray[np.float64]]
-    """Campaigns of candidates [M] -> their multipliers [M]."""
+    pacing: Pacing
     luck: Luck
 
 

@@ -10,7 +10,7 @@ prices; what is held of a budget where anything is   whether anything is held
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,14 +20,14 @@ from domain.errors import ContractError
 from domain.request import DecisionRequest
 from retrieval.catalogue import UNLIMITED
 from retrieval.eligibility import ELIGIBLE, campaign_verdicts
-from serving.gateway.decide import Decided, Met, decide_as_met
+from serving.gateway.decide import Decided, Met, Pacing, decide_as_met
 from serving.gateway.market_view import MarketView
 from serving.gateway.means import Page
 from serving.gateway.ports import ActiveRelease
 from serving.gateway.selling import Sold, sell_among
 from serving.gateway.stages import Stages
 from serving.replay.logged import Logged
-from serving.replay.world import World
+from serving.replay.world import LoadedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +38,34 @@ class Made:
     view: MarketView
 
 
-async def decide_again(logged: Logged, world: World, view: MarketView | None = None) -> Made:
+class Then(Protocol):
+    """What a decision is made with: `World`, or another."""
+
+    def view(self, logged: Logged) -> MarketView:
+        """What is sold."""
+        ...
+
+    def release(self, logged: Logged) -> ActiveRelease:
+        """What ranks, over that."""
+        ...
+
+    def model(self, logged: Logged) -> LoadedModel:
+        """Its model."""
+        ...
+
+
+async def decide_again(logged: Logged, world: Then, pacing: Pacing | None = None) -> Made:
     """Decides once more.
 
     Args:
-      view: another market than that of then, over the same catalogue.
+      pacing: other multipliers than were logged.
     Raises:
       ContractError: the log, the release and the catalogue do not fit each other.
       OfferRankError: something that it was made with is not there any more.
     """
-    release, model = world.release(logged), world.model(logged)
-    market = view or world.view(logged)
+    release, model, market = world.release(logged), world.model(logged), world.view(logged)
     request = logged.moment.request(logged.said, logged.features(market.market))
-    met = _met(logged, request, market, release)
+    met = _met(logged, request, market, release, pacing or logged.moment.pacing)
     unable, held = logged.moment.unable, _held(logged.said)
 
     async def sell(page: Page, live: Candidates, bids: Bids) -> Sold:
@@ -61,7 +76,7 @@ async def decide_again(logged: Logged, world: World, view: MarketView | None = N
     return Made(await decide_as_met(request, market, met, model, sell, stages), market)
 
 
-def _met(logged: Logged, request: DecisionRequest, view: MarketView, release: ActiveRelease) -> Met:
+def _met(logged: Logged, request: DecisionRequest, view: MarketView, release: ActiveRelease, pacing: Pacing) -> Met:
     moment, now_ms = logged.moment, int(logged.said["time_ms"])
     catalogue = view.catalogue
     n = len(catalogue.campaign_ids)
@@ -74,7 +89,7 @@ def _met(logged: Logged, request: DecisionRequest, view: MarketView, release: Ac
             raise ContractError(f"moment.barred: expected bits of {n} campaigns, got {len(bits)}")
         verdicts[(bits[:n] != 0) & (verdicts == ELIGIBLE)] = reason
     days = catalogue.days.at(now_ms)
-    return Met(now_ms, days, request.features, release, verdicts, moment.pacing, moment.luck.again())
+    return Met(now_ms, days, request.features, release, verdicts, pacing, moment.luck.again())
 
 
 def _held(said: dict[str, Any]) -> set[str]:

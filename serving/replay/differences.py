@@ -12,9 +12,8 @@ from domain.errors import ContractError
 from domain.events import CandidateLog, Decision
 from features.market import Market
 from serving.gateway.record import as_logged
-from serving.replay.again import decide_again
+from serving.replay.again import Then, decide_again
 from serving.replay.logged import Logged, Said, plain_features
-from serving.replay.world import World
 
 COMPARED = ("day", "policy_id", "release", "explored", "catalogue", "features", "slots", "candidates")
 MOST = 20
@@ -32,7 +31,7 @@ class Difference:
     recomputed: Any
 
 
-def differences(logged: Logged, world: World) -> list[Difference]:
+def differences(logged: Logged, world: Then) -> list[Difference]:
     """What is otherwise, the first `MOST`; none where all is the same.
 
     Raises:

@@ -6,15 +6,14 @@ from typing import Any
 
 from serving.gateway.explain import explain
 from serving.gateway.record import as_logged
-from serving.replay.again import decide_again
+from serving.replay.again import Then, decide_again
 from serving.replay.differences import differences
 from serving.replay.logged import Logged
-from serving.replay.world import World
 
 SAID = ("decision_id", "time_ms", "policy_id", "release", "catalogue", "asked_by", "explored", "degraded", "invalid", "slots")
 
 
-def explained(logged: Logged, world: World) -> dict[str, Any]:
+def explained(logged: Logged, world: Then) -> dict[str, Any]:
     """Plain dictionaries, in the shape of schema.LoggedExplanation.
 
     Raises:

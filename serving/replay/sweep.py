@@ -1,12 +1,14 @@
 """Replays all decisions of a time, part by part of the archive, over as many processes as are given."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 from domain.errors import OfferRankError
 from serving.replay.differences import Difference, differences
@@ -17,6 +19,7 @@ KEPT = 200
 """Differences that are told of one part."""
 
 
+Result = TypeVar("Result")
 Which = tuple[int, float, int | None]
 """Since and until which time, in ms, and how many at most."""
 
@@ -47,22 +50,30 @@ def sweep(sources: Sources, since_ms: int, until_ms: float, processes: int = 1, 
     Args:
       sample: so many at most, about as many of each part; None for all.
     """
-    paths = [part.path for part in parts_between(sources.log_dir, since_ms, until_ms)]
-    most = None if sample is None else -(-sample // max(len(paths), 1))
+    paths, which = parts_and(sources, since_ms, until_ms, sample)
     total = Replayed()
-    for replayed in _each(sources, paths, (since_ms, until_ms, most), processes):
+    for replayed in over_parts(sources, paths, partial(replay_part, which=which), processes):
         total += replayed
     return total
 
 
-def _each(sources: Sources, paths: list[Path], which: Which, processes: int) -> Iterator[Replayed]:
+def parts_and(sources: Sources, since_ms: int, until_ms: float, sample: int | None) -> tuple[list[Path], Which]:
+    """Parts of the archive, and which of their decisions."""
+    paths = [part.path for part in parts_between(sources.log_dir, since_ms, until_ms)]
+    return paths, (since_ms, until_ms, None if sample is None else -(-sample // max(len(paths), 1)))
+
+
+def over_parts(
+    sources: Sources, paths: list[Path], work: Callable[[World, Path], Result], processes: int = 1
+) -> Iterator[Result]:
+    """What comes of each part of the archive, in as many processes as there are; `work` can be pickled."""
     if processes <= 1 or len(paths) <= 1:
         world = World(sources)
-        yield from (replay_part(world, path, which) for path in paths)
+        yield from (work(world, path) for path in paths)
         return
     # A process of its own each: TensorFlow does not survive a fork.
     with ProcessPoolExecutor(min(processes, len(paths)), get_context("spawn"), _start, (sources,)) as pool:
-        yield from pool.map(_in_process, paths, repeat(which))
+        yield from pool.map(_in_process, repeat(work), paths)
 
 
 _world: World | None = None
@@ -73,9 +84,9 @@ def _start(sources: Sources) -> None:
     _world = World(sources)
 
 
-def _in_process(path: Path, which: Which) -> Replayed:
+def _in_process(work: Callable[[World, Path], Result], path: Path) -> Result:
     assert _world is not None
-    return replay_part(_world, path, which)
+    return work(_world, path)
 
 
 def replay_part(world: World, path: Path, which: Which) -> Replayed:
@@ -86,7 +97,7 @@ def replay_part(world: World, path: Path, which: Which) -> Replayed:
             try:
                 found = differences(Logged.of(said), world)
             except OfferRankError as e:
-                done.refused[_why(e, str(said["decision_id"]))] += 1
+                done.refused[why(e, str(said["decision_id"]))] += 1
                 continue
             done.decisions += 1
             done.differing += bool(found)
@@ -97,5 +108,6 @@ def replay_part(world: World, path: Path, which: Which) -> Replayed:
     return done
 
 
-def _why(error: OfferRankError, decision_id: str) -> str:
+def why(error: OfferRankError, decision_id: str) -> str:
+    """A reason that many decisions may have."""
     return str(error).replace(f"decision {decision_id}: ", "")

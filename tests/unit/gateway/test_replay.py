@@ -1,20 +1,19 @@
 """Decisions made once more from what was logged of them: the same, bit for bit; and where not, it is said."""
 
 import copy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow.parquet as pq
 import pytest
 from pydantic import TypeAdapter
+from then import Then, of_stream
 
 from domain.errors import ContractError, OfferRankError, Unavailable
 from domain.outcome import Reason
 from features.log_archive import StreamId, part_path
-from features.log_entry import DEFLATED, decision_json, deflated
+from features.log_entry import DEFLATED, deflated
 from models.calibration import TaskCalibration
 from models.calibration.curves import Platt
 from models.examination import ExaminationCurve
@@ -27,29 +26,7 @@ from serving.replay.differences import differences
 from serving.replay.explained import explained
 from serving.replay.logged import Logged, in_archive, read_decisions
 from serving.replay.sweep import sweep
-from serving.replay.world import LoadedModel, Sources
-
-
-@dataclass
-class Then:
-    """A world that is still as it was."""
-
-    gateway: Any
-    away: tuple[str, ...] = ()
-
-    def view(self, logged: Logged) -> Any:
-        return self.gateway.view
-
-    def release(self, logged: Logged) -> Any:
-        assert logged.moment.release == self.gateway.service.ports.releases.active().version
-        return self.gateway.service.ports.releases.active()
-
-    def model(self, logged: Logged) -> Any:
-        return LoadedModel(type("Loaded", (), {"predict": staticmethod(self.gateway.model.outputs)})(), self.away)
-
-
-def of_stream(decision: Any) -> dict[str, Any]:
-    return orjson.loads(decision_json({DEFLATED: deflated(decision)}))
+from serving.replay.world import Sources
 
 
 def archived(gateway: Any, folder: Path) -> Path:
@@ -246,3 +223,9 @@ def test_a_past_decision_is_explained_as_a_present_one(busy):
     slots, why = (list(page.columns[i].cells) for i in (0, -1))
     assert sorted(s for s in slots if s) == [str(slot["position"] + 1) for slot in said["slots"]]
     assert "Shown." in why
+
+
+def test_what_was_blocked_is_blocked_again(gateway, tmp_path):
+    gateway.decide(blocked={"advertisers": ["gamma"], "offers": ["alpha-shoes"]})
+    assert gateway.logged[0].slots
+    assert replayed(gateway, tmp_path) == 1

@@ -20,6 +20,8 @@ class Bids:
     advertiser [N] int codes; quality [N] = P(billed event | impression), in (0, 1]; bid_micros [N] int64, most paid per
     billed event after pacing; ecpm_micros [N] = 1000 quality bid_micros, at the first position; by_view [N], paid per impression,
     and so worth the same at every position.
+    group [N] int codes: bidders of one group never share a page; None where groups are the advertisers. tier [N], the lowest goes
+    first; None where all are of one.
     """
 
     advertiser: NDArray[np.int32]
@@ -27,6 +29,13 @@ class Bids:
     bid_micros: NDArray[np.int64]
     ecpm_micros: NDArray[np.float64]
     by_view: NDArray[np.bool_]
+    group: NDArray[np.int32] | None = None
+    tier: NDArray[np.uint8] | None = None
+
+    @property
+    def apart(self) -> NDArray[np.int32]:
+        """[N] codes; equal codes never share a page."""
+        return self.advertiser if self.group is None else self.group
 
     def __len__(self) -> int:
         return len(self.advertiser)
@@ -39,6 +48,8 @@ def effective_bids(
     pctr: NDArray[np.float64],
     pcvr: NDArray[np.float64] | None,
     pacing_multiplier: NDArray[np.float64],
+    group: NDArray[np.int32] | None = None,
+    tier: NDArray[np.uint8] | None = None,
 ) -> Bids:
     """Paced bids per billed event, and the eCPM they rank by.
 
@@ -60,6 +71,7 @@ def effective_bids(
       pctr: [N], calibrated P(click | impression), in (0, 1].
       pcvr: [N], calibrated P(conversion | click), in (0, 1]; None where the market predicts no conversions.
       pacing_multiplier: [N], in [0, 1].
+      group, tier: [N], as in `Bids`; those of one advertiser are of one group.
     Raises:
       ContractError: shapes differ, a bid kind is unknown, a cpa bid has no pcvr, or a number leaves its range.
     """
@@ -78,7 +90,7 @@ def effective_bids(
     by_view = bid_kind == CPM
     per_event = np.where(by_view, bid_micros // IMPRESSIONS_PER_CPM, bid_micros)
     paced = pace_bid_micros(per_event, pacing_multiplier)
-    return Bids(advertiser, quality, paced, 1000.0 * quality * paced, by_view)
+    return Bids(advertiser, quality, paced, 1000.0 * quality * paced, by_view, group, tier)
 
 
 def _require(n: int, what: str, values: NDArray[Any], holds: NDArray[np.bool_]) -> None:

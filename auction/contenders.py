@@ -17,7 +17,7 @@ ROUNDING = 1 + 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Contenders:
-    """The K campaigns of which some bidder passes a reserve, ranked by the eCPM of their best bidders in the first slot.
+    """The K campaigns of which some bidder passes a reserve, by tier, ranked by the eCPM of their best bidders in the first slot.
 
     Offers of a campaign are paid from one budget, so a campaign takes part or leaves as a whole, and by eCPM only its best
     bidder can win: all are paid for the same event, and best in every slot is who is best in the first.
@@ -32,6 +32,10 @@ class Contenders:
     """[K] bidders."""
     advertiser: list[int]
     """[K] codes."""
+    group: list[int]
+    """[K] codes; equal ones never share a page."""
+    tier: NDArray[np.uint8] | None = None
+    """[K]; None where all are of one."""
     examination: Examination = None
     """[S]"""
     left_in_slots: NDArray[np.float64] | None = None
@@ -59,7 +63,10 @@ class Contenders:
         else:
             passes = (left * ecpm >= reserve_ecpm_micros[:, None]).any(axis=0)
         passing = np.flatnonzero(passes & (ecpm > 0.0))
-        ranking = passing[np.argsort(-ecpm[passing], kind="stable")]
+        if bids.tier is None:
+            ranking = passing[np.argsort(-ecpm[passing], kind="stable")]
+        else:
+            ranking = passing[np.lexsort((-ecpm[passing], bids.tier[passing]))]
         number_of: dict[int, int] = {}
         first: list[int] = []
         numbers: list[int] = []
@@ -71,7 +78,10 @@ class Contenders:
         number = np.full(len(bids), -1)
         number[ranking] = numbers
         best = ranking[first]
-        return cls(bids, reserve_ecpm_micros, number, best, bids.advertiser[best].tolist(), examination, left)
+        advertiser = bids.advertiser[best].tolist()
+        group = advertiser if bids.group is None else bids.group[best].tolist()
+        tier = None if bids.tier is None else bids.tier[best]
+        return cls(bids, reserve_ecpm_micros, number, best, advertiser, group, tier, examination, left)
 
     def __len__(self) -> int:
         return len(self.best)
@@ -91,10 +101,12 @@ class Contenders:
         """[K] most that the best bidder can be charged on a page by eCPM, whoever else leaves.
 
             price at max(next, highest reserve passed);  next = best eCPM of another advertiser's campaign that ranks lower
+                                                         in the same tier
 
-        When a campaign gets its slot it is the best that is left: all that rank higher are of its own advertiser, or placed, or
-        gone, with all their offers, so none of these can be the next bidder. The campaigns that rank lower are each met at their
-        best bidder. Where reserves are equal, nobody leaves and no advertiser has two campaigns, this is the price itself.
+        When a campaign gets its slot it is the best that is left of its tier: all that rank higher are of its own advertiser, or
+        placed, or kept off the page by somebody placed, or gone, with all their offers, so none of these can be the next bidder.
+        The campaigns that rank lower are each met at their best bidder. Where reserves are equal, nobody leaves,
+        nobody has rivals and no advertiser has two campaigns, this is the price itself.
 
         With an examination, that holds of campaigns that pay for the same kind of event; of those that do not, whoever is worth
         less in some slot may be the next there.
@@ -104,7 +116,8 @@ class Contenders:
         """
         ecpm = self.bids.ecpm_micros[self.best]
         if self.examination is None:
-            to_reach = np.maximum(_next_ecpm(ecpm.tolist(), self.advertiser), highest_passed(ecpm, self.reserve_ecpm_micros))
+            following = _next_ecpm(ecpm.tolist(), self.advertiser, self._tiers())
+            to_reach = np.maximum(following, highest_passed(ecpm, self.reserve_ecpm_micros))
         else:
             to_reach = self._most_to_reach(ecpm, self.examination)
         return price_micros(self.bids, self.best, to_reach, bid_share)
@@ -126,32 +139,40 @@ class Contenders:
         """Which campaigns may be on the page by eCPM, [K]: all others cannot, whoever of the uncertain turns out unable.
 
         Down the ranking, until there is an advertiser with a certain campaign for every slot: whatever becomes of the uncertain,
-        one of these is always left for the next slot, and ranks higher than all that come later. With an examination each slot
-        has a ranking of its own.
+        one of these is always left for the next slot, and ranks higher than all that come later. With an examination, or several
+        tiers, each slot has a ranking of its own. For an advertiser read a group, where bids have some.
 
         Args:
           able: [K], not known to be unable to pay.
           certain: [K], of the able: surely able.
         """
-        if self.left_in_slots is not None:
-            ecpm = np.where(able, self.left_in_slots[:, self.best] * self.bids.ecpm_micros[self.best], -1.0)
-            rankings = (
-                np.argsort(-here, kind="stable")[: np.count_nonzero(here >= reserve)].tolist()
-                for here, reserve in zip(ecpm, self.reserve_ecpm_micros.tolist(), strict=True)
-            )
-            return may_be_placed(rankings, self.advertiser, certain)
+        if self.left_in_slots is not None or self.tier is not None:
+            left = 1.0 if self.left_in_slots is None else self.left_in_slots[:, self.best]
+            ecpm = np.where(able, left * self.bids.ecpm_micros[self.best], -1.0)
+            ecpm = np.broadcast_to(ecpm, (len(self.reserve_ecpm_micros), len(self.best)))
+            rankings = (self._ranking(here, r) for here, r in zip(ecpm, self.reserve_ecpm_micros.tolist(), strict=True))
+            return may_be_placed(rankings, self.group, certain)
         found = np.zeros(len(able), dtype=bool)
         certainly: set[int] = set()
         sure = certain.tolist()
         for k, is_able in enumerate(able.tolist()):
-            if not is_able or self.advertiser[k] in certainly:
+            if not is_able or self.group[k] in certainly:
                 continue
             found[k] = True
             if sure[k]:
-                certainly.add(self.advertiser[k])
+                certainly.add(self.group[k])
                 if len(certainly) == len(self.reserve_ecpm_micros):
                     break
         return found
+
+    def _tiers(self) -> list[int] | None:
+        return None if self.tier is None else self.tier.tolist()
+
+    def _ranking(self, ecpm_micros: NDArray[np.float64], reserve: int) -> list[int]:
+        """Those that pass the reserve of a slot, the first tier first, by their eCPM there, [K]."""
+        order = np.argsort(-ecpm_micros, kind="stable") if self.tier is None else np.lexsort((-ecpm_micros, self.tier))
+        ranking: list[int] = order[ecpm_micros[order] >= reserve].tolist()
+        return ranking
 
     def _most_to_reach(self, ecpm_micros: NDArray[np.float64], examination: NDArray[np.float64]) -> NDArray[np.float64]:
         """[K] most that the best bidder has to reach, as an eCPM at the first position. ecpm_micros: [K]."""
@@ -159,17 +180,20 @@ class Contenders:
         advertiser = np.array(self.advertiser, dtype=np.int64)
         alike = np.zeros(len(ecpm_micros))
         for kind in (k for k in (by_view, ~by_view) if k.any()):
-            alike[kind] = _next_ecpm(ecpm_micros[kind].tolist(), advertiser[kind].tolist())
+            tier = None if self.tier is None else self.tier[kind].tolist()
+            alike[kind] = _next_ecpm(ecpm_micros[kind].tolist(), advertiser[kind].tolist(), tier)
         # What the other kind is worth in each slot, by the measure of the own.
         to_views = np.append((examination[:, None] * ecpm_micros[~by_view]).ravel(), reserves)
         to_clicks = np.append((ecpm_micros[by_view] / examination[:, None]).ravel(), reserves / examination)
         return np.maximum(alike * ROUNDING, _highest_below(ecpm_micros, by_view, to_views, to_clicks))
 
 
-def _next_ecpm(ecpm_micros: list[float], advertiser: list[int]) -> list[float]:
-    """[K] best eCPM of another advertiser further down the ranking, 0 where there is none."""
+def _next_ecpm(ecpm_micros: list[float], advertiser: list[int], tier: list[int] | None) -> list[float]:
+    """[K] best eCPM of another advertiser further down the ranking, of the same tier, 0 where there is none."""
     following = [0.0] * len(ecpm_micros)
     for k in range(len(ecpm_micros) - 2, -1, -1):
+        if tier is not None and tier[k + 1] != tier[k]:
+            continue
         following[k] = ecpm_micros[k + 1] if advertiser[k + 1] != advertiser[k] else following[k + 1]
     return following
 

@@ -35,10 +35,14 @@ def sell(
 
 
 def _reasons(slate: Slate, bids: Bids, reserve_ecpm_micros: NDArray[np.int64], examination: Examination) -> NDArray[np.int16]:
-    """`Reason` of each bidder, [N]; the first that applies of WON, BELOW_FLOOR (of every slot), ADVERTISER_EXCLUSION, and
-    OUTBID or NOT_EXPLORED.
+    """`Reason` of each bidder, [N]; the first that applies of WON, BELOW_FLOOR (of every slot), ADVERTISER_EXCLUSION, COMPETITOR,
+    OUTRANKED, and OUTBID or NOT_EXPLORED.
     """
     reason = np.full(len(bids), (Reason.NOT_EXPLORED if slate.explored else Reason.OUTBID).value, dtype=np.int16)
+    if bids.tier is not None and not slate.explored:
+        reason[_outranked(slate, bids, bids.tier, reserve_ecpm_micros, examination)] = Reason.OUTRANKED.value
+    if bids.group is not None:
+        reason[(bids.group[:, None] == bids.group[slate.winner]).any(axis=1)] = Reason.COMPETITOR.value
     # A table of N x W comparisons is a fifth of the cost of np.isin at this size.
     placed = (bids.advertiser[:, None] == bids.advertiser[slate.winner]).any(axis=1)
     reason[placed] = Reason.ADVERTISER_EXCLUSION.value
@@ -50,3 +54,14 @@ def _reasons(slate: Slate, bids: Bids, reserve_ecpm_micros: NDArray[np.int64], e
     reason[below | (bids.ecpm_micros <= 0.0)] = Reason.BELOW_FLOOR.value
     reason[slate.winner] = Reason.WON.value
     return reason
+
+
+def _outranked(
+    slate: Slate, bids: Bids, tier: NDArray[np.uint8], reserve_ecpm_micros: NDArray[np.int64], examination: Examination
+) -> NDArray[np.bool_]:
+    """[N] who had no chance: every slot whose reserve it passes went to a higher tier."""
+    ecpm = bids.ecpm_micros[None] if examination is None else ecpm_in_slots(bids.ecpm_micros, bids.by_view, examination)
+    taken_by = np.full(len(reserve_ecpm_micros), np.iinfo(np.uint8).max)
+    taken_by[slate.slot] = tier[slate.winner]
+    outranked: NDArray[np.bool_] = ((taken_by[:, None] < tier) | (ecpm < reserve_ecpm_micros[:, None])).all(axis=0)
+    return outranked

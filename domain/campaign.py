@@ -27,7 +27,8 @@ FeatureValue = Value | list[Value] | dict[str, float] | None
 """One value; several, alone or with their weights; or None: missing, where the market file calls that a state of its own."""
 IMPRESSIONS_PER_CPM = 1000
 """What a cpm bid pays for."""
-Identifier = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+IDENTIFIER = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+Identifier = Field(pattern=IDENTIFIER)
 Name = Field(default="", max_length=200, pattern=PRINTABLE)
 MediaUrl = Field(pattern=HTTPS, max_length=2000)
 MAX_SIDE = 4096
@@ -80,6 +81,20 @@ Instant = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(_utc)]
 """A date with or without time, UTC unless it says otherwise."""
 
 
+class Tier(StrEnum):
+    """Who goes first, the first first; an auction is among those of one tier."""
+
+    SPONSORSHIP = "sponsorship"
+    STANDARD = "standard"
+    NETWORK = "network"
+    HOUSE = "house"
+
+    @property
+    def code(self) -> int:
+        """How arrays hold it: 0 goes first."""
+        return list(Tier).index(self)
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -123,6 +138,10 @@ class Campaign(_Record):
     """Hard stop over all days, of everything the campaign was ever charged; none means unlimited."""
     frequency_cap: int | None = Field(default=None, gt=0)
     """Most impressions per shopper and budget day."""
+    tier: Tier = Tier.STANDARD
+    """Higher tiers go first, whatever lower ones bid, and their prices depend on nobody below."""
+    competes_in: str | None = Field(default=None, pattern=IDENTIFIER)
+    """Rivals, which name the same here, never share a page."""
     categories: tuple[Category, ...] = Field(default=(), max_length=20)
     """What its offers are, such as `alcohol`: requests, placements and the market may block categories."""
     targeting: Annotated[Rule, PlainValidator(read_rule), WithJsonSchema(SCHEMA)] = {}

@@ -23,6 +23,8 @@ class Reason(IntEnum):
     CATEGORY_EXCLUSION = 209  # a category of the campaign is blocked
     DAY_PART = 506  # outside the hours of the week in which the campaign is shown
     BLOCKED = 507  # its advertiser or the offer is blocked
+    COMPETITOR = 508  # a rival that it shares no page with was placed ahead
+    OUTRANKED = 509  # every slot whose reserve it passes went to a higher tier
 
 
 @dataclass(frozen=True, slots=True)

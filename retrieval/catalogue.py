@@ -38,6 +38,10 @@ class Catalogue:
     """Advertiser -> index."""
     advertiser_of: NDArray[np.int32]
     """[C] index into `advertiser_ids`."""
+    group: NDArray[np.int32] | None
+    """[N] codes, equal ones of whom must not share a page; None where these are the advertisers."""
+    tier: NDArray[np.uint8] | None
+    """[N] `Tier.code`; None where all are of one."""
     bid_kind: NDArray[np.uint8]
     """[N] `BidKind.code`."""
     bid_micros: NDArray[np.int64]
@@ -85,6 +89,8 @@ class Catalogue:
             campaign=campaign,
             advertiser=advertiser[campaign],
             advertiser_index=advertisers,
+            group=None if (group := _groups(campaigns, advertisers)) is None else group[campaign],
+            tier=None if len({c.tier for c in campaigns}) < 2 else np.array([c.tier.code for c in campaigns], np.uint8)[campaign],
             advertiser_of=advertiser,
             bid_kind=bid_kind[campaign],
             bid_micros=bid_micros[campaign],
@@ -101,6 +107,26 @@ class Catalogue:
             targeting=Targeting.of([c.targeting for c in campaigns], market.feature_by_name),
             day_parts=DayParts.of(campaigns),
         )
+
+
+def _groups(campaigns: Sequence[Campaign], advertisers: Mapping[str, int]) -> NDArray[np.int32] | None:
+    """[C] codes of campaigns that must not share a page: of one advertiser, of rivals, and so of rivals of either; None where
+    nobody has rivals."""
+    joined = list(range(len(advertisers)))
+
+    def first(advertiser: int) -> int:
+        while joined[advertiser] != advertiser:
+            joined[advertiser] = joined[joined[advertiser]]
+            advertiser = joined[advertiser]
+        return advertiser
+
+    member: dict[str, int] = {}
+    for c in campaigns:
+        if c.competes_in is not None:
+            joined[first(advertisers[c.advertiser])] = first(member.setdefault(c.competes_in, advertisers[c.advertiser]))
+    if not member:
+        return None
+    return np.array([first(advertisers[c.advertiser]) for c in campaigns], dtype=np.int32)
 
 
 def _by_category(campaigns: Sequence[Campaign]) -> dict[str, NDArray[np.int64]]:

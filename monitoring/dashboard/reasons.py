@@ -15,5 +15,7 @@ MEANING = {
     Reason.NOT_EXPLORED: "the page was drawn at random, without it",
     Reason.CATEGORY_EXCLUSION: "one of its categories is blocked",
     Reason.BLOCKED: "it, or its advertiser, is blocked",
+    Reason.COMPETITOR: "a rival is on the page",
+    Reason.OUTRANKED: "higher tiers took all its places",
     Reason.DAY_PART: "not at this hour of the week",
 }

@@ -199,7 +199,16 @@ def _bids(live: Candidates, probability: Probabilities, pacing_multiplier: NDArr
         pctr=pctr,
         pcvr=pcvr,
         pacing_multiplier=pacing_multiplier,
+        group=None if catalogue.group is None else catalogue.group[offer],
+        tier=_tiers(catalogue.tier, offer),
     )
+
+
+def _tiers(tier: NDArray[np.uint8] | None, offer: NDArray[np.int32]) -> NDArray[np.uint8] | None:
+    """[M] of some offers; None where all are of one."""
+    if tier is None or not len(offer) or ((of_each := tier[offer]) == of_each[0]).all():
+        return None
+    return of_each
 
 
 async def _embed(

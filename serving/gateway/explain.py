@@ -1,6 +1,7 @@
 """Every candidate of a decision: what it was worth, how far it came, why no further, and which bid would have won."""
 
 import math
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -30,6 +31,8 @@ WORDS: Final = {
     Reason.NOT_EXPLORED: "The page was drawn at random, and this offer was not drawn.",
     Reason.CATEGORY_EXCLUSION: "One of the campaign's categories is blocked by the request, a placement or the market.",
     Reason.BLOCKED: "The offer or its advertiser is blocked by the request, a placement or the market.",
+    Reason.COMPETITOR: "A rival that it must not stand beside is on the page.",
+    Reason.OUTRANKED: "Every slot it was worth the floor of went to a campaign of a higher tier.",
     Reason.DAY_PART: "The campaign is not shown at this hour of the week.",
 }
 """Why, for a person."""
@@ -104,13 +107,7 @@ class _Prices:
         unable = [u.campaign for u in decided.sold.unable if (not u.otherwise if decided.sale.explored else u.why)]
         out = np.isin(self._campaign, unable)
         bids = decided.bids
-        self._bids = Bids(
-            bids.advertiser,
-            bids.quality,
-            np.where(out, 0, bids.bid_micros),
-            np.where(out, 0.0, bids.ecpm_micros),
-            bids.by_view,
-        )
+        self._bids = replace(bids, bid_micros=np.where(out, 0, bids.bid_micros), ecpm_micros=np.where(out, 0.0, bids.ecpm_micros))
         self._guess = {by_view: self._cheapest(by_view=by_view) for by_view in (False, True)}
 
     def to_win(self, i: int) -> int | None:

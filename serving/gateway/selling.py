@@ -105,7 +105,7 @@ def sell_among(
 def _begun(page: Page, live: Candidates, bids: Bids, catalogue: Catalogue, luck: Luck) -> tuple[Contenders, Lots | None]:
     reserves = page.reserve_ecpm_micros
     contenders = Contenders.of(bids, catalogue.campaign[live.offer], reserves, page.examination)
-    return contenders, toss(len(reserves), bids.advertiser, page.epsilon, luck)
+    return contenders, toss(len(reserves), bids.apart, page.epsilon, luck)
 
 
 def _greedy(page: Page, contenders: Contenders, able_ranked: NDArray[np.bool_]) -> Slate:
@@ -114,9 +114,9 @@ def _greedy(page: Page, contenders: Contenders, able_ranked: NDArray[np.bool_]) 
 
 def _slate(page: Page, contenders: Contenders, lots: Lots | None, greedy: Slate, able_drawn: NDArray[np.bool_]) -> Slate:
     """The greedy page, or the one that the lots say."""
-    drawn, advertiser = only(able_drawn, contenders), contenders.bids.advertiser
+    drawn, group = only(able_drawn, contenders), contenders.bids.apart
     reserves, left = page.reserve_ecpm_micros, contenders.left_in_slots
-    return explore(greedy, drawn.ecpm_micros, advertiser, reserves, page.epsilon, lots, left)
+    return explore(greedy, drawn.ecpm_micros, group, reserves, page.epsilon, lots, left)
 
 
 def _sale(page: Page, contenders: Contenders, lots: Lots | None, slate: Slate, able: Able) -> Sale:
@@ -133,5 +133,5 @@ def _may_win(contenders: Contenders, lots: Lots | None, able: NDArray[np.bool_],
     bids, sure = only(able, contenders), contenders.per_bidder(certain, otherwise=False)
     found = np.zeros(len(contenders), dtype=bool)
     reserves, left = contenders.reserve_ecpm_micros, contenders.left_in_slots
-    found[contenders.number[lots.may_win(bids.ecpm_micros, bids.advertiser, reserves, sure, left)]] = True
+    found[contenders.number[lots.may_win(bids.ecpm_micros, bids.apart, reserves, sure, left)]] = True
     return found

@@ -103,7 +103,7 @@ def test_serving_survives_a_killed_gateway_and_a_restart(tmp_path: Path) -> None
         (placement,) = answer["placements"]
         shown = placement["offers"][0]
         assert get(shown["impression_url"]) == 200
-        served.until(r"page: http://127.0.0.1:19\d{3}")
+        assert {served.until(r"(page|campaigns): http://127.0.0.1:19\d{3}")[1] for _ in range(2)} == {"page", "campaigns"}
 
         gateway = next(
             p for p in psutil.Process(served.process.pid).children(recursive=True) if p.cmdline()[-2:] == ["offerrank", "gateway"]

@@ -425,6 +425,16 @@ WARNED: list[tuple[str, Change, list[str]]] = [
         lambda m: m["campaigns"][0].update(ends="2026-06-01T00:00:00Z"),
         ['campaigns[0 "c1"].ends: is past, it is shown no more'],
     ),
+    (
+        "not live",
+        lambda m: m["campaigns"][0].update(status="paused"),
+        ['campaigns[0 "c1"].status: is paused, it is shown nowhere'],
+    ),
+    (
+        "not approved",
+        lambda m: m["offers"][0].update(review="pending"),
+        ['offers[0 "o1"].review: is pending, it is shown nowhere'],
+    ),
     ("the last second", lambda m: m["campaigns"][0].update(ends="2026-06-01T00:00:01Z"), []),
     (
         "budget of less than a sale",

@@ -170,7 +170,10 @@ class Contenders:
 
     def _ranking(self, ecpm_micros: NDArray[np.float64], reserve: int) -> list[int]:
         """Those that pass the reserve of a slot, the first tier first, by their eCPM there, [K]."""
-        order = np.argsort(-ecpm_micros, kind="stable") if self.tier is None else np.lexsort((-ecpm_micros, self.tier))
+        if self.tier is None:
+            by_ecpm: list[int] = np.argsort(-ecpm_micros, kind="stable")[: np.count_nonzero(ecpm_micros >= reserve)].tolist()
+            return by_ecpm
+        order = np.lexsort((-ecpm_micros, self.tier))
         ranking: list[int] = order[ecpm_micros[order] >= reserve].tolist()
         return ranking
 

@@ -26,6 +26,10 @@ class Deadlines(_Record):
     hold: int = Field(default=30, ge=1, le=1000)
     """Holding the prices; else: no budgeted offer is shown."""
 
+    def share_within(self, tmax_ms: int | None) -> float:
+        """In (0, 1]: what each stage has of its time where all of them have so much; all of it where nobody says."""
+        return 1.0 if tmax_ms is None else min(1.0, tmax_ms / (self.shopper + self.retrieval + self.ranking + self.hold))
+
 
 class Policy(_Record):
     """How offers are chosen and priced."""

@@ -50,6 +50,8 @@ class DecisionRequest:
     """Name of the key that asks; empty without one."""
     patience: float = 1.0
     """In (0, 1]: share of what the key asked for lately that was shown. Whoever never shows has money held for less time."""
+    time_share: float = 1.0
+    """In (0, 1]: what each stage has of its deadline, see `Deadlines.share_within`."""
     blocked: Blocked = NOTHING_BLOCKED
     """By the request; the market and its placements may block more."""
     invalid: str = ""

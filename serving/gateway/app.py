@@ -253,6 +253,7 @@ def to_request(wanted: Any, key: Key, invalid: str, service: Service) -> Decisio
         asked_by=key.name,
         patience=service.patience.of(key.name, time.monotonic()),
         invalid=invalid,
+        time_share=service.view.market.policy.deadlines_ms.share_within(wanted.tmax_ms),
         blocked=_blocked(wanted.blocked) if wanted.blocked else NOTHING_BLOCKED,
         knows_shopper=bool(shopper and shopper.key),
     )

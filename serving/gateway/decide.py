@@ -100,7 +100,7 @@ async def decide(request: DecisionRequest, view: MarketView, ports: Ports, luck:
     # All three are of the same catalogue, which may change once this waits for anything.
     release, campaigns = ports.releases.active(), ports.campaigns.state(now_ms)
 
-    known = await _counters(request.shopper_key, policy.deadlines_ms, ports.shoppers, stages)
+    known = await _counters(request, policy.deadlines_ms, ports.shoppers, stages)
     counters = known or {}
     features = request.features | {f.name: f.default if known is None else counters.get(str(f.counter), 0) for f in view.history}
     if view.market.derived_features:
@@ -130,11 +130,11 @@ async def decide_as_met(
     """
     policy, catalogue = view.market.policy, view.catalogue
     features, release = met.features, met.release
-    query = await _query(features, view, release, model, stages)
+    query = await _query(request.time_share, features, view, release, model, stages)
     pool = split(release.retriever.candidates(query, met.verdicts, met.luck), catalogue, met.verdicts, request.blocked.offers)
     stages.lap("retrieval")
 
-    raw, probability, ranked_by = await _probabilities(features, view, release, pool.kept, model, stages)
+    raw, probability, ranked_by = await _probabilities(request.time_share, features, view, release, pool.kept, model, stages)
     stages.lap("ranking")
 
     pacing_multiplier = met.pacing(catalogue.campaign[pool.kept.offer])
@@ -162,27 +162,42 @@ async def decide_as_met(
     )
 
 
-async def _counters(shopper_key: str, deadlines: Deadlines, shoppers: Shoppers, stages: Stages) -> Mapping[str, int] | None:
+async def _counters(
+    request: DecisionRequest, deadlines: Deadlines, shoppers: Shoppers, stages: Stages
+) -> Mapping[str, int] | None:
     """The shopper's counters; None where they cannot be read."""
-    return await stages.or_else(None, shoppers.counters(shopper_key, deadlines.shopper / 1000), "shopper")
+    return await stages.or_else(
+        None, shoppers.counters(request.shopper_key, request.time_share * deadlines.shopper / 1000), "shopper"
+    )
 
 
 async def _query(
-    features: Mapping[str, FeatureValue], view: MarketView, release: ActiveRelease, model: Model, stages: Stages
+    time_share: float,
+    features: Mapping[str, FeatureValue],
+    view: MarketView,
+    release: ActiveRelease,
+    model: Model,
+    stages: Stages,
 ) -> NDArray[np.float32] | None:
     """The shopper's query embedding, [D]; None where it is of no use or cannot be had."""
     if not release.retriever.needs_query:
         return None
-    timeout_s = view.market.policy.deadlines_ms.retrieval / 1000
+    timeout_s = time_share * view.market.policy.deadlines_ms.retrieval / 1000
     return await stages.or_else(None, _embed(features, view, release, model, timeout_s), "retrieval")
 
 
 async def _probabilities(
-    features: Mapping[str, FeatureValue], view: MarketView, release: ActiveRelease, live: Candidates, model: Model, stages: Stages
+    time_share: float,
+    features: Mapping[str, FeatureValue],
+    view: MarketView,
+    release: ActiveRelease,
+    live: Candidates,
+    model: Model,
+    stages: Stages,
 ) -> tuple[Raw, Probabilities, int | None]:
     """Probabilities of the live candidates, and the version they are from: None for the priors."""
     if release.version is not None and len(live):
-        timeout_s = view.market.policy.deadlines_ms.ranking / 1000
+        timeout_s = time_share * view.market.policy.deadlines_ms.ranking / 1000
         ranked = await stages.or_else(None, _rank(features, view, release, live, model, timeout_s), "ranker")
         if ranked is not None:
             return *ranked, release.version

@@ -67,7 +67,7 @@ class Page:
             epsilon=epsilon,
             least_bid_share=policy.least_bid_share,
             explored_bid_share=policy.explored_bid_share,
-            timeout_s=policy.deadlines_ms.hold / 1000,
+            timeout_s=request.time_share * policy.deadlines_ms.hold / 1000,
             billable=request.reserves,
             patience=request.patience,
             examination=examination,

@@ -32,7 +32,7 @@ from serving.gateway.market_view import MarketView
 BY_STATE = (Reason.BUDGET, Reason.FREQUENCY_CAP, Reason.BUDGET_UNKNOWN)
 """Reasons that only the moment knows; all others follow from the request, the time and the catalogue."""
 _LOGGED = ("decision_id", "shopper_key", "features", "asked_by", "invalid")
-_NO_MATTER = ("test", "explain", "patience")
+_NO_MATTER = ("test", "explain", "patience", "time_share")
 _ASKED = {f.name: f.default for f in fields(DecisionRequest) if f.name not in (*_LOGGED, *_NO_MATTER)}
 _REQUEST = TypeAdapter(DecisionRequest)
 

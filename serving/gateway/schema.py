@@ -50,6 +50,7 @@ def _short_enough(shopper_key: str) -> str:
 ShopperKey = Annotated[str, Field(pattern=SHOPPER_KEY), AfterValidator(_short_enough)]
 Micros = Annotated[int, Field(strict=True, ge=0, le=MAX_MICROS), BeforeValidator(_whole)]
 Count = Annotated[int, Field(strict=True, ge=1, le=MAX_COUNT), BeforeValidator(_whole)]
+Milliseconds = Annotated[int, Field(strict=True, ge=1, le=10_000), BeforeValidator(_whole)]
 Flag = Annotated[bool, Field(strict=True)]
 
 
@@ -110,6 +111,7 @@ def decision_body(market: Market) -> type[BaseModel]:
         shopper=(shopper | None, shopper()),
         context=(_attributes("ContextAttributes", market, "context") | None, {}),
         placements=(tuple[placement, ...], _field(..., "In page order.", min_length=1, max_length=MAX_PLACEMENTS)),
+        tmax_ms=(Milliseconds | None, _field(None, "Most that the stages of the decision may wait, all together.")),
         blocked=(BlockedNames | None, _field(None, "What must not be on the page; names that nobody has block nobody.")),
         ip=(
             Address | None,

@@ -1,14 +1,16 @@
 """Edits of a catalogue, and what can be wrong with them: all of it, by the index of the edit."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import orjson
 from sqlalchemy import Connection, and_, select
 
 from catalogue.checks import check
 from catalogue.kinds import CHILDREN, Entry, Kind, parent_of
 from catalogue.tables import ENTRY
+from domain.campaign import BidKind, Campaign, Status
 from domain.errors import CatalogueConflict, InvalidChange, OfferRankError, shown
 from features.market import Market
 
@@ -81,6 +83,7 @@ def check_against(db: Connection, edits: Sequence[Edit], before: Mapping[At, Sta
         if edit.expected_version is not None and edit.expected_version != now:
             expected = f"expected version {edit.expected_version}, it is {now} by now"
             wrong.append((i, CatalogueConflict(f"{edit.kind} {edit.id!r}: {expected}")))
+    wrong += _sold_otherwise(edits, before)
     wrong += _without_campaign(db, edits)
     for kind in CHILDREN:
         wrong += _left_over(db, edits, kind)
@@ -100,6 +103,22 @@ def standing(db: Connection, wanted: Iterable[At]) -> dict[At, Standing]:
             for row in db.execute(select(ENTRY.c.id, ENTRY.c.version, ENTRY.c.body, ENTRY.c.parent).where(newest)):
                 found[kind, row[0]] = Standing(*row[1:])
     return found
+
+
+def _sold_otherwise(edits: Sequence[Edit], before: Mapping[At, Standing]) -> Iterator[tuple[int, InvalidChange]]:
+    """Campaigns that were shown and would pay for conversions now, or not any more.
+
+    What is held for a conversion is its expectation, and for all else the price: where both are under way, one may take the room
+    that the other was promised.
+    """
+    for i, edit in enumerate(edits):
+        was = before.get(edit.at)
+        if not isinstance(edit.entry, Campaign) or was is None or was.body is None:
+            continue
+        then, kind = orjson.loads(was.body), edit.entry.bid_kind
+        if then.get("status") != Status.DRAFT and (then["bid_kind"] == BidKind.CPA) != (kind is BidKind.CPA):
+            expected = f"expected {then['bid_kind']}, as it was sold: make another campaign to pay for something else, got {kind}"
+            yield i, InvalidChange(f'campaign "{edit.id}".bid_kind', expected)
 
 
 def _without_campaign(db: Connection, edits: Sequence[Edit]) -> list[tuple[int, InvalidChange]]:

@@ -251,6 +251,16 @@ def test_a_database_of_the_first_tables_is_read_as_it_is_and_upgraded_by_whoever
         shelf.change(Edit("campaign", "house", None))
 
 
+def test_a_campaign_that_was_shown_pays_for_conversions_or_for_something_else_ever_after(shelf: Shelf) -> None:
+    shelf.change(campaign("alpha-spring", bid_kind="cpm"))  # the price of either is held
+    with pytest.raises(InvalidChange, match=r'campaign "alpha-spring"\.bid_kind: expected cpm, as it was sold: make another'):
+        shelf.change(campaign("alpha-spring", bid_kind="cpa"))
+    with pytest.raises(InvalidChange, match=r'campaign "gamma-sales"\.bid_kind: expected cpa'):
+        shelf.change(campaign("gamma-sales", bid_kind="cpc", status="draft"))
+    shelf.change(campaign("idea", status="draft"))
+    shelf.change(campaign("idea", bid_kind="cpa"))
+
+
 def test_all_that_is_wrong_is_said_by_the_index_of_the_edit(shelf: Shelf) -> None:
     stale = Edit("campaign", "house", campaign("house", bid_micros=7_000_000).entry, expected_version=7)
     with pytest.raises(EditsRefused) as refused:

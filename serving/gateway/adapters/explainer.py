@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 
@@ -10,7 +11,10 @@ from serving.gateway.wire import HttpError
 from serving.replay import GONE, UNKNOWN
 
 TIMEOUT_S = 120.0
+LONGEST_ID = 1024
 FIELD = "id"
+
+log = logging.getLogger(__name__)
 
 
 class Explainer:
@@ -32,6 +36,8 @@ class Explainer:
         Raises:
           HttpError: 404 there is no such decision, 410 what it was made with is gone, 503 too much to do.
         """
+        if not decision_id.isprintable() or len(decision_id) > LONGEST_ID:
+            raise HttpError(404, FIELD, "no decision has such an id", decision_id)
         if self._busy.locked():
             raise HttpError(503, FIELD, "another decision is being explained", decision_id, {"retry-after": "5"})
         async with self._busy:
@@ -56,4 +62,7 @@ class Explainer:
         lines = said.decode(errors="replace").strip().splitlines()
         why = lines[-1] if lines else f"the process that explains ended with {child.returncode}"
         status = {UNKNOWN: 404, GONE: 410}.get(child.returncode or 0, 500)
-        raise HttpError(status, FIELD, why if status != 500 else "our mistake; it was logged", decision_id)
+        if status == 500:
+            log.error("%s could not be explained: %s", decision_id, "\n".join(lines) or why)
+            why = "our mistake; it was logged"
+        raise HttpError(status, FIELD, why, decision_id)

@@ -137,3 +137,11 @@ def test_files_that_are_not_there_or_no_text_are_refused(tmp_path: Path) -> None
 def test_what_a_spreadsheet_of_windows_begins_with_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_bytes(b"\xef\xbb\xbfid,advertiser,bid_kind,bid_micros\r\nc,a,cpc,7\r\n")
     assert read(tmp_path / "c.csv", MARKET) == [Campaign(id="c", advertiser="a", bid_kind="cpc", bid_micros=7)]
+
+
+@pytest.mark.parametrize("out", ["all.toml", "all.jsonl", "folder"])
+def test_who_may_be_shown_when_and_beside_whom_survives_any_form_of_file(out: str, tmp_path: Path) -> None:
+    said = {"day_parts": ["mon-fri 08-18", "sat,sun 22-04"], "time_zone": "Asia/Kathmandu", "categories": ["wine", "IAB8-18"]}
+    plain = {"id": "c", "advertiser": "a", "bid_kind": "cpc", "bid_micros": 5}
+    entries: list[Entry] = [Campaign.model_validate(plain | said | {"tier": "house", "competes_in": "drinks"})]
+    assert [e for file in write(tmp_path / out, entries, RICH) for e in read(file, RICH)] == entries

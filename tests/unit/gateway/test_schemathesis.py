@@ -14,6 +14,7 @@ from serving.gateway.service import Service
 
 OPERATIONS = (
     "POST /v1/decisions",
+    "GET /v1/decisions/{decision_id}/explain",
     "POST /v1/events",
     "GET /v1/i/{token}",
     "GET /v1/c/{token}",

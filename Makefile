@@ -68,6 +68,9 @@ bench-speed: install ## an epoch of the ranker, its input pipeline, and PyTorch'
 	@$(BIN)/python -c "import torch" 2>/dev/null || $(UV) pip install -q --python $(BIN)/python --torch-backend cpu torch
 	@$(BIN)/python -m benchmarks.models.speed $(ARGS)
 
+bench-pacing: install ## ours, throttling, PID and no pacing on simulated days, against hindsight; ARGS="--json FILE --seeds 1"
+	@$(BIN)/python -m benchmarks.pacing $(ARGS)
+
 bench-pipeline: install ## seconds and peak memory of a training by component; ARGS="--rows 1000000 --json FILE"
 	@$(BIN)/python -m benchmarks.pipeline $(ARGS)
 
@@ -79,4 +82,4 @@ lock: install ## resolve the lock files anew
 clean: ## remove both environments and everything the demo wrote
 	rm -rf .venv .venv-airflow .offerrank
 
-.PHONY: help install airflow demo check test bench bench-models bench-speed bench-pipeline studies adversary faults lock clean
+.PHONY: help install airflow demo check test bench bench-models bench-speed bench-pacing bench-pipeline studies adversary faults lock clean

@@ -1,0 +1,1 @@
+"""Controllers of spend side by side, on simulated days: `make bench-pacing`."""

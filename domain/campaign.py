@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +25,7 @@ from domain.targeting import SCHEMA, Rule, read_rule
 Value = str | int | float
 FeatureValue = Value | list[Value] | dict[str, float] | None
 """One value; several, alone or with their weights; or None: missing, where the market file calls that a state of its own."""
+PacingKind = Literal["even", "front_loaded", "asap"]
 IMPRESSIONS_PER_CPM = 1000
 """What a cpm bid pays for."""
 IDENTIFIER = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -136,6 +137,8 @@ class Campaign(_Record):
     """Hard stop per budget day; none means unlimited, such as a house campaign."""
     lifetime_budget_micros: int | None = Field(default=None, gt=0, le=MAX_MICROS)
     """Hard stop over all days, of everything the campaign was ever charged; none means unlimited."""
+    pacing: PacingKind = "even"
+    """How a day's budget is spread: `even`, as traffic comes; `front_loaded`, 3/4 by half of it; `asap`, by whole bids."""
     frequency_cap: int | None = Field(default=None, gt=0)
     """Most impressions per shopper and budget day."""
     tier: Tier = Tier.STANDARD
@@ -154,6 +157,11 @@ class Campaign(_Record):
     """Days and hours in which it is shown, such as `mon-fri 08-18`, by the clocks of `time_zone`; none means at any time."""
     time_zone: TimeZone = "UTC"
     """Whose days and hours are meant, such as Europe/Berlin."""
+
+    @property
+    def event_micros(self) -> int:
+        """Most paid per billed event."""
+        return self.bid_micros // IMPRESSIONS_PER_CPM if self.bid_kind is BidKind.CPM else self.bid_micros
 
     @model_validator(mode="after")
     def _can_serve(self) -> Self:

@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from auction.pacing import MIN_MULTIPLIER, Pacing, joined, update
+from auction.pacing import HASTE, MIN_MULTIPLIER, Pacing, joined, update
 from catalogue import CatalogueUrl
 from domain.clock import budget_day
 from domain.errors import OfferRankError
@@ -182,6 +182,8 @@ class Pacer:
         self._campaign_ids = tuple(c.id for c in market.campaigns)
         self._catalogue = Catalogue.of(market)
         self._budget_micros, self._ends_ms = self._catalogue.budget_micros, self._catalogue.ends_ms
+        self._event_micros = np.array([c.event_micros for c in market.campaigns], dtype=np.int64)
+        self._haste = np.array([HASTE[c.pacing] for c in market.campaigns], dtype=np.float64)
         self._digests = self._market_digest, digest(self._campaign_ids)
         self._conversions = PendingConversions(self._redis, market)
 
@@ -230,7 +232,8 @@ class Pacer:
                 now = self._campaign_ids, days, passed, reading.committed_micros, self._budget_micros
                 self._pacing = joined(self._pacing, self._paced, *now)
             until = self._catalogue.days.traffic_passed(self._ends_ms, days, shape)
-            self._pacing = update(self._pacing, days, passed, reading.committed_micros, self._budget_micros, until)
+            read = passed, reading.committed_micros, self._budget_micros
+            self._pacing = update(self._pacing, days, *read, until, event_micros=self._event_micros, haste=self._haste)
         self._paced = self._campaign_ids
         self._publish(self._pacing, days, reading, at_ms)
         self.sweep(now_ms)
@@ -276,7 +279,7 @@ class Pacer:
         if gone := stored.keys() - set(self._campaign_ids):
             self._redis.hdel(self._keys.pacing, *gone)
         multiplier = np.array([_multiplier(stored.get(c)) for c in self._campaign_ids])
-        multiplier[self._budget_micros == UNLIMITED] = 1.0
+        multiplier[(self._budget_micros == UNLIMITED) | np.isinf(self._haste)] = 1.0
         return Pacing(days, passed, reading.committed_micros, multiplier)
 
     def _forget_gone(self) -> None:

@@ -8,6 +8,9 @@ import numpy as np
 from auction.pacing import Pacing, update
 from benchmarks.pacing.market import Floats, Ints
 
+KNOWN = 0.1
+"""Share of a day's traffic after which the day says as much of itself as the forecast does."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -15,12 +18,35 @@ class Seen:
 
     day: int
     minute: int
-    planned: float
+    expected: float
     """Share of the day's traffic that was to come by now, by what weeks before have shown of each hour of the week."""
-    planned_by_day: float
-    """The same, by hour of an average day."""
+    expected_by_day: float
+    """The same by hour of the day, which is all that a market file says."""
+    came: float
+    """Traffic since the minute before, as a share of what is now expected of the day."""
+    planned: float
+    """Share of a budget, see `plan`."""
     committed_micros: Ints
     budget_micros: Ints
+    event_micros: Ints
+    """Most that one billed event costs."""
+
+
+def plan(pages: Floats, expected: Floats) -> tuple[Floats, Floats]:
+    """By the begin of each minute, [MINUTES + 1] each: the share of a budget that the plan has spent, and `Seen.came`.
+
+    What is left is planned anew each minute over the traffic that is left: that of the forecast, corrected by how the day has
+    compared with it so far. So spend follows what comes, and nobody is asked to have known of a burst.
+
+    Args:
+      pages: [MINUTES] that came.
+      expected: [MINUTES] by the forecast.
+    """
+    by_now, came = (np.cumsum(of) / expected.sum() for of in (expected, pages))
+    level = (came + KNOWN) / (by_now + KNOWN)
+    since = pages / expected.sum() / level
+    left = 1 - np.cumprod(1 - since / np.maximum(since + 1 - by_now, 1e-9))
+    return np.append(0.0, left), np.append(0.0, since)
 
 
 class Controller(Protocol):
@@ -39,20 +65,33 @@ class Controller(Protocol):
 
 
 class Ours:
-    """`auction.pacing`, as the pacer runs it."""
+    """`auction.pacing`, as the pacer runs it: it knows the hours of an average day."""
 
     def __init__(self, campaigns: int) -> None:
         self.multiplier, self.taking_part = np.ones(campaigns), np.ones(campaigns)
         self._pacing = Pacing(0, 0.0, np.zeros(campaigns, dtype=np.int64), self.multiplier)
 
+    def _traffic(self, seen: Seen) -> tuple[float, float | None]:
+        """Share that has passed, and what came."""
+        return seen.expected_by_day, None
+
     def update(self, seen: Seen) -> None:
         """One step."""
-        self._pacing = update(self._pacing, seen.day, seen.planned_by_day, seen.committed_micros, seen.budget_micros)
+        passed, came = self._traffic(seen)
+        given = seen.committed_micros, seen.budget_micros
+        self._pacing = update(self._pacing, seen.day, passed, *given, event_micros=seen.event_micros, came=came)
         self.multiplier = self._pacing.multiplier
 
     def restart(self, seen: Seen) -> None:
         """As a new leader does."""
-        self._pacing = Pacing(seen.day, seen.planned_by_day, seen.committed_micros, self.multiplier)
+        self._pacing = Pacing(seen.day, self._traffic(seen)[0], seen.committed_micros, self.multiplier)
+
+
+class OursByRequests(Ours):
+    """The same, told of the requests that come, and of those of weeks before by hour of the week."""
+
+    def _traffic(self, seen: Seen) -> tuple[float, float | None]:
+        return seen.expected, seen.came
 
 
 class Throttling:
@@ -124,6 +163,7 @@ class NoPacing:
 
 CONTROLLERS: dict[str, type[Ours] | type[Throttling] | type[Pid] | type[NoPacing]] = {
     "offerrank": Ours,
+    "offerrank by requests": OursByRequests,
     "throttling": Throttling,
     "pid": Pid,
     "none": NoPacing,

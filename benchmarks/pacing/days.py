@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pacing.controllers import CONTROLLERS, Controller, Seen
+from benchmarks.pacing.controllers import CONTROLLERS, Controller, Seen, plan
 from benchmarks.pacing.hindsight import Hindsight
 from benchmarks.pacing.market import CPA, MINUTES, Campaigns, Floats, Ints, Pages, hours_seen, pages_of
-from benchmarks.pacing.money import Money, shares
+from benchmarks.pacing.money import Money
 from benchmarks.pacing.selling import sell
 
 CAMPAIGNS, PAGES, DAYS = 200, 150_000, 5
@@ -56,27 +56,12 @@ class Run:
     """[24, C] a day."""
 
 
-@dataclass(frozen=True)
-class Forecast:
-    """[168] and [24] weights: what the weeks before have shown."""
-
-    of_week: Floats
-    of_day: Floats
-
-    def shares(self, weekday: int) -> tuple[Floats, Floats]:
-        """[MINUTES + 1] of the day's traffic by the begin of each minute, by hour of the week and of the day."""
-        of = self.of_week[24 * weekday : 24 * weekday + 24], self.of_day
-        by_week, by_day = (shares(np.repeat(hours, 60)) for hours in of)
-        return by_week, by_day
-
-
 def simulate(seed: int, names: Sequence[str], days: int = DAYS, n: int = CAMPAIGNS, pages: int = PAGES) -> list[Row]:
     """Rows of some controllers that meet the same shoppers."""
     rng = np.random.default_rng([seed, 0])
     campaigns = Campaigns.draw(rng, n, pages)
     before = np.stack([np.concatenate([hours_seen(rng, weekday) for weekday in range(7)]) for _ in range(WEEKS_BEFORE)])
-    of_week = before.mean(axis=0)
-    forecast = Forecast(of_week, of_week.reshape(7, 24).mean(axis=0))
+    forecast = before.mean(axis=0).reshape(7, 24)
     runs = [Run(name, CONTROLLERS[name](n), Money(campaigns, days), np.random.default_rng([seed, 1])) for name in names]
     for day in range(days):
         rng = np.random.default_rng([seed, 2, day])
@@ -85,7 +70,7 @@ def simulate(seed: int, names: Sequence[str], days: int = DAYS, n: int = CAMPAIG
         order = np.argsort(of_day.candidate.ravel(), kind="stable")
         by_campaign = np.split(order, np.cumsum(np.bincount(of_day.candidate.ravel(), minlength=n + 1)))[:n]
         for run in runs:
-            _day(run, campaigns, of_day, day, forecast.shares(weekday), by_campaign)
+            _day(run, campaigns, of_day, day, forecast[weekday] * pages / 24, forecast.mean(axis=0), by_campaign)
     for run in runs:
         run.money.finish(days)
     return [_row(run, seed, campaigns) for run in runs]
@@ -96,22 +81,28 @@ def _day(
     campaigns: Campaigns,
     pages: Pages,
     day: int,
-    planned: tuple[Floats, Floats],
+    forecast: Floats,
+    of_any_day: Floats,
     by_campaign: list[np.ndarray],
 ) -> None:
+    """forecast: [24] pages of each hour; of_any_day: [24] weights of hours, whatever the day."""
     hindsight = Hindsight()
+    of_minutes = np.bincount(pages.minute, minlength=MINUTES).astype(np.float64)
+    expected, by_day = (np.append(0.0, np.cumsum(np.repeat(of / of.sum() / 60, 60))) for of in (forecast, of_any_day))
+    planned, came = plan(of_minutes, np.repeat(forecast / 60, 60))
     hours: list[Ints] = []
     for minute in range(MINUTES):
         run.money.begin(day, minute)
         committed = run.money.committed_micros(day)
         if minute and minute % 60 == 0:
             hours.append(committed)
-        seen = Seen(day, minute, planned[0][minute], planned[1][minute], committed, campaigns.budget_micros)
+        of = pages.of_minute(minute)
+        shares = float(expected[minute]), float(by_day[minute]), float(came[minute]), float(planned[minute])
+        seen = Seen(day, minute, *shares, committed, campaigns.budget_micros, campaigns.event_micros)
         if day != RESTART or minute not in RESTART_MINUTES:
             if day == RESTART and minute == RESTART_MINUTES.stop:
                 run.controller.restart(seen)
             run.controller.update(seen)
-        of = pages.of_minute(minute)
         if of.start == of.stop:
             continue
         controller = run.controller
@@ -127,11 +118,11 @@ def _day(
     hours.append(run.money.committed_micros(day))
     hour = np.repeat(pages.minute // 60, pages.candidate.shape[1])
     best, demand = hindsight.of(by_campaign, hour, campaigns.budget_micros.astype(np.float64))
-    came = np.searchsorted(pages.minute, 60 * np.arange(1, 25)) / len(pages.minute)
-    most = IN_AN_HOUR * np.diff(came, prepend=0.0)[:, None] * campaigns.budget_micros
+    by_hour = planned[60::60]
+    most = IN_AN_HOUR * np.diff(by_hour, prepend=0.0)[:, None] * campaigns.budget_micros
     run.optimum.append(float(best.sum()))
     run.allows.append(np.minimum(demand, most).sum(axis=0) >= DEMAND * campaigns.budget_micros)
-    run.plan_error.append(np.abs(np.stack(hours) / campaigns.budget_micros - came[:, None]))
+    run.plan_error.append(np.abs(np.stack(hours) / campaigns.budget_micros - by_hour[:, None]))
 
 
 def _row(run: Run, seed: int, campaigns: Campaigns) -> Row:

@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pacing.market import CPA, CPC, CPM, MINUTES, Campaigns, Floats, Ints, Pages
+from benchmarks.pacing.market import CPA, CPC, CPM, MINUTES, Campaigns, Ints, Pages
 from benchmarks.pacing.selling import Sold
 from domain.money import expected_micros
 from serving.budget_days import DEVIATIONS
-from serving.budget_readings import BudgetReading
+from serving.budget_readings import NO_END, BudgetReading
 from serving.pending_conversions import KNOWN_AFTER
 
 USUAL_DELAY_MIN = 60.0
@@ -43,6 +43,8 @@ class Money:
         return BudgetReading(
             limit_micros=self.limit_micros,
             unlimited=none.astype(bool),
+            left_micros=np.full(len(none), NO_END),
+            total_closed=none.astype(bool),
             spent_micros=self.spent_micros[day],
             held_micros=none.astype(np.int64),
             pending_micros=self._pending[day],
@@ -114,8 +116,3 @@ class Money:
     def overspent_micros(self) -> NDArray[np.int64]:
         """[days, C]"""
         return np.maximum(self.spent_micros - self.limit_micros, 0)
-
-
-def shares(values: Floats) -> Floats:
-    """Cumulative, from 0 to 1: [n + 1]."""
-    return np.concatenate([[0.0], np.cumsum(values)]) / values.sum()

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from domain.errors import LabelsDoubted, NothingToLearn, OfferRankError
 from domain.signals import TERMINAL, told_to_stop
 from features.market import load_market
 from models.turns import Training, Turns, read_turns, write_turns
+from monitoring.learning_beat import LearningBeat
 from offerrank.asked import Asked
 from offerrank.recalibration import recalibrate
 from offerrank.training import disk_errors_said, one_line, say, train
@@ -68,13 +70,14 @@ def retrain(
         _load_while_waiting(schedule.delay_s)
     if schedule.every_s is None:
         with disk_errors_said():
-            _turn(market_path, log_dir, out, schedule, as_json, beam_args, metadata)
+            _told(log_dir, None, lambda: _turn(market_path, log_dir, out, schedule, as_json, beam_args, metadata))
         return
     asked = Asked(log_dir, out)
     with told_to_stop(TERMINAL) as stop:
 
         def turn() -> None:
-            _turn(market_path, log_dir, out, schedule, as_json, beam_args, metadata, stop.is_set)
+            work = partial(_turn, market_path, log_dir, out, schedule, as_json, beam_args, metadata, stop.is_set)
+            _told(log_dir, schedule.every_s, work)
 
         while not stop.is_set():
             next_s = time.monotonic() + schedule.every_s
@@ -95,6 +98,25 @@ def _tried(turn: Callable[[], None]) -> None:
         level = logging.INFO if outcome_of(e) == "waiting" else logging.ERROR
         foreseen = isinstance(e, (OfferRankError, OSError, pa.ArrowException))
         log.log(level, "no release this time: %s", one_line(e), exc_info=not foreseen)
+
+
+def _told(log_dir: Path, every_s: int | None, turn: Callable[[], None]) -> None:
+    """The monitor is told when a turn last brought a release, and why the others did not."""
+
+    def note(why: str | None) -> None:
+        try:
+            LearningBeat.note(log_dir, now_ms(), every_s, why)
+        except OSError as e:  # where there is no log, the turn has said so
+            log.log(logging.ERROR if log_dir.is_dir() else logging.DEBUG, "%s", one_line(e))
+
+    if LearningBeat.read(log_dir) is None:
+        note("no turn has ended yet")
+    try:
+        turn()
+    except Exception as e:
+        note(one_line(e))
+        raise
+    note(None)
 
 
 def _turn(

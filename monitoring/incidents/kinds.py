@@ -47,6 +47,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "overspend": Kind("more is spent than the budget", "of the day's budget spent", "%", "allowed"),
     "pacing": Kind("spend is off its plan", "of the day's budget spent", "%", "planned"),
     "skew_unchecked": Kind("skew is not checked", "hours since it last was", against="at most"),
+    "not_learning": Kind("nothing new is learned", "hours since the last release", against="at most"),
 }
 """By the name that findings carry. One that is not here is told as `OTHER`."""
 OTHER: Final = Kind("{name} is not as usual", "as found", order=10)

@@ -1,4 +1,4 @@
-"""What the watch looks at beside the log, once in the 60th part of an hour: money in Redis, and who checks for skew."""
+"""What the watch looks at beside the log, once in the 60th part of an hour: money in Redis, and whether others do their work."""
 
 import logging
 from pathlib import Path
@@ -10,6 +10,7 @@ from features.market import Market
 from monitoring.incidents import Keeper
 from monitoring.incidents.standing import Lasting, Standing
 from monitoring.incidents.store import MONEY, PROCESS
+from monitoring.learning_beat import LearningBeat
 from monitoring.skew_beat import SkewBeat
 from monitoring.summaries import Series
 from monitoring.watch.money import MoneyLook
@@ -54,14 +55,21 @@ class Surroundings:
         self._incidents.observe_standing(series_kind, self._lasting[series_kind](found, at_ms), at_ms)
 
     def _processes(self, at_ms: int) -> list[Standing]:
-        beat = SkewBeat.read(self._log_dir)
-        if beat is None or not beat.is_over(at_ms):
-            return []
-        hours, allowed = (ms / 3_600_000 for ms in (at_ms - beat.checked_ms, beat.longest_ms))
-        return [Standing("skew_unchecked", Series(PROCESS, "skew"), hours, allowed, detail={"why": beat.why} if beat.why else {})]
+        skew, learning = SkewBeat.read(self._log_dir), LearningBeat.read(self._log_dir)
+        found = []
+        if skew is not None and skew.is_over(at_ms):
+            found.append(_late("skew_unchecked", "skew", at_ms - skew.checked_ms, skew.longest_ms, skew.why))
+        if learning is not None and learning.is_over(at_ms):
+            found.append(_late("not_learning", "training", at_ms - learning.learned_ms, learning.longest_ms, learning.why))
+        return found
 
     def _revenue_micros_per_day(self, store: "MonitorStore") -> int:
         newest_ms = store.first_and_last_hour()[1]
         if self._revenue[0] != newest_ms:
             self._revenue = newest_ms, sum(revenue_micros_per_day(store, self._hour_ms).values())
         return self._revenue[1]
+
+
+def _late(kind: str, process: str, since_ms: int, longest_ms: int, why: str) -> Standing:
+    hours, allowed = since_ms / 3_600_000, longest_ms / 3_600_000
+    return Standing(kind, Series(PROCESS, process), hours, allowed, detail={"why": why} if why else {})

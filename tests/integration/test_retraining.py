@@ -30,6 +30,7 @@ from models.evaluation import EvaluationReport
 from models.progress import Histories
 from models.release import FinalLabels, Manifest, Release
 from models.turns import read_turns
+from monitoring.learning_beat import LearningBeat
 from offerrank.cli import app
 from pipelines.freshness import release_to_continue
 from serving.archiver.files import write_part
@@ -243,9 +244,15 @@ def test_a_refused_full_training_is_an_exit_code_and_a_note_and_incremental_ones
     assert (noted.full.refused, noted.full.failed, noted.full.at_work) == (1, 0, False)
     assert "AUC of ctr is 0." in noted.full.why
     assert (noted.incremental.refused, noted.incremental.failed) == (0, 0)
-    # A day after the first full training; the refused one was then half a day ago, and takes its place.
-    day_s, full_ms = 86_400, noted.full.began_ms
+    full_ms = noted.full.began_ms
     assert full_ms is not None
+    # The monitor is told when the last release was, and why there was none since.
+    beat = LearningBeat.read(releases.parent / "log")
+    assert beat is not None
+    assert "AUC of ctr is 0." in beat.why
+    assert incremental.manifest.created_ms <= beat.learned_ms < full_ms
+    # A day after the first full training; the refused one was then half a day ago, and takes its place.
+    day_s = 86_400
     assert full_ms >= retrained.began_ms
     later_ms = first.manifest.created_ms + 86_400_000
     half_a_day_before_ms = later_ms - 43_200_000

@@ -25,6 +25,7 @@ from models.calibration import Calibrator, TaskCalibration
 from models.release import FinalLabels
 from models.turns import read_turns
 from monitoring.incidents import Change, IncidentStore, incidents_path, reading
+from monitoring.learning_beat import LearningBeat
 
 HOUR_MS = 3_600_000
 LINE = r"\d{4}-\d\d-\d\d [\d:,]+ ERROR offerrank.retraining no release this time: "
@@ -165,6 +166,7 @@ def test_a_full_training_that_has_too_little_to_be_judged_by_has_not_been_tried(
     """The next turn is a full one again: else a market of little traffic would never have any."""
     write_release(shop, 9, full_ms=shop.now_ms - 30 * HOUR_MS, as_of_ms=shop.now_ms - 2 * HOUR_MS)
     shop.market_toml.write_text(shop.market_toml.read_text().replace("[training]", "[training]\nmin_rows = 10"))
+    began_ms, first_ended_ms = now_ms(), 0
     for _ in range(2):
         turn = subprocess.run(
             shop.retrain("--doubted", "learn"), capture_output=True, text=True, timeout=60, env=shop.environment
@@ -175,9 +177,15 @@ def test_a_full_training_that_has_too_little_to_be_judged_by_has_not_been_tried(
         assert (
             "expected enough rows to judge by (min_positives) that release 9 has not learned from, got 'ctr: 10 positives" in line
         )
+        first_ended_ms = first_ended_ms or now_ms()
     noted = read_turns(shop.releases)
     assert (noted.full.began_ms, noted.full.failed, noted.full.refused) == (None, 0, 0)
     assert "enough rows to judge by" in noted.full.why
+    # One may wait for ever: the monitor knows since when, and why.
+    beat = LearningBeat.read(shop.log_dir)
+    assert beat is not None
+    assert "enough rows to judge by" in beat.why
+    assert began_ms <= beat.learned_ms < first_ended_ms
 
 
 def test_on_a_schedule_one_bad_turn_is_a_line_and_the_next_is_tried(shop: Shop) -> None:

@@ -1,4 +1,4 @@
-"""Who checks for skew is watched itself: its beat, and an incident when there is none any more."""
+"""Who checks for skew, and who trains, is watched as well: a beat, and an incident when there is none any more."""
 
 import os
 import signal
@@ -15,6 +15,7 @@ from domain.clock import now_ms
 from monitoring.incidents import INCIDENTS, Keeper, Objectives, incidents_path, reading
 from monitoring.incidents.alerts import AlertSettings
 from monitoring.incidents.standing import LASTING_MS
+from monitoring.learning_beat import LearningBeat
 from monitoring.skew_beat import SkewBeat
 from monitoring.watch.surroundings import Surroundings
 
@@ -40,6 +41,35 @@ def test_a_check_that_stops_is_an_incident_and_one_that_goes_on_ends_it(tmp_path
     assert live(BEGIN_MS + 3 * HOUR_MS) == ["Skew is not checked: 3.025 hours since it last was, at most 1.5"]
     SkewBeat(beat_ms=BEGIN_MS + 4 * HOUR_MS, checked_ms=BEGIN_MS + 4 * HOUR_MS, every_s=3600).write(tmp_path)
     assert live(BEGIN_MS + 4 * HOUR_MS) == []
+    db.close()
+    keeper.stop()
+
+
+def test_a_loop_that_brings_no_release_is_an_incident_with_its_reason_and_the_next_release_ends_it(tmp_path: Path) -> None:
+    archive = WatchedArchive(tmp_path)
+    archive.write(HOUR_MS)
+    keeper = Keeper(tmp_path, "corner", "EUR", HOUR_MS, AlertSettings(), Objectives())
+    keeper.start()
+    looks = Surroundings(redis.Redis(port=1), archive.market, tmp_path, keeper)
+    db = INCIDENTS.open_to_read(incidents_path(tmp_path))
+
+    def live(at_ms: int) -> list[tuple[str, object]]:
+        with archive.watched().store() as store:
+            looks.turn(store, at_ms)
+            looks.turn(store, at_ms + LASTING_MS)
+        return [(i.against_usual, i.detail.get("why")) for i in reading.live_incidents(db) if i.kind == "not_learning"]
+
+    def turn(hour: int, why: str | None) -> None:
+        LearningBeat.note(tmp_path, BEGIN_MS + hour * HOUR_MS, 3600, why)
+
+    assert live(BEGIN_MS) == []  # nobody trains on this log
+    turn(0, "3 positives, too few to tell")
+    turn(20, "4 positives, too few to tell")
+    assert live(BEGIN_MS + 24 * HOUR_MS) == []
+    ((said, why),) = live(BEGIN_MS + 26 * HOUR_MS)
+    assert (said, why) == ("26.02 hours since the last release, at most 24", "4 positives, too few to tell")
+    turn(27, None)
+    assert live(BEGIN_MS + 28 * HOUR_MS) == []
     db.close()
     keeper.stop()
 

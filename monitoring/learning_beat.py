@@ -1,0 +1,57 @@
+"""learning.json, beside the log: when `offerrank retrain` last brought a release, so that somebody notices when none comes."""
+
+import os
+from pathlib import Path
+from typing import Final, Self
+
+from pydantic import ValidationError
+
+from features.spec import Record
+
+FILE: Final = "learning.json"
+LEAST_S: Final = 86_400
+TURNS: Final = 3
+"""A day, or as many turns where they are rarer, may bring no release: little traffic is pooled until it can be judged by."""
+
+
+class LearningBeat(Record):
+    """learning.json; times in UTC ms."""
+
+    learned_ms: int
+    """When a training last brought a release, or was first tried."""
+    every_s: int | None = None
+    """From one turn to the next; None where somebody else has the schedule, which is taken for daily."""
+    why: str = ""
+    """Why the last turn brought none."""
+
+    @classmethod
+    def read(cls, log_dir: Path) -> Self | None:
+        """None where nobody trains on this log, or nothing can be read."""
+        try:
+            return cls.model_validate_json((log_dir / FILE).read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    @classmethod
+    def note(cls, log_dir: Path, at_ms: int, every_s: int | None, why: str | None) -> None:
+        """A turn has ended: with a release, if there is no reason why not. Raises OSError."""
+        before = cls.read(log_dir)
+        learned_ms = at_ms if why is None or before is None else before.learned_ms
+        cls(learned_ms=learned_ms, every_s=every_s, why=why or "")._write(log_dir)
+
+    @property
+    def longest_ms(self) -> int:
+        """From one release to the next."""
+        return 1000 * max(LEAST_S, TURNS * (self.every_s or LEAST_S))
+
+    def is_over(self, at_ms: int) -> bool:
+        """Whether nothing is learned any more."""
+        return at_ms - self.learned_ms > self.longest_ms
+
+    def _write(self, log_dir: Path) -> None:
+        temporary = log_dir / f".{FILE}.{os.getpid()}"
+        try:
+            temporary.write_text(self.model_dump_json() + "\n", encoding="utf-8")
+            temporary.replace(log_dir / FILE)
+        finally:
+            temporary.unlink(missing_ok=True)

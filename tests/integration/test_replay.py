@@ -97,6 +97,7 @@ def test_all_that_was_decided_is_decided_again_and_a_price_that_was_changed_is_f
         gateway = GatewayProcess(market, redis_url, tmp_path / "gateway.log", **settings)
         with paced(redis_url, market, catalogue=shelf.url):
             gateway.start()
+            eventually(lambda: httpx.get(f"{gateway.url}/readyz").json()["release"] == "1")
             asyncio.run(trade(gateway, PAGES))
             new = offer("delta-new", campaign="delta-games", features={"category": "rewards"})
             shelf.change(campaign("delta-games", daily_budget_micros=2_000_000, bid_micros=700_000, targeting={}), new)

@@ -127,3 +127,20 @@ def update(
     step = -gain * ((committed_micros - committed_before) - rho) / np.maximum(budget_micros, 1)
     multiplier = before.multiplier * np.exp(np.clip(step, -MAX_STEP, MAX_STEP))
     return Pacing(day, traffic_passed, committed_micros, np.where(hasty, 1.0, np.clip(multiplier, MIN_MULTIPLIER, 1.0)))
+
+
+def of_today(
+    daily_micros: NDArray[np.int64], lifetime_micros: NDArray[np.int64], days_left: NDArray[np.int64], plans: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """[C] budgets of the day: the daily one, or where a lifetime budget is to last until an end its equal share, if less.
+
+    What one day leaves or takes is spread over all days after it.
+
+    Args:
+      daily_micros: [C], one too large to matter where there is none.
+      lifetime_micros: [C] what was left of the lifetime budget when the day began; at least 0 counts.
+      days_left: [C] with today; at least 1 counts.
+      plans: [C] whether it has a lifetime budget and an end.
+    """
+    share = -(-np.maximum(lifetime_micros, 0) // np.maximum(days_left, 1))
+    return np.where(plans, np.minimum(daily_micros, share), daily_micros)

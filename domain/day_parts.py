@@ -24,6 +24,17 @@ def hours_of_week(parts: Iterable[str]) -> frozenset[int]:
     return frozenset(hour for part in parts for hour in _hours(part))
 
 
+def days_with(hours: Iterable[int], first_day: int, last_day: int) -> int:
+    """How many budget days from one to another, both included, have any of some hours of the week.
+
+    Args:
+      first_day, last_day: numbers of dates, 0 being that of the epoch, a Thursday.
+    """
+    weekdays = {hour // 24 for hour in hours}
+    weeks, more = divmod(max(last_day - first_day + 1, 0), 7)
+    return weeks * len(weekdays) + sum((first_day + d + 3) % 7 in weekdays for d in range(more))
+
+
 def hour_of_week(at_ms: int, zone: str) -> int:
     """Which hour of the week it is there. Where clocks are put on an hour is missing, where they are put back one comes twice."""
     there = datetime.fromtimestamp(at_ms // 1000, time_zone(zone))

@@ -20,9 +20,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from auction.pacing import HASTE, MIN_MULTIPLIER, Pacing, joined, update
+from auction.pacing import HASTE, MIN_MULTIPLIER, Pacing, joined, of_today, update
 from catalogue import CatalogueUrl
 from domain.clock import budget_day
+from domain.day_parts import days_with, hours_of_week
+from domain.days import DAY_S
 from domain.errors import OfferRankError
 from domain.keys import LIFETIME, PARTITIONS, Keys
 from domain.refusals import read_settings
@@ -30,8 +32,8 @@ from domain.signals import told_to_stop
 from features.market import Market, load_market, market_digest
 from retrieval.catalogue import UNLIMITED, Catalogue
 from serving.beats import Disagreement, disagreements
-from serving.budget_days import conversion_delay_ms, slack_micros
-from serving.budget_readings import BudgetReading
+from serving.budget_days import conversion_delay_ms, last_day, slack_micros
+from serving.budget_readings import NO_END, BudgetReading
 from serving.budget_snapshot import Snapshot, digest
 from serving.pending_conversions import PendingConversions
 from serving.repair.opening import Opening
@@ -182,6 +184,10 @@ class Pacer:
         self._campaign_ids = tuple(c.id for c in market.campaigns)
         self._catalogue = Catalogue.of(market)
         self._budget_micros, self._ends_ms = self._catalogue.budget_micros, self._catalogue.ends_ms
+        self._ends, self._last_day = self._ends_ms < np.iinfo(np.int64).max, last_day(self._catalogue)
+        # A shorter day is no date, and has no weekday.
+        whole_days = self._policy.day_length_s == DAY_S
+        self._hours = {i: hours_of_week(c.day_parts) for i, c in enumerate(market.campaigns) if c.day_parts and whole_days}
         self._event_micros = np.array([c.event_micros for c in market.campaigns], dtype=np.int64)
         self._haste = np.array([HASTE[c.pacing] for c in market.campaigns], dtype=np.float64)
         self._digests = self._market_digest, digest(self._campaign_ids)
@@ -223,16 +229,17 @@ class Pacer:
         gone = [(self._campaign_ids[i], int(days[i])) for i in np.flatnonzero(reading.closed)]
         self._opening.reopen(gone + [(self._campaign_ids[i], LIFETIME) for i in np.flatnonzero(reading.total_closed)])
         passed = self._catalogue.days.traffic_passed(at_ms, days, shape)
+        budget_micros = self._budget_of_today(days, reading)
         if self._pacing is None:
-            self._pacing = self._take_over(days, passed, reading)
+            self._pacing = self._take_over(days, passed, reading, budget_micros)
             log.info("leading")
         else:
             if self._paced != self._campaign_ids:
                 self._forget_gone()
-                now = self._campaign_ids, days, passed, reading.committed_micros, self._budget_micros
+                now = self._campaign_ids, days, passed, reading.committed_micros, budget_micros
                 self._pacing = joined(self._pacing, self._paced, *now)
             until = self._catalogue.days.traffic_passed(self._ends_ms, days, shape)
-            read = passed, reading.committed_micros, self._budget_micros
+            read = passed, reading.committed_micros, budget_micros
             self._pacing = update(self._pacing, days, *read, until, event_micros=self._event_micros, haste=self._haste)
         self._paced = self._campaign_ids
         self._publish(self._pacing, days, reading, at_ms)
@@ -273,13 +280,26 @@ class Pacer:
             log.error("gateway %s %s", one.gateway, one.what)
         self._said = found
 
-    def _take_over(self, days: NDArray[np.int64], passed: NDArray[np.float64], reading: BudgetReading) -> Pacing:
+    def _budget_of_today(self, days: NDArray[np.int64], reading: BudgetReading) -> NDArray[np.int64]:
+        """[C] what is planned for today."""
+        # What is left is not known where it has not been opened yet: then the daily budget alone is planned.
+        plans = self._ends & (reading.left_micros >= 0) & (reading.left_micros < NO_END)
+        left = np.where(plans, reading.left_micros, 0) + reading.spent_micros
+        days_left = self._last_day - days + 1
+        for i, hours in self._hours.items():
+            if plans[i]:
+                days_left[i] = days_with(hours, int(days[i]), int(self._last_day[i]))
+        return of_today(self._budget_micros, left, days_left, plans)
+
+    def _take_over(
+        self, days: NDArray[np.int64], passed: NDArray[np.float64], reading: BudgetReading, budget_micros: NDArray[np.int64]
+    ) -> Pacing:
         """Starts where the last leader left off; campaigns it did not know start at 1, and those that are gone are removed."""
         stored: dict[str, str] = self._redis.hgetall(self._keys.pacing)
         if gone := stored.keys() - set(self._campaign_ids):
             self._redis.hdel(self._keys.pacing, *gone)
         multiplier = np.array([_multiplier(stored.get(c)) for c in self._campaign_ids])
-        multiplier[(self._budget_micros == UNLIMITED) | np.isinf(self._haste)] = 1.0
+        multiplier[(budget_micros == UNLIMITED) | np.isinf(self._haste)] = 1.0
         return Pacing(days, passed, reading.committed_micros, multiplier)
 
     def _forget_gone(self) -> None:

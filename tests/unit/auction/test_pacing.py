@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auction.pacing import ASAP, HASTE, MAX_STEP, MIN_MULTIPLIER, RESERVED, SHORTEST_HORIZON, Pacing, joined
+from auction.pacing import ASAP, HASTE, MAX_STEP, MIN_MULTIPLIER, RESERVED, SHORTEST_HORIZON, Pacing, joined, of_today
 from auction.pacing import update as update_of
 from domain.clock import traffic_passed
 
@@ -384,3 +384,21 @@ def test_campaigns_that_come_and_go_leave_the_others_on_their_course() -> None:
     assert now.committed_micros.tolist() == [30, 7, 10]
     assert now.multiplier.tolist() == [0.3, 1.0, 1.0]
     assert joined(before, ("a", "b", "c"), (), 4, 0.25, np.zeros(0, np.int64), np.zeros(0, np.int64)).multiplier.tolist() == []
+
+
+def test_a_lifetime_budget_with_an_end_is_planned_in_equal_shares_of_the_days_that_are_left() -> None:
+    unlimited = np.iinfo(np.int64).max
+    daily = np.array([unlimited, 100, 100, unlimited, unlimited, unlimited])
+    left = np.array([1000, 1000, 150, 1000, -5, 1000])
+    days_left = np.array([10, 5, 2, 3, 4, 0])
+    plans = np.array([True, True, True, False, True, True])
+    assert of_today(daily, left, days_left, plans).tolist() == [100, 100, 75, unlimited, 0, 1000]
+
+
+def test_what_one_day_leaves_of_a_lifetime_budget_is_spread_over_the_days_after_it() -> None:
+    left, spent = 1000, []
+    for day in range(10):
+        (today,) = of_today(np.array([1000]), np.array([left]), np.array([10 - day]), np.array([True])).tolist()
+        spent.append(0 if day == 3 else today)
+        left -= spent[-1]
+    assert spent == [100, 100, 100, 0, 117, 117, 117, 117, 116, 116]

@@ -147,9 +147,11 @@ class Contenders:
           certain: [K], of the able: surely able.
         """
         if self.left_in_slots is not None or self.tier is not None:
-            left = 1.0 if self.left_in_slots is None else self.left_in_slots[:, self.best]
+            if self.left_in_slots is None:
+                left = np.ones((len(self.reserve_ecpm_micros), len(self.best)))
+            else:
+                left = self.left_in_slots[:, self.best]
             ecpm = np.where(able, left * self.bids.ecpm_micros[self.best], -1.0)
-            ecpm = np.broadcast_to(ecpm, (len(self.reserve_ecpm_micros), len(self.best)))
             rankings = (self._ranking(here, r) for here, r in zip(ecpm, self.reserve_ecpm_micros.tolist(), strict=True))
             return may_be_placed(rankings, self.group, certain)
         found = np.zeros(len(able), dtype=bool)

@@ -61,7 +61,8 @@ def test_slots_and_prices_are_those_by_the_book(rows, floors, share, curve) -> N
     to_reach = np.array([asked for _, asked in page.values()])
     bid = bids.bid_micros[sale.winner]
     assert ((sale.price_micros <= bid) & (sale.price_micros >= share * bid - 1)).all()
-    assert (paid >= to_reach - 1e-6 * np.maximum(to_reach, 1)).all()
+    # Prices forgive a millionth of a micro, which is ten times a thousandth of an eCPM at most.
+    assert (paid >= to_reach * (1 - 1e-9) - 0.02).all()
     assert len({bids.apart[w] for w in sale.winner}) == len(sale.winner)
 
 

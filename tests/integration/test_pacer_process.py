@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import redis
 from open_market import begin_archive, let_in
 
 from domain.clock import budget_day, now_ms
-from domain.keys import Keys, hold_member, partition_of
+from domain.keys import LIFETIME, Keys, hold_member, partition_of
 from features.market import Market, load_market
 from retrieval.catalogue import UNLIMITED
 from serving.embedded_redis import EmbeddedRedis
@@ -46,7 +47,7 @@ day_length_s = {DAY_S}
 id = "budgeted"
 advertiser = "a"
 bid_kind = "cpc"
-bid_micros = 500_000
+bid_micros = 1_000
 daily_budget_micros = 1_000_000
 
 [[campaigns]]
@@ -91,11 +92,30 @@ def test_spend_ahead_of_plan_lowers_the_multiplier_and_behind_raises_it(client: 
     client.hincrby(KEYS.budget("budgeted", 3), "spent", 60_000)
     client.hincrby(KEYS.budget("unlimited", 3), "spent", 10**12)
     pacer.turn(at(3, 0.11))
-    # Planned 1 % of the traffic left of 90 %: 1.111 % of the budget; spent 6 %: exp(-10 x 0.04889) = 0.613.
-    assert multipliers(client) == {"budgeted": pytest.approx(0.6133, abs=1e-3), "unlimited": 1.0}
+    # Planned 1 % of the traffic left of 89 %: 1.124 % of the budget; spent 6 %: exp(-10 x 0.04876) = 0.614.
+    assert multipliers(client) == {"budgeted": pytest.approx(0.6141, abs=1e-3), "unlimited": 1.0}
     pacer.turn(at(3, 0.15))
-    # Planned 94 % x 4 / 89 = 4.225 %, spent nothing: 0.613 x exp(0.4225) = 0.936.
-    assert multipliers(client)["budgeted"] == pytest.approx(0.9357, abs=1e-3)
+    # Planned 94 % x 4 / 88 = 4.273 %, spent nothing: 0.614 x exp(0.4273) = 0.941.
+    assert multipliers(client)["budgeted"] == pytest.approx(0.9414, abs=1e-3)
+
+
+def test_a_lifetime_budget_is_paced_over_the_days_to_its_end_and_haste_bids_in_full(
+    client: "redis.Redis", market: Market
+) -> None:
+    ends = datetime.fromtimestamp(7 * DAY_S, UTC)
+    lasting = {"daily_budget_micros": None, "lifetime_budget_micros": 4_000_000, "ends": ends}
+    campaign = market.campaigns[0].model_copy(update=lasting)
+    hasty = market.campaigns[0].model_copy(update={"id": "hasty", "pacing": "asap"})
+    pacer = Pacer(client, market.model_copy(update={"campaigns": (campaign, hasty)}), lock_s=5)
+    client.hset(KEYS.pacing, mapping={"budgeted": "0.5", "hasty": "0.5"})
+    client.hset(KEYS.budget("budgeted", LIFETIME), mapping={"limit": 4_000_000, "spent": 0})
+    pacer.turn(at(3, 0.10))
+    client.hincrby(KEYS.budget("budgeted", 3), "spent", 60_000)
+    client.hincrby(KEYS.budget("budgeted", LIFETIME), "spent", 60_000)
+    client.hincrby(KEYS.budget("hasty", 3), "spent", 60_000)
+    pacer.turn(at(3, 0.11))
+    # A quarter of it is for the first of four days: a million, as above.
+    assert multipliers(client) == {"budgeted": pytest.approx(0.5 * 0.6141, abs=1e-3), "hasty": 1.0}
 
 
 def test_spend_of_another_day_is_another_days(client: "redis.Redis", market: Market) -> None:

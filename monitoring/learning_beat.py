@@ -1,4 +1,4 @@
-"""learning.json, beside the log: when `offerrank retrain` last brought a release, so that somebody notices when none comes."""
+"""learning.json, beside the releases: when `offerrank retrain` last brought one, so that somebody notices when none comes."""
 
 import os
 from pathlib import Path
@@ -25,19 +25,19 @@ class LearningBeat(Record):
     """Why the last turn brought none."""
 
     @classmethod
-    def read(cls, log_dir: Path) -> Self | None:
-        """None where nobody trains on this log, or nothing can be read."""
+    def read(cls, releases: Path) -> Self | None:
+        """None where nobody trains by it, or nothing can be read."""
         try:
-            return cls.model_validate_json((log_dir / FILE).read_bytes())
+            return cls.model_validate_json((releases / FILE).read_bytes())
         except (OSError, ValidationError):
             return None
 
     @classmethod
-    def note(cls, log_dir: Path, at_ms: int, every_s: int | None, why: str | None) -> None:
+    def note(cls, releases: Path, at_ms: int, every_s: int | None, why: str | None) -> None:
         """A turn has ended: with a release, if there is no reason why not. Raises OSError."""
-        before = cls.read(log_dir)
+        before = cls.read(releases)
         learned_ms = at_ms if why is None or before is None else before.learned_ms
-        cls(learned_ms=learned_ms, every_s=every_s, why=why or "")._write(log_dir)
+        cls(learned_ms=learned_ms, every_s=every_s, why=why or "")._write(releases)
 
     @property
     def longest_ms(self) -> int:
@@ -48,10 +48,10 @@ class LearningBeat(Record):
         """Whether nothing is learned any more."""
         return at_ms - self.learned_ms > self.longest_ms
 
-    def _write(self, log_dir: Path) -> None:
-        temporary = log_dir / f".{FILE}.{os.getpid()}"
+    def _write(self, releases: Path) -> None:
+        temporary = releases / f".{FILE}.{os.getpid()}"
         try:
             temporary.write_text(self.model_dump_json() + "\n", encoding="utf-8")
-            temporary.replace(log_dir / FILE)
+            temporary.replace(releases / FILE)
         finally:
             temporary.unlink(missing_ok=True)

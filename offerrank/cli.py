@@ -294,6 +294,7 @@ def skew(
     log_dir: options.Log = options.LOG_DIR,
     releases: options.FolderOfReleases = options.RELEASES,
     market: options.ServedMarket = None,
+    catalogue: options.CatalogueIfAny = None,
     since: options.Since = None,
     until: options.Until = None,
     sample: Annotated[
@@ -309,7 +310,8 @@ def skew(
     from offerrank.skew import Asked, check
 
     until_ms = options.moment(until, end=True)
-    asked = Asked(log_dir, releases, release, market, options.moment(since) or 0, inf if until_ms is None else until_ms, sample)
+    since_ms, through_ms = options.moment(since) or 0, inf if until_ms is None else until_ms
+    asked = Asked(log_dir, releases, release, market, since_ms, through_ms, sample, catalogue)
     if every is None:
         raise typer.Exit(check(asked, json))
     from offerrank.skew_watch import watch

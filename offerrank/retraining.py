@@ -70,14 +70,14 @@ def retrain(
         _load_while_waiting(schedule.delay_s)
     if schedule.every_s is None:
         with disk_errors_said():
-            _told(log_dir, None, lambda: _turn(market_path, log_dir, out, schedule, as_json, beam_args, metadata))
+            _told(out, None, lambda: _turn(market_path, log_dir, out, schedule, as_json, beam_args, metadata))
         return
     asked = Asked(log_dir, out)
     with told_to_stop(TERMINAL) as stop:
 
         def turn() -> None:
             work = partial(_turn, market_path, log_dir, out, schedule, as_json, beam_args, metadata, stop.is_set)
-            _told(log_dir, schedule.every_s, work)
+            _told(out, schedule.every_s, work)
 
         while not stop.is_set():
             next_s = time.monotonic() + schedule.every_s
@@ -100,16 +100,16 @@ def _tried(turn: Callable[[], None]) -> None:
         log.log(level, "no release this time: %s", one_line(e), exc_info=not foreseen)
 
 
-def _told(log_dir: Path, every_s: int | None, turn: Callable[[], None]) -> None:
+def _told(releases: Path, every_s: int | None, turn: Callable[[], None]) -> None:
     """The monitor is told when a turn last brought a release, and why the others did not."""
 
     def note(why: str | None) -> None:
         try:
-            LearningBeat.note(log_dir, now_ms(), every_s, why)
-        except OSError as e:  # where there is no log, the turn has said so
-            log.log(logging.ERROR if log_dir.is_dir() else logging.DEBUG, "%s", one_line(e))
+            LearningBeat.note(releases, now_ms(), every_s, why)
+        except OSError as e:  # before the first release there may be no folder
+            log.log(logging.ERROR if releases.is_dir() else logging.DEBUG, "%s", one_line(e))
 
-    if LearningBeat.read(log_dir) is None:
+    if LearningBeat.read(releases) is None:
         note("no turn has ended yet")
     try:
         turn()

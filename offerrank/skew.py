@@ -39,6 +39,8 @@ class Asked:
     until_ms: float
     sample: int
     """Decisions of each release."""
+    catalogue: str | None = None
+    """Database of what was sold, for decisions to be made again; none where the market file lists it."""
 
 
 def check(asked: Asked, as_json: bool) -> int:

@@ -5,6 +5,7 @@ seconds only, and whatever happens there ends that turn alone.
 """
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -97,7 +98,7 @@ def _replay(asked: Asked, store: IncidentStore, hour_ms: int, since_ms: int, unt
     command = [sys.executable, "-m", "offerrank", "replay", "--json", "--sample", str(asked.sample)]
     command += ["--log", str(asked.log_dir), "--releases", str(asked.releases), "--market", str(asked.market)]
     try:
-        found = _result(command, since_ms, until_ms, stop, ("--from", "--to"))
+        found = _result(command, since_ms, until_ms, stop, ("--from", "--to"), {"OFFERRANK_CATALOGUE": asked.catalogue or ""})
     except OfferRankError as e:
         log.warning("not replayed: %s", e)
         return
@@ -175,9 +176,20 @@ def _recomputed(asked: Asked, since_ms: int, until_ms: int, stop: threading.Even
     return _result(command, since_ms, until_ms, stop, ("--since", "--until"))
 
 
-def _result(command: list[str], since_ms: int, until_ms: int, stop: threading.Event, between: tuple[str, str]) -> dict[str, Any]:
-    """What a turn prints, as JSON; exit code 1 means that something differs."""
-    output, said, code = _finished([*command, between[0], _iso(since_ms), between[1], _iso(until_ms)], stop)
+def _result(
+    command: list[str],
+    since_ms: int,
+    until_ms: int,
+    stop: threading.Event,
+    between: tuple[str, str],
+    given: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """What a turn prints, as JSON; exit code 1 means that something differs.
+
+    Args:
+      given: variables of its environment, for what others must not see in a list of processes.
+    """
+    output, said, code = _finished([*command, between[0], _iso(since_ms), between[1], _iso(until_ms)], stop, given or {})
     lines = [line.removeprefix("offerrank: ") for line in said.strip().splitlines()]
     if code not in (0, 1) or not output:
         kind = OfferRankError if code == 2 else Broken
@@ -205,10 +217,10 @@ def _say(log_dir: Path, beat: SkewBeat) -> None:
         log.warning("%s: cannot be written to: %s", log_dir, e.strerror)
 
 
-def _finished(command: list[str], stop: threading.Event) -> tuple[bytes, str, int]:
+def _finished(command: list[str], stop: threading.Event, given: Mapping[str, str]) -> tuple[bytes, str, int]:
     """Output, what it says besides, and exit code of a process, which ends early when told to stop, or after too long."""
     until_s = time.monotonic() + TURN_S
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **given}) as child:
         while True:
             try:
                 output, said = child.communicate(timeout=0.5)

@@ -53,7 +53,7 @@ def _watch_until(settings: WatchSettings, market: Market, stop: threading.Event)
         Watch(market, settings.log_dir, stop, incidents, settings.releases) as watch,
     ):
         log.info("watching %s in %s", market.name, settings.log_dir)
-        surroundings = Surroundings(client, market, settings.log_dir, incidents)
+        surroundings = Surroundings(client, market, settings.log_dir, incidents, settings.releases)
         fault = ""
         while not stop.is_set():
             more, before = False, fault

@@ -26,8 +26,11 @@ LOOKS_AN_HOUR: Final = 60
 class Surroundings:
     """Hands what it sees to the incidents; what it cannot see opens and closes none."""
 
-    def __init__(self, client: "redis.Redis", market: Market, log_dir: Path, incidents: Keeper) -> None:
+    def __init__(
+        self, client: "redis.Redis", market: Market, log_dir: Path, incidents: Keeper, releases: Path | None = None
+    ) -> None:
         self._money, self._log_dir, self._incidents = MoneyLook(client, market), log_dir, incidents
+        self._releases = releases
         self._hour_ms = market.policy.day_length_s * 1000 // 24
         self._lasting = {MONEY: Lasting(), PROCESS: Lasting()}
         self._looked_ms = 0
@@ -55,11 +58,11 @@ class Surroundings:
         self._incidents.observe_standing(series_kind, self._lasting[series_kind](found, at_ms), at_ms)
 
     def _processes(self, at_ms: int) -> list[Standing]:
-        skew, learning = SkewBeat.read(self._log_dir), LearningBeat.read(self._log_dir)
+        skew, learning = SkewBeat.read(self._log_dir), self._releases and LearningBeat.read(self._releases)
         found = []
         if skew is not None and skew.is_over(at_ms):
             found.append(_late("skew_unchecked", "skew", at_ms - skew.checked_ms, skew.longest_ms, skew.why))
-        if learning is not None and learning.is_over(at_ms):
+        if learning and learning.is_over(at_ms):
             found.append(_late("not_learning", "training", at_ms - learning.learned_ms, learning.longest_ms, learning.why))
         return found
 

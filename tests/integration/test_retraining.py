@@ -247,7 +247,7 @@ def test_a_refused_full_training_is_an_exit_code_and_a_note_and_incremental_ones
     full_ms = noted.full.began_ms
     assert full_ms is not None
     # The monitor is told when the last release was, and why there was none since.
-    beat = LearningBeat.read(releases.parent / "log")
+    beat = LearningBeat.read(releases)
     assert beat is not None
     assert "AUC of ctr is 0." in beat.why
     assert incremental.manifest.created_ms <= beat.learned_ms < full_ms

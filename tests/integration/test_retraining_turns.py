@@ -182,7 +182,7 @@ def test_a_full_training_that_has_too_little_to_be_judged_by_has_not_been_tried(
     assert (noted.full.began_ms, noted.full.failed, noted.full.refused) == (None, 0, 0)
     assert "enough rows to judge by" in noted.full.why
     # One may wait for ever: the monitor knows since when, and why.
-    beat = LearningBeat.read(shop.log_dir)
+    beat = LearningBeat.read(shop.releases)
     assert beat is not None
     assert "enough rows to judge by" in beat.why
     assert began_ms <= beat.learned_ms < first_ended_ms

@@ -46,11 +46,12 @@ def test_a_check_that_stops_is_an_incident_and_one_that_goes_on_ends_it(tmp_path
 
 
 def test_a_loop_that_brings_no_release_is_an_incident_with_its_reason_and_the_next_release_ends_it(tmp_path: Path) -> None:
-    archive = WatchedArchive(tmp_path)
+    archive, releases = WatchedArchive(tmp_path), tmp_path / "releases"
+    releases.mkdir()
     archive.write(HOUR_MS)
     keeper = Keeper(tmp_path, "corner", "EUR", HOUR_MS, AlertSettings(), Objectives())
     keeper.start()
-    looks = Surroundings(redis.Redis(port=1), archive.market, tmp_path, keeper)
+    looks = Surroundings(redis.Redis(port=1), archive.market, tmp_path, keeper, releases)
     db = INCIDENTS.open_to_read(incidents_path(tmp_path))
 
     def live(at_ms: int) -> list[tuple[str, object]]:
@@ -60,9 +61,9 @@ def test_a_loop_that_brings_no_release_is_an_incident_with_its_reason_and_the_ne
         return [(i.against_usual, i.detail.get("why")) for i in reading.live_incidents(db) if i.kind == "not_learning"]
 
     def turn(hour: int, why: str | None) -> None:
-        LearningBeat.note(tmp_path, BEGIN_MS + hour * HOUR_MS, 3600, why)
+        LearningBeat.note(releases, BEGIN_MS + hour * HOUR_MS, 3600, why)
 
-    assert live(BEGIN_MS) == []  # nobody trains on this log
+    assert live(BEGIN_MS) == []  # nobody trains
     turn(0, "3 positives, too few to tell")
     turn(20, "4 positives, too few to tell")
     assert live(BEGIN_MS + 24 * HOUR_MS) == []

@@ -103,8 +103,8 @@ class MoneyLook:
             where = Slice(CAMPAIGN, campaign.id)
             if now.spent > now.limit:
                 yield _of("overspend", now.spent / now.limit, 1.0, now.spent - now.limit, where=where)
-            elif yesterday is not None:
-                off += _off_plan(now, yesterday, passed[campaign.time_zone], where)
+            elif yesterday is not None and not campaign.day_parts:  # an hour of the day says nothing of those that rest in some
+                off += _off_plan(now, yesterday, passed[campaign.time_zone], where, even=campaign.pacing == "even")
         yield from off if len(off) <= MOST_CAMPAIGNS else [_together(off)]
 
 
@@ -123,13 +123,13 @@ class _Budget:
         return cls(int(limit), int(spent or 0), int(held or 0) + int(float(pending or 0)))
 
 
-def _off_plan(now: _Budget, yesterday: _Budget, passed: float, where: Slice) -> Iterator[Standing]:
+def _off_plan(now: _Budget, yesterday: _Budget, passed: float, where: Slice, *, even: bool) -> Iterator[Standing]:
     committed = now.committed / now.limit
     could = yesterday.spent >= USED_UP * yesterday.limit and yesterday.limit >= HALF * now.limit
     if passed >= HALF and could and committed < HALF * passed:
         missed = round((passed - committed) * now.limit / passed)
         yield _of("pacing", committed, passed, missed, {"day_passed": passed}, where)
-    elif passed < HALF and now.spent >= USED_UP * now.limit:
+    elif even and passed < HALF and now.spent >= USED_UP * now.limit:
         yield _of("pacing", now.spent / now.limit, passed, 0, {"day_passed": passed}, where)
 
 

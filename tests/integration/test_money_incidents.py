@@ -132,6 +132,18 @@ def test_a_campaign_that_could_spend_yesterday_and_does_not_today_is_an_incident
     assert books.live(EVENING + 900_000) == []
 
 
+@pytest.mark.parametrize("how", [{"pacing": "asap"}, {"pacing": "front_loaded"}, {"day_parts": ["mon-sun 21-24"]}])
+def test_a_campaign_that_is_to_spend_early_or_late_is_not_off_its_plan(
+    tmp_path: Path, client: redis.Redis, how: dict[str, object]
+) -> None:
+    said = tomli.loads(MARKET_TOML)
+    said["campaigns"] = [c | how if c["id"] == "tea" else c for c in said["campaigns"]]
+    books = Books(tmp_path, client, parse_market(said))
+    books.budget("tea", DAY - 1, 1000, 1000)
+    books.budget("tea", DAY, 1000, 0 if "day_parts" in how else 1000)
+    assert books.live(EVENING if "day_parts" in how else MORNING) == []
+
+
 @pytest.mark.parametrize(
     ("at_ms", "spent", "pending", "off"),
     [

@@ -102,7 +102,7 @@ class Catalogue:
             frequency_cap=np.array([c.frequency_cap or UNLIMITED for c in campaigns], dtype=np.int64),
             starts_ms=np.array([_starts_ms(c) for c in campaigns], dtype=np.int64),
             ends_ms=np.array([_ms(c.ends, INT64.max) for c in campaigns], dtype=np.int64),
-            days=CampaignDays([c.time_zone for c in campaigns], market.policy.day_length_s),
+            days=CampaignDays.of(campaigns, market.policy.day_length_s),
             categories=_by_category(campaigns),
             targeting=Targeting.of([c.targeting for c in campaigns], market.feature_by_name),
             day_parts=DayParts.of(campaigns),

@@ -118,7 +118,7 @@ class StateReader:
 
     def _campaigns(self, at_ms: int) -> list[CampaignState]:
         policy, campaigns = self._market.policy, self._market.campaigns
-        calendar = CampaignDays([c.time_zone for c in campaigns], policy.day_length_s)
+        calendar = CampaignDays.of(campaigns, policy.day_length_s)
         days = calendar.at(at_ms)
         shares = calendar.traffic_passed(at_ms, days, policy.traffic_shape).tolist()
         with self._client.pipeline(transaction=False) as reads:

@@ -6,12 +6,11 @@ when less than half is over. A plan that is missed by less, or every day, is on 
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from domain.campaign import Campaign, Status
-from domain.days import day_begins_ms, day_of, traffic_passed_of_day
+from domain.days import CampaignDays, day_begins_ms, day_of
 from domain.keys import Keys
 from features.market import Market
 from features.spec import CAMPAIGN
@@ -83,29 +82,37 @@ class MoneyLook:
 
     def _campaigns(self, at_ms: int) -> Iterator[Standing]:
         policy = self._market.policy
-        zones = {c.time_zone for c in self._market.campaigns}
-        days = {zone: day_of(at_ms, zone, policy.day_length_s) for zone in zones}
-        passed = {z: traffic_passed_of_day(at_ms, day, z, policy.traffic_shape, policy.day_length_s) for z, day in days.items()}
-        begins = {z: [day_begins_ms(day + n, z, policy.day_length_s) for n in (-1, 1)] for z, day in days.items()}
-        whole = [c for c in self._market.campaigns if c.daily_budget_micros and _runs_all(c, *begins[c.time_zone])]
+        whole = [c for c in self._market.campaigns if c.daily_budget_micros and self._runs_all(c, at_ms)]
+        calendar = CampaignDays.of(whole, policy.day_length_s)
+        days = calendar.at(at_ms)
+        passed = calendar.traffic_passed(at_ms, days, policy.traffic_shape).tolist()
         said: list[list[bytes | None]] = []
         for begin in range(0, len(whole), AT_ONCE):
             with self._client.pipeline(transaction=False) as reads:
-                for campaign, back in product(whole[begin : begin + AT_ONCE], (0, 1)):
-                    of = days[campaign.time_zone] - back
-                    reads.hmget(self._keys.budget(campaign.id, of), "limit", "spent", "held", "pending")
+                some = zip(whole[begin : begin + AT_ONCE], days[begin : begin + AT_ONCE].tolist(), strict=True)
+                for (campaign, day), back in product(some, (0, 1)):
+                    reads.hmget(self._keys.budget(campaign.id, day - back), "limit", "spent", "held", "pending")
                 said += reads.execute()
         off: list[Standing] = []
-        for campaign, today, before in zip(whole, said[::2], said[1::2], strict=True):
+        for campaign, share, today, before in zip(whole, passed, said[::2], said[1::2], strict=True):
             now, yesterday = _Budget.of(today), _Budget.of(before)
             if now is None:
                 continue
             where = Slice(CAMPAIGN, campaign.id)
             if now.spent > now.limit:
                 yield _of("overspend", now.spent / now.limit, 1.0, now.spent - now.limit, where=where)
-            elif yesterday is not None and not campaign.day_parts:  # an hour of the day says nothing of those that rest in some
-                off += _off_plan(now, yesterday, passed[campaign.time_zone], where, even=campaign.pacing == "even")
+            elif yesterday is not None:
+                off += _off_plan(now, yesterday, share, where, even=campaign.pacing == "even")
         yield from off if len(off) <= MOST_CAMPAIGNS else [_together(off)]
+
+    def _runs_all(self, campaign: Campaign, at_ms: int) -> bool:
+        """Whether it runs from the begin of yesterday to the end of today, and does not end before."""
+        if campaign.status is not Status.LIVE:
+            return False
+        of = campaign.time_zone, self._market.policy.day_length_s
+        day = day_of(at_ms, *of)
+        begins = campaign.starts is None or campaign.starts.timestamp() * 1000 <= day_begins_ms(day - 1, *of)
+        return begins and (campaign.ends is None or campaign.ends.timestamp() * 1000 >= day_begins_ms(day + 1, *of))
 
 
 class _Budget:
@@ -143,14 +150,3 @@ def _of(
     kind: str, size: float, usual: float, cost: int, detail: dict[str, float | str] | None = None, where: Slice = ALL
 ) -> Standing:
     return Standing(kind, Series(MONEY, kind), size, usual, cost, where, detail or {})
-
-
-def _runs_all(campaign: Campaign, begin_ms: int, end_ms: int) -> bool:
-    """Whether it runs from the begin of yesterday to the end of today, and does not end before."""
-    starts, ends = (None if at is None else _seconds(at) for at in (campaign.starts, campaign.ends))
-    live = campaign.status is Status.LIVE
-    return live and (starts is None or starts * 1000 <= begin_ms) and (ends is None or ends * 1000 >= end_ms)
-
-
-def _seconds(at: datetime) -> float:
-    return at.timestamp()

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.days import CampaignDays, day_begins_ms, day_of, traffic_passed_of_day
+from domain.campaign import BidKind, Campaign
+from domain.day_parts import hour_of_week, hours_of_week
+from domain.days import CampaignDays, day_begins_ms, day_of, traffic_passed_in_hours, traffic_passed_of_day
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -100,3 +102,69 @@ def test_campaigns_are_in_their_own_days_and_nothing_is_computed_between_midnigh
     assert days.at(ms("2026-07-01T11:00")).tolist() == [d, d + 1, d]
     assert days.at(ms("2026-07-01T09:59")).tolist() == [d, d, d - 1]  # a clock that is set back
     assert days.of_each(np.array([first_ms := ms("2026-07-01T09:59"), first_ms, 2**62])).tolist() == [d, d, 2**62 // DAY_MS]
+
+
+FLAT, PEAK = (1.0,), (1.0, 3.0, 1.0, 1.0)
+"""Traffic of a day; the latter comes mostly from 6 to 12 UTC."""
+
+
+@pytest.mark.parametrize(
+    ("parts", "zone", "at", "passed"),
+    [
+        ("wed 18-24", "UTC", "17:59", 0.0),
+        ("wed 18-24", "UTC", "21:00", 0.5),
+        ("wed 06-12", "UTC", "12:00", 1.0),
+        ("wed 06-12", "UTC", "20:00", 1.0),
+        ("wed 00-04", "Asia/Kathmandu", "01:00", 0.25),
+        ("tue 22-02", "UTC", "01:00", 0.5),  # the last two hours of the night before
+        ("thu 06-12", "UTC", "12:00", 0.5),  # none of this day: as it comes
+    ],
+)
+def test_traffic_of_a_campaign_that_rests_in_some_hours_is_that_of_the_others(
+    parts: str, zone: str, at: str, passed: float
+) -> None:
+    day = number("2026-07-01")  # a Wednesday
+    hours = hours_of_week([parts])
+    assert traffic_passed_in_hours(ms(f"2026-07-01T{at}", zone), day, zone, FLAT, hours) == pytest.approx(passed)
+
+
+def test_traffic_within_those_hours_comes_as_the_days_does() -> None:
+    day, hours = number("2026-07-01"), hours_of_week(["wed 03-09"])
+    # Three hours with 1/6 of 6 hours' traffic each, and three with a half.
+    assert traffic_passed_in_hours(ms("2026-07-01T06:00"), day, "UTC", PEAK, hours) == pytest.approx(0.25)
+
+
+@given(
+    at_ms=st.integers(2**40, 2**41),
+    later_ms=st.integers(0, DAY_MS),
+    zone=st.sampled_from(ODD),
+    hours=st.frozensets(st.integers(0, 167), min_size=1),
+)
+def test_it_grows_from_nothing_to_all_and_only_while_the_campaign_is_shown(
+    at_ms: int, later_ms: int, zone: str, hours: frozenset[int]
+) -> None:
+    day = day_of(at_ms, zone)
+    begin_ms, end_ms = day_begins_ms(day, zone), day_begins_ms(day + 1, zone)
+
+    def passed(when_ms: int) -> float:
+        return traffic_passed_in_hours(when_ms, day, zone, PEAK, hours)
+
+    assert (passed(begin_ms), passed(end_ms)) == (0.0, pytest.approx(1.0))
+    assert passed(at_ms) <= passed(at_ms + later_ms) + 1e-12
+    half_hour_ms = begin_ms + (at_ms - begin_ms) // 1_800_000 * 1_800_000
+    shown = {hour_of_week(ms, zone) for ms in range(begin_ms, end_ms, 1_800_000)} & hours
+    if shown and hour_of_week(half_hour_ms, zone) not in hours:
+        assert passed(min(half_hour_ms + 1_800_000, end_ms)) == pytest.approx(passed(half_hour_ms))
+
+
+def test_campaigns_have_the_traffic_of_their_own_hours() -> None:
+    def campaign(**how: object) -> Campaign:
+        return Campaign(id="a", advertiser="a", bid_kind=BidKind.CPC, bid_micros=1, **how)  # type: ignore[arg-type]
+
+    campaigns = [campaign(), campaign(day_parts=("wed 18-24",)), campaign(day_parts=("wed 06-12",), time_zone="Asia/Tokyo")]
+    at_ms = ms("2026-07-01T12:00")
+    of_dates = CampaignDays.of(campaigns, 86_400)
+    assert of_dates.traffic_passed(at_ms, of_dates.at(at_ms), FLAT).tolist() == [0.5, 0.0, 1.0]
+    # A shorter day of a simulated market has no hours of the week.
+    simulated = CampaignDays.of(campaigns[:2], 43_200)
+    assert simulated.traffic_passed(at_ms - 1, simulated.at(at_ms - 1), FLAT).tolist() == pytest.approx([1.0, 1.0])

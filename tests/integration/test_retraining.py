@@ -407,7 +407,7 @@ def test_known_countries_and_all_numbers_mean_what_they_meant(retrained: Retrain
         def transformed(made: Release) -> dict[str, Any]:
             layer = tft.TFTransformOutput(str(made.path / release.TRANSFORM)).transform_features_layer()
             raw = {
-                f.name: tf.constant([f.default] * 7, {"string": tf.string, "int": tf.int64}.get(f.dtype, tf.float32))
+                f.name: tf.constant([f.fill] * 7, {"string": tf.string, "int": tf.int64}.get(f.dtype, tf.float32))
                 for f in features
             }
             raw |= {"country": tf.constant([*KNOWN, NEW, "never seen"]), "amount": tf.constant([0.5, 5, 20, 50, 90, 200, 5000.0])}

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select, true, uni
 
 from catalogue.database import Database
 from catalogue.edits import At, Standing, standing
-from catalogue.kinds import CHILDREN, Kind
+from catalogue.kinds import CHILDREN, RECORDS, Kind
 from catalogue.repository import Change
 from catalogue.tables import CHANGE, ENTRY
 
@@ -93,8 +93,7 @@ class Browser:
             mine = and_(ENTRY.c.kind == of[0], ENTRY.c.id == of[1])
             newest = newest.where(CHANGE.c.version.in_(select(ENTRY.c.version).where(mine)))
         elif owners is not None:
-            mine = or_(*(and_(ENTRY.c.kind == kind, _owned(kind, owners)) for kind in ("advertiser", "campaign", "offer")))
-            newest = newest.where(CHANGE.c.version.in_(select(ENTRY.c.version).where(mine)))
+            newest = newest.where(CHANGE.c.version.in_(select(ENTRY.c.version).where(_any_owned(owners))))
         return [Change(*row) for row in self._rows(newest)]
 
     def changed(self, versions: Sequence[int], owners: Owners, of: At | None = None, limit: int = 10_000) -> list[Changed]:
@@ -106,9 +105,7 @@ class Browser:
         if of is not None:
             wanted = wanted.where(ENTRY.c.kind == of[0], ENTRY.c.id == of[1])
         elif owners is not None:
-            wanted = wanted.where(
-                or_(*(and_(ENTRY.c.kind == kind, _owned(kind, owners)) for kind in ("advertiser", "campaign", "offer")))
-            )
+            wanted = wanted.where(_any_owned(owners))
         return [Changed(*row) for row in self._rows(wanted.order_by(ENTRY.c.version, ENTRY.c.kind, ENTRY.c.id).limit(limit))]
 
     def _advertisers(self, after: str, limit: int, owners: Owners, at: int | None) -> list[Listed]:
@@ -139,6 +136,11 @@ def _holding(at: int | None) -> ColumnElement[bool]:
     if at is None:
         return and_(ENTRY.c.until.is_(None), ENTRY.c.body.is_not(None))
     return and_(ENTRY.c.version <= at, or_(ENTRY.c.until.is_(None), ENTRY.c.until > at), ENTRY.c.body.is_not(None))
+
+
+def _any_owned(owners: Owners) -> ColumnElement[bool]:
+    """Whether a row of any kind is of these advertisers."""
+    return or_(*(and_(ENTRY.c.kind == kind, _owned(kind, owners)) for kind in RECORDS))
 
 
 def _owned(kind: Kind, owners: Owners) -> ColumnElement[bool]:

@@ -1,21 +1,19 @@
 """learning.json, beside the releases: when `offerrank retrain` last brought one, so that somebody notices when none comes."""
 
-import os
 from pathlib import Path
-from typing import Final, Self
+from typing import ClassVar, Final
 
-from pydantic import ValidationError
+from monitoring.beat_file import BeatFile
 
-from features.spec import Record
-
-FILE: Final = "learning.json"
 LEAST_S: Final = 86_400
 TURNS: Final = 3
 """A day, or as many turns where they are rarer, may bring no release: little traffic is pooled until it can be judged by."""
 
 
-class LearningBeat(Record):
+class LearningBeat(BeatFile):
     """learning.json; times in UTC ms."""
+
+    FILE: ClassVar[str] = "learning.json"
 
     learned_ms: int
     """When a training last brought a release, or was first tried."""
@@ -25,19 +23,11 @@ class LearningBeat(Record):
     """Why the last turn brought none."""
 
     @classmethod
-    def read(cls, releases: Path) -> Self | None:
-        """None where nobody trains by it, or nothing can be read."""
-        try:
-            return cls.model_validate_json((releases / FILE).read_bytes())
-        except (OSError, ValidationError):
-            return None
-
-    @classmethod
     def note(cls, releases: Path, at_ms: int, every_s: int | None, why: str | None) -> None:
         """A turn has ended: with a release, if there is no reason why not. Raises OSError."""
         before = cls.read(releases)
         learned_ms = at_ms if why is None or before is None else before.learned_ms
-        cls(learned_ms=learned_ms, every_s=every_s, why=why or "")._write(releases)
+        cls(learned_ms=learned_ms, every_s=every_s, why=why or "").write(releases)
 
     @property
     def longest_ms(self) -> int:
@@ -47,11 +37,3 @@ class LearningBeat(Record):
     def is_over(self, at_ms: int) -> bool:
         """Whether nothing is learned any more."""
         return at_ms - self.learned_ms > self.longest_ms
-
-    def _write(self, releases: Path) -> None:
-        temporary = releases / f".{FILE}.{os.getpid()}"
-        try:
-            temporary.write_text(self.model_dump_json() + "\n", encoding="utf-8")
-            temporary.replace(releases / FILE)
-        finally:
-            temporary.unlink(missing_ok=True)

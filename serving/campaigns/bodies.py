@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from pydantic import BaseModel, ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from catalogue.kinds import RECORDS, Entry, Kind
 from domain.errors import InvalidChange
 from domain.refusals import every_refusal
-from serving.gateway.wire import HttpError, answer, field_path
+from serving.gateway.wire import HttpError, answer, field_path, parse_json, read_body
 
 MAX_BODY = 1 << 20
 MAX_BULK = 16 << 20
@@ -42,30 +41,10 @@ async def read_json(request: Request, most: int = MAX_BODY) -> Any:
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() not in JSON_TYPES:
         raise HttpError(415, "content-type", "expected application/json", content_type)
-    body = await read_body(request, most)
-    try:
-        given = orjson.loads(body)
-    except orjson.JSONDecodeError as e:
-        raise HttpError(400, "body", f"expected JSON: {e}") from None
+    given = parse_json(await read_body(request, most))
     if _is_deeper(given, MAX_DEPTH):
         raise HttpError(400, "body", f"expected JSON of at most {MAX_DEPTH} levels")
     return given
-
-
-async def read_body(request: Request, most: int) -> bytes:
-    """The bytes; errors as in `read_json`."""
-    length = request.headers.get("content-length", "0")
-    if length.isdecimal() and int(length[:12]) > most:
-        raise HttpError(413, "body", f"expected at most {most} bytes", f"{length[:12]} bytes")
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > most:
-                raise HttpError(413, "body", f"expected at most {most} bytes", "more")
-    except ClientDisconnect:
-        raise HttpError(400, "body", "the client went away before the body was complete") from None
-    return bytes(body)
 
 
 def _is_deeper(value: object, most: int) -> bool:

@@ -74,15 +74,24 @@ async def read_json(request: Request) -> bytes:
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() not in ("application/json", "text/plain"):
         raise HttpError(415, "content-type", "expected application/json, or from a beacon text/plain", content_type)
+    return await read_body(request, MAX_BODY)
+
+
+async def read_body(request: Request, most: int) -> bytes:
+    """The bytes of a request's body.
+
+    Raises:
+      HttpError: 413 beyond `most` bytes, 400 if the client went away.
+    """
     length = request.headers.get("content-length", "0")
-    if length.isdecimal() and int(length[:12]) > MAX_BODY:
-        raise HttpError(413, "body", f"expected at most {MAX_BODY} bytes", f"{length[:12]} bytes")
+    if length.isdecimal() and int(length[:12]) > most:
+        raise HttpError(413, "body", f"expected at most {most} bytes", f"{length[:12]} bytes")
     body = bytearray()
     try:
         async for chunk in request.stream():
             body += chunk
-            if len(body) > MAX_BODY:
-                raise HttpError(413, "body", f"expected at most {MAX_BODY} bytes", "more")
+            if len(body) > most:
+                raise HttpError(413, "body", f"expected at most {most} bytes", "more")
     except ClientDisconnect:
         raise HttpError(400, "body", "the client went away before the body was complete") from None
     return bytes(body)

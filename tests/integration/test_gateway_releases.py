@@ -4,21 +4,19 @@ import asyncio
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import redis
+import whole_release
 from prometheus_client import REGISTRY
 
 from domain.errors import Unavailable
 from domain.keys import Keys
 from features.market import load_market
 from models import release as layout
-from models.calibration import Calibrator, Platt, TaskCalibration
+from models.calibration import Platt
 from models.examination import ExaminationCurve
-from models.release import Manifest, inputs_of, seal
 from models.turns import Tried, Turns, write_turns
 from monitoring import metrics
-from retrieval.index import build_index
 from serving.gateway.adapters.redis_link import RedisLink
 from serving.gateway.adapters.releases import FolderReleases
 from serving.gateway.market_view import MarketView
@@ -29,33 +27,7 @@ VIEW = MarketView.of(MARKET)
 
 
 def write_release(base: Path, version: int, market=MARKET, examination: ExaminationCurve | None = None) -> Path:
-    """A release that is whole, but for the network itself, which only the model server reads."""
-    folder = base / f".{version}"
-    for name in layout.REQUIRED:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"stands for the real one")
-    (folder / layout.MARKET).write_bytes(GOLDEN.read_bytes())
-    (folder / layout.EVALUATION).write_text("{}")
-    calibration = TaskCalibration(curve=Platt(slope=1.1))
-    (folder / layout.CALIBRATOR).write_text(Calibrator(tasks={t.name: calibration for t in market.tasks}).model_dump_json())
-    specs = layout.FeatureSpecs.of(market)
-    (folder / layout.FEATURE_SPEC).write_text(specs.model_dump_json())
-    build_index([o.id for o in market.offers], np.eye(len(market.offers), dtype=np.float32)).save(folder / layout.EXTRA)
-    seal(
-        folder,
-        Manifest(
-            version=version,
-            market=market.name,
-            created_ms=1,
-            inputs=inputs_of(market),
-            tasks=tuple(t.name for t in market.tasks),
-            embedding_dim=len(market.offers),
-            rows={"train": 1, "valid": 1, "eval": 1},
-            packages={},
-            examination=examination,
-        ),
-    )
-    return folder.rename(base / str(version))
+    return whole_release.write_release(base, version, GOLDEN, market, examination)
 
 
 class Server:

@@ -4,13 +4,11 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from whole_release import write_release
 
 from features.market import load_market
 from models import release as layout
-from models.calibration import Calibrator, Platt, TaskCalibration
 from models.examination import ExaminationCurve
-from models.release import Manifest, inputs_of, seal
-from retrieval.index import build_index
 
 COLUMNS = ("country", "visits", "amount", "past_clicks", "category")
 
@@ -38,28 +36,9 @@ def write_hashed_release(base: Path, version: int, market_file: Path) -> None:
     module = tf.Module()
     specs = {n: tf.TensorSpec([None], types[n], name=n) for n in COLUMNS}
     module.rank = tf.function(rank).get_concrete_function(**specs)
-    folder, market = base / f".{version}", load_market(market_file)
-    for name in layout.REQUIRED:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"stands for the real one")
-    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.rank})
-    (folder / layout.MARKET).write_bytes(market_file.read_bytes())
-    (folder / layout.EVALUATION).write_text("{}")
-    (folder / layout.WARMUP).write_bytes(b"")
-    calibration = TaskCalibration(curve=Platt(slope=1.1))
-    (folder / layout.CALIBRATOR).write_text(Calibrator(tasks={t.name: calibration for t in market.tasks}).model_dump_json())
-    (folder / layout.FEATURE_SPEC).write_text(layout.FeatureSpecs.of(market).model_dump_json())
-    build_index([o.id for o in market.offers], np.eye(len(market.offers), dtype=np.float32)).save(folder / layout.EXTRA)
-    manifest = Manifest(
-        version=version,
-        market=market.name,
-        created_ms=1,
-        inputs=inputs_of(market),
-        tasks=tuple(t.name for t in market.tasks),
-        embedding_dim=len(market.offers),
-        rows={"train": 1, "valid": 1, "eval": 1},
-        packages={},
-        examination=ExaminationCurve(seen=(1.0, 0.7, 0.5)),
-    )
-    seal(folder, manifest)
-    folder.rename(base / str(version))
+
+    def save(folder: Path) -> None:
+        tf.saved_model.save(module, str(folder), signatures={"serving_default": module.rank})
+        (folder / layout.WARMUP).write_bytes(b"")
+
+    write_release(base, version, market_file, load_market(market_file), ExaminationCurve(seen=(1.0, 0.7, 0.5)), save)
